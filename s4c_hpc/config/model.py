@@ -51,6 +51,8 @@ class Weighting(StrEnum):
 
 
 class Site(Section):
+    """The site and its season."""
+
     name: Slug = Field(description="Name of the site; stands in marker file names.")
     season_start: dt.date = Field(description="First acquisition day that counts (UTC).")
     season_end: dt.date = Field(description="Last acquisition day that counts (UTC), inclusive.")
@@ -63,6 +65,8 @@ class Site(Section):
 
 
 class Sentinel2Source(Section):
+    """Sentinel-2 level 2A products as ESA delivers them."""
+
     kind: Literal["sentinel2-l2a"] = Field(
         description="Folders in ESA's SAFE format, level 2A, any processing baseline."
     )
@@ -70,6 +74,8 @@ class Sentinel2Source(Section):
 
 
 class GeoTiffSource(Section):
+    """A declared set of GeoTIFF files."""
+
     kind: Literal["geotiff"] = Field(description="One GeoTIFF per acquisition, bands stacked in the file.")
     root: Path = Field(description="Folder that holds the files.")
     pattern: str = Field(description="File name with {datetime} where the acquisition time stands.")
@@ -97,6 +103,8 @@ Source = Annotated[Sentinel2Source | GeoTiffSource, Field(discriminator="kind")]
 
 
 class Parcels(Section):
+    """The declaration and how to read it."""
+
     file: Path | None = Field(None, description="Declaration file, any format that OGR reads.")
     layer: str | None = Field(None, description="Layer of the file; needed when it holds several.")
     id_columns: tuple[str, ...] = Field((), description="Columns that together identify a parcel from year to year.")
@@ -107,6 +115,8 @@ class Parcels(Section):
 
 
 class OwnTile(Section):
+    """A tile of the site's own, for imagery that is not on the MGRS grid."""
+
     id: Slug
     crs: str = Field(description="Authority code of a projected CRS in metres, e.g. EPSG:32632.")
     ulx: float = Field(description="Easting of the upper left corner.")
@@ -116,6 +126,8 @@ class OwnTile(Section):
 
 
 class GridSection(Section):
+    """The grid that parcels and imagery are laid on."""
+
     tiles: tuple[OwnTile, ...] = Field(
         (), description="Own tiles; when none is given the MGRS grid of Sentinel-2 is used."
     )
@@ -129,6 +141,8 @@ class GridSection(Section):
 
 
 class Extract(Section):
+    """How pixels become members of parcels."""
+
     weighting: Weighting = Field(
         Weighting.CENTRE, description="centre: pixel centre inside; coverage: exact area fraction."
     )
@@ -159,12 +173,20 @@ SCL_DEFAULT: dict[int, Category] = {
 
 
 class Validity(Section):
+    """Which pixel classes count as what."""
+
     scl: dict[Annotated[int, Field(ge=0, le=255)], Category] = Field(
         default_factory=lambda: dict(SCL_DEFAULT), description="Sen2Cor scene class -> category."
     )
     use: tuple[Category, ...] = Field(
         (Category.VALID, Category.WATER), description="Categories whose pixels enter the statistics."
     )
+
+    @field_validator("scl")
+    @classmethod
+    def _over_defaults(cls, value: dict[int, Category]) -> dict[int, Category]:
+        """A table that names one class changes that class only."""
+        return {**SCL_DEFAULT, **value}
 
     @field_validator("use")
     @classmethod
@@ -177,6 +199,8 @@ class Validity(Section):
 
 
 class Variables(Section):
+    """What is computed for every parcel and acquisition."""
+
     bands: tuple[str, ...] = Field(
         ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
         description="Bands kept as they are, as reflectance.",
@@ -201,13 +225,17 @@ class Variables(Section):
 
 
 class MarkerSet(Section):
+    """A selection of variables and statistics that becomes one family of marker files."""
+
     name: Slug
     variables: tuple[str, ...] | None = Field(None, description="Variables in this set; all when not given.")
     statistics: tuple[Statistic, ...] | None = Field(None, description="Statistics in this set; all when not given.")
-    class_counts: bool = Field(True, description="Whether n_total, n_valid, n_cloud ... are in the set.")
+    class_counts: bool = Field(default=True, description="Whether n_total, n_valid, n_cloud ... are in the set.")
 
 
 class Markers(Section):
+    """The marker files to be made."""
+
     sets: tuple[MarkerSet, ...] = (MarkerSet(name="mdb1"),)
 
     @model_validator(mode="after")
@@ -219,6 +247,8 @@ class Markers(Section):
 
 
 class Execute(Section):
+    """How tasks run on this machine."""
+
     workers: int = Field(0, ge=0, description="Local worker processes; 0 means one per core.")
     memory: ByteSize | None = Field(
         None, description="Memory that all tasks together may ask for, e.g. '8GiB'; none means 80 % of what is free."
@@ -227,11 +257,15 @@ class Execute(Section):
 
 
 class Quota(Section):
+    """Limits that a plan must respect."""
+
     max_bytes: ByteSize | None = Field(None, description="Largest size that a plan may write, e.g. '2TB'.")
     max_files: int | None = Field(None, ge=1, description="Largest number of files that a plan may write.")
 
 
 class Report(Section):
+    """What the HTML report shows."""
+
     parcels: Annotated[int, Field(ge=0)] = Field(
         50, description="Number of parcels with a time line of their own in the HTML report."
     )

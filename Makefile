@@ -1,0 +1,50 @@
+# Five verbs: demo test qa bench clean. 'make demo' and 'make test' set up all they need, in .venv and nowhere else
+# (system packages by apt when root; without root they say which command to give).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+WORKSPACE ?= s4c-demo
+# One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
+export OMP_NUM_THREADS = 1
+
+.PHONY: help setup demo test qa format bench clean
+help:
+	@echo "make demo    set up, run the whole chain on bundled real data, say where the markers and the report are"
+	@echo "make test    set up, run every test"
+	@echo "make qa      lint, types, import contracts, spelling"
+	@echo "make bench   measure (benchmarks/README.md)"
+	@echo "make clean   remove the environment and the demo's workspace"
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml .ci/system-packages
+	.ci/system-packages setup $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/s4c demo --workspace $(WORKSPACE)
+
+test: $(READY)
+	.ci/system-packages test $(PYTHON)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+qa: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(WORKSPACE)
