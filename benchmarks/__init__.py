@@ -1,0 +1,1 @@
+"""Measurements: against a named peer, on the same work, in one run; ratios as JSON."""
