@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from s4c_hpc.core.stage import stage, stages
+from support.probe_stage import install_probes
 
 # CI machines are shared and noisy: a deadline per example would test the neighbour's load, not our code.
 settings.register_profile("s4c", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "s4c"))
+
+
+@pytest.fixture
+def probes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Installs the probe stages for this process and its children; yields the folder to put on others' paths."""
+    folder = install_probes(tmp_path_factory.mktemp("probes"))
+    monkeypatch.syspath_prepend(str(folder))
+    stage.cache_clear()
+    stages.cache_clear()
+    yield folder
+    stage.cache_clear()
+    stages.cache_clear()

@@ -1,1 +1,25 @@
-"""."""
+"""Products: found in the sources, described in one index, opened in one place."""
+
+from s4c_hpc.catalog.index import load_product, products_table, read_products
+from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, UNKNOWN_TIME, Band, Product
+from s4c_hpc.catalog.rasters import headers_read, open_raster, opened
+from s4c_hpc.catalog.scan import ScanReport, scan
+from s4c_hpc.catalog.supersede import supersede
+
+__all__ = [
+    "BROKEN",
+    "OK",
+    "SUPERSEDED",
+    "UNKNOWN_TIME",
+    "Band",
+    "Product",
+    "ScanReport",
+    "headers_read",
+    "load_product",
+    "open_raster",
+    "opened",
+    "products_table",
+    "read_products",
+    "scan",
+    "supersede",
+]

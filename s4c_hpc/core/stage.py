@@ -101,13 +101,14 @@ def stages() -> dict[str, Stage]:
     return ordered
 
 
+@lru_cache
 def stage(name: str) -> Stage:
-    """The installed stage called ``name``."""
-    try:
-        return stages()[name]
-    except KeyError:
-        raise InternalError(
-            f"no stage is called {name!r}",
-            where=f"entry points {ENTRY_POINT_GROUP}",
-            hint=f"installed are {', '.join(stages())}; reinstall the package if one is missing",
-        ) from None
+    """The installed stage called ``name``; no other stage is imported."""
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        found: Stage = entry.load()()
+        return found
+    raise InternalError(
+        f"no stage is called {name!r}",
+        where=f"entry points {ENTRY_POINT_GROUP}",
+        hint=f"installed are {', '.join(entry_points(group=ENTRY_POINT_GROUP).names)}; reinstall the package",
+    )

@@ -1,1 +1,28 @@
-"""."""
+"""Execution: journals, the idempotent step ``advance``, the local executor, and a run from end to end."""
+
+from s4c_hpc.execute.advance import Executor, Run, advance
+from s4c_hpc.execute.lease import Owner, current_owner
+from s4c_hpc.execute.progress import Progress
+from s4c_hpc.execute.run import RunResult, current_plan, run
+from s4c_hpc.execute.state import fold_journals
+from s4c_hpc.execute.status import Problem, RunStatus, StatusLine, cancel, status
+from s4c_hpc.execute.worker import run_chunk
+
+__all__ = [
+    "Executor",
+    "Owner",
+    "Problem",
+    "Progress",
+    "Run",
+    "RunResult",
+    "RunStatus",
+    "StatusLine",
+    "advance",
+    "cancel",
+    "current_owner",
+    "current_plan",
+    "fold_journals",
+    "run",
+    "run_chunk",
+    "status",
+]

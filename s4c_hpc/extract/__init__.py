@@ -1,1 +1,39 @@
-"""."""
+"""From imagery to numbers: farmland mask, parcel index, stacks, statistics; stages mask, index and gather."""
+
+from s4c_hpc.extract.blocks import BlockReader
+from s4c_hpc.extract.cells import BASE_RES_M, FAMILY_RES_M, Cells, Mask, is_family
+from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
+from s4c_hpc.extract.gather import gather_grid
+from s4c_hpc.extract.index import IndexBlock, ParcelIndex, build_index, index_batches, read_index, write_index
+from s4c_hpc.extract.nearest import nearest_rows
+from s4c_hpc.extract.ranges import RowRanges
+from s4c_hpc.extract.stack import CLASS_COLUMN, STACK_BATCH_ROWS, Stack, StackColumn, StackWriter
+from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
+
+__all__ = [
+    "BASE_RES_M",
+    "CLASS_COLUMN",
+    "FAMILY_RES_M",
+    "STACK_BATCH_ROWS",
+    "BlockReader",
+    "BlockStatistics",
+    "Cells",
+    "IndexBlock",
+    "Mask",
+    "ParcelIndex",
+    "RowRanges",
+    "Stack",
+    "StackColumn",
+    "StackWriter",
+    "block_statistics",
+    "build_index",
+    "farmland_mask",
+    "gather_grid",
+    "index_batches",
+    "is_family",
+    "nearest_rows",
+    "read_index",
+    "read_mask",
+    "write_index",
+    "write_mask",
+]

@@ -1,1 +1,30 @@
-"""."""
+"""Marker files: the deliverable. One wide Arrow table a tile, month and marker set, and ways to read it."""
+
+from s4c_hpc.markers.compat import CompatNames, compat_name, compat_names
+from s4c_hpc.markers.export import ExportReport, export_markers
+from s4c_hpc.markers.files import MarkerDetails, MarkerFile, list_markers, show_marker
+from s4c_hpc.markers.manifest import Manifest, read_manifest
+from s4c_hpc.markers.merge import merge_tables
+from s4c_hpc.markers.naming import MarkerName, is_marker_name, parse_name
+from s4c_hpc.markers.query import query
+from s4c_hpc.markers.writers import ExportFormat
+
+__all__ = [
+    "CompatNames",
+    "ExportFormat",
+    "ExportReport",
+    "Manifest",
+    "MarkerDetails",
+    "MarkerFile",
+    "MarkerName",
+    "compat_name",
+    "compat_names",
+    "export_markers",
+    "is_marker_name",
+    "list_markers",
+    "merge_tables",
+    "parse_name",
+    "query",
+    "read_manifest",
+    "show_marker",
+]

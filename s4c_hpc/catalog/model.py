@@ -1,0 +1,95 @@
+"""What the chain knows of a product: values only, no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from s4c_hpc.core.grid import Grid
+
+OK = "ok"
+BROKEN = "broken"
+SUPERSEDED = "superseded"
+
+UNKNOWN_TIME = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+"""Stands for the acquisition time of a broken product whose time could not be read; null in the index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """One layer of one raster file."""
+
+    name: str
+    """``B04``; the class layer is called ``SCL`` or ``MASK``."""
+    path: str
+    """Absolute path of the file; layers of one file share it."""
+    index: int
+    """Number of the layer in the file, from 1."""
+    grid: Grid
+    dtype: str
+    """NumPy name of the stored type, e.g. ``uint16``."""
+    scale: float
+    """Physical value = DN * scale + offset; reflectance is dimensionless."""
+    offset: float
+    """In physical units: -0.1 for Sentinel-2 from processing baseline 04.00 on."""
+    nodata: float | None
+    """DN that means no data."""
+    saturated: float | None = None
+    """DN that means saturated, where the format has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One acquisition of one tile, processed once."""
+
+    id: str
+    """Unique in the catalog: the SAFE name without ``.SAFE``, or the stem of a GeoTIFF."""
+    source: str
+    """Kind of source that it was found in: ``sentinel2-l2a`` or ``geotiff``."""
+    sensor: str
+    """Name used in paths and columns, e.g. ``s2``."""
+    platform: str
+    """``sentinel-2a``; empty where it is not known."""
+    tile: str
+    """Upper-case MGRS without ``T``, or the name of an own tile; empty in some broken products."""
+    datetime: dt.datetime
+    """Acquisition, UTC; ``UNKNOWN_TIME`` in some broken products."""
+    relative_orbit: int | None = None
+    orbit_direction: str | None = None
+    """``ascending`` or ``descending``."""
+    baseline: str | None = None
+    """Processing baseline, e.g. ``05.09``."""
+    generation_time: dt.datetime | None = None
+    """When it was processed, UTC."""
+    size_bytes: int
+    """Sum of the sizes of its files."""
+    datatake: str
+    """Identity of the acquisition, whatever it was processed with."""
+    bands: tuple[Band, ...] = ()
+    """Spectral bands, each at its native resolution or the next coarser one that the product holds."""
+    classes: Band | None = None
+    """The layer of pixel classes."""
+    class_kind: str = "scl"
+    """How its values are to be read: ``scl`` (Sen2Cor) or ``declared`` (by ``class_table``)."""
+    class_table: Mapping[int, str] | None = None
+    """Class value -> category, where the configuration declares it."""
+    cloud_cover: float | None = None
+    """Share of clouds as the producer states it, in percent."""
+    revision: str = ""
+    """Digest of what else decides the pixels of a product that has no generation time."""
+    status: str = OK
+    """``ok``, ``broken`` or ``superseded``; only ``ok`` products are used."""
+    reason: str = ""
+    """Why it is not used; empty when it is."""
+
+    @property
+    def key(self) -> str:
+        """Identity as an input of tasks: never a path or a modification time, so a moved archive re-runs nothing."""
+        generated = self.generation_time.isoformat() if self.generation_time else ""
+        key = f"product:{self.id}|{generated}|{self.size_bytes}"
+        return f"{key}|{self.revision}" if self.revision else key
+
+    def broken(self, reason: str) -> Product:
+        """This product as one that cannot be used."""
+        return replace(self, status=BROKEN, reason=reason)

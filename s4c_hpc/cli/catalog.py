@@ -1,0 +1,68 @@
+"""``s4c catalog``: scan the sources, list what was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
+from s4c_hpc.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from s4c_hpc.catalog import ScanReport
+
+app = typer.Typer(help="Find products and keep an index of them.", no_args_is_help=True)
+
+
+@app.command()
+def scan(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> None:
+    """Look for products in all sources; only new and changed ones are opened."""
+    from s4c_hpc import catalog
+
+    ws, loaded = open_workspace(workspace, overrides)
+    say_scan(catalog.scan(loaded.config, ws))
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """List the products of the index, usable or not, with the reason."""
+    from s4c_hpc import catalog
+    from s4c_hpc.core.errors import NoInputsError
+    from s4c_hpc.core.workspace import Workspace
+
+    ws = Workspace(workspace.resolve()).require()
+    if not ws.catalog.exists():
+        raise NoInputsError("there is no product index yet", where=str(ws.catalog), hint="run 's4c catalog scan'")
+    rows = [
+        {
+            "product": p.id,
+            "tile": p.tile,
+            "acquired": p.datetime.isoformat() if p.datetime else None,
+            "baseline": p.baseline,
+            "status": p.status,
+            "reason": p.reason,
+        }
+        for p in catalog.read_products(ws.catalog)
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+def say_scan(report: ScanReport) -> None:
+    """Tell what a scan came to; none to use is an error."""
+    from s4c_hpc.core.errors import NoInputsError
+
+    for line in (*report.looked_in, *report.warnings):
+        say(line)
+    say(
+        f"{report.n_products} products in the index: {report.n_usable} usable, {report.n_superseded} superseded, "
+        f"{report.n_broken} broken ({report.n_new} read now, {report.n_unchanged} unchanged, {report.n_removed} gone)"
+    )
+    if report.n_broken:
+        say("why products are broken: s4c catalog list")
+    if not report.n_usable:
+        raise NoInputsError(
+            "no usable product was found",
+            where="; ".join(report.looked_in),
+            hint="check the root and pattern of the sources, and 's4c catalog list' for reasons",
+        )

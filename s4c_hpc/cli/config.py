@@ -1,0 +1,45 @@
+"""``s4c config``: check, show, schema, indices."""
+
+from __future__ import annotations
+
+import typer
+
+from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
+from s4c_hpc.cli.output import print_json, print_table, say
+
+app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
+
+
+@app.command()
+def check(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> None:
+    """Check the configuration file, its indices and its formulas."""
+    from s4c_hpc.optical import resolve
+
+    ws, loaded = open_workspace(workspace, overrides)
+    variables = resolve(loaded.config.variables)
+    say(f"{ws.config} is valid: {len(loaded.config.sources)} source(s), {len(variables)} variables")
+
+
+@app.command()
+def show(workspace: WorkspaceOption = HERE, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Print every value and where it comes from."""
+    _, loaded = open_workspace(workspace, overrides)
+    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.flat()]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file."""
+    from s4c_hpc.config.schema import config_schema
+
+    print_json(config_schema())
+
+
+@app.command()
+def indices(as_json: JsonOption = False) -> None:
+    """List the spectral indices that can be named in the configuration."""
+    from s4c_hpc.optical import list_indices
+
+    rows = [{"name": v.name, "formula": v.formula.text, "meaning": v.long_name} for v in list_indices()]
+    print_json(rows) if as_json else print_table(rows)

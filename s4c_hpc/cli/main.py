@@ -1,0 +1,74 @@
+"""Entry point of the ``s4c`` command: groups, and the way from an error to an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from s4c_hpc import __version__
+from s4c_hpc.cli import catalog, config, demo, markers, parcels, report, run, workspace
+from s4c_hpc.core.errors import ExitCode, S4cError
+
+app = typer.Typer(
+    name="s4c",
+    help="Turn a season of Sentinel products and a parcel declaration into per-parcel marker files.",
+    epilog="Exit codes: 0 done or up to date, 2 usage, 3 configuration, 4 input, 5 some rows failed, 6 nothing matched, "
+    "7 scheduler, 8 external tool, 9 bug, 75 try again.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("init")(workspace.init)
+app.add_typer(config.app, name="config")
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(parcels.app, name="parcels")
+app.command("plan")(run.plan)
+app.command("run")(run.run)
+app.command("status")(run.status)
+app.command("cancel")(run.cancel)
+app.command("logs")(run.logs)
+app.add_typer(markers.app, name="markers")
+app.command("report")(report.report)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Answer ``--version``."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error becomes one message and the exit code of its kind."""
+    os.umask(0o027)  # farm data is nobody else's business
+    try:
+        app()
+    except S4cError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on", ExitCode.TEMPORARY)
+    except BrokenPipeError:
+        # The reader (head, less) has gone: not an error. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ExitCode.OK) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _fail(f"{where}the disk is full; free some space and run the same command again", ExitCode.TEMPORARY)
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            _fail(f"{where}{error.strerror}; check owner and mode of the file and its folders", ExitCode.INPUT)
+        raise
+
+
+def _fail(message: str, code: ExitCode) -> None:
+    typer.echo(f"s4c: {message}", err=True)
+    raise SystemExit(int(code))

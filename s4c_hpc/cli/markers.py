@@ -1,0 +1,179 @@
+"""``s4c markers``: list, show, query, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
+from s4c_hpc.cli.output import human_bytes, print_json, print_table, say
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+app = typer.Typer(help="Look at the marker files and take values out of them.", no_args_is_help=True)
+
+MarkerSetOption = Annotated[str | None, typer.Option("--marker-set", help="Marker set; needed when there are several.")]
+TilesOption = Annotated[list[str] | None, typer.Option("--tile", help="Tile or pattern (32U*); may be repeated.")]
+PeriodsOption = Annotated[
+    list[str] | None, typer.Option("--period", help="Month or pattern (2018-0[5-7]); may be repeated.")
+]
+ColumnsOption = Annotated[
+    list[str] | None, typer.Option("--columns", "-c", help="Column pattern, s2_ndvi_mean__*; may be repeated.")
+]
+IdsOption = Annotated[str | None, typer.Option("--ids", help="NewIDs separated by commas, or @FILE with one a line.")]
+ParcelsOption = Annotated[
+    str | None, typer.Option("--parcels", help="Your own parcel ids separated by commas, or @FILE with one a line.")
+]
+AttributesOption = Annotated[
+    list[str] | None, typer.Option("--attributes", help="Parcel attribute or pattern to add (ori_id); may be repeated.")
+]
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """List the marker files."""
+    from s4c_hpc.core.errors import NoInputsError
+    from s4c_hpc.core.workspace import Workspace
+    from s4c_hpc.markers import list_markers
+
+    ws = Workspace(workspace.resolve()).require()
+    files = list_markers(ws)
+    if not files:
+        raise NoInputsError("there are no marker files yet", where=str(ws.markers), hint="run 's4c run'")
+    rows = [
+        {
+            "set": f.set,
+            "period": f.period,
+            "tile": f.tile,
+            "parcels": f.n_parcels,
+            "columns": f.n_columns,
+            "products": f.n_products,
+            "missing": f.n_missing,
+            "size": f.n_bytes if as_json else human_bytes(f.n_bytes),
+            "path": str(f.path),
+            "problem": f.problem,
+        }
+        for f in files
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="A marker file.")], as_json: JsonOption = False) -> None:
+    """Explain the columns of one marker file: what each holds, its unit and where it comes from."""
+    from s4c_hpc.markers import show_marker
+
+    details = show_marker(file)
+    if as_json:
+        print_json({"metadata": details.metadata, "columns": details.columns})
+        return
+    for key, value in details.metadata.items():
+        say(f"{key}: {value}")
+    print_table({"column": name, **facts} for name, facts in details.columns.items())
+
+
+@app.command()
+def query(
+    workspace: WorkspaceOption = HERE,
+    columns: ColumnsOption = None,
+    ids: IdsOption = None,
+    parcels: ParcelsOption = None,
+    attributes: AttributesOption = None,
+    marker_set: MarkerSetOption = None,
+    tiles: TilesOption = None,
+    periods: PeriodsOption = None,
+    sql: Annotated[
+        str | None, typer.Option(help="SQL over the tables markers, observations, dictionary and parcels.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print values as CSV (or JSON): by parcel, by column, or by SQL."""
+    from s4c_hpc import markers
+    from s4c_hpc.core.workspace import Workspace
+
+    table = markers.query(
+        Workspace(workspace.resolve()).require(),
+        ids=_numbers(ids),
+        ori_ids=_words(parcels),
+        columns=columns,
+        attributes=attributes,
+        set_name=marker_set,
+        tiles=tiles,
+        periods=periods,
+        sql=sql,
+    )
+    print_json(_plain(table)) if as_json else _print_csv(table)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet, .geoparquet, .gpkg or .arrow.")],
+    workspace: WorkspaceOption = HERE,
+    columns: ColumnsOption = None,
+    ids: IdsOption = None,
+    parcels: ParcelsOption = None,
+    attributes: AttributesOption = None,
+    marker_set: MarkerSetOption = None,
+    tiles: TilesOption = None,
+    periods: PeriodsOption = None,
+    compat: Annotated[bool, typer.Option("--compat", help="Use the reference system's column names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the season's values into one file, a row per parcel."""
+    from s4c_hpc.core.workspace import Workspace
+    from s4c_hpc.markers import export_markers
+
+    report = export_markers(
+        Workspace(workspace.resolve()).require(),
+        out,
+        set_name=marker_set,
+        tiles=tiles,
+        periods=periods,
+        columns=columns,
+        ids=_numbers(ids),
+        ori_ids=_words(parcels),
+        attributes=attributes,
+        compat=compat,
+        force=force,
+    )
+    typer.echo(report.path)
+    say(f"{report.n_rows} parcels, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
+    if report.left_out:
+        say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
+
+
+def _words(text: str | None) -> list[str] | None:
+    """``a,b`` or ``@file`` with one entry a line."""
+    if text is None:
+        return None
+    if text.startswith("@"):
+        return [line.strip() for line in Path(text[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    from s4c_hpc.core.errors import InputError
+
+    words = _words(text)
+    try:
+        return None if words is None else [int(word) for word in words]
+    except ValueError as error:
+        raise InputError(
+            f"a NewID is a number ({error})", where="--ids", hint="use --parcels for your own ids"
+        ) from None
+
+
+def _plain(table: pa.Table) -> list[dict[str, object]]:
+    """Rows for JSON, which knows no NaN: such a value is null."""
+    return [{k: None if v != v else v for k, v in row.items()} for row in table.to_pylist()]  # noqa: PLR0124 - NaN
+
+
+def _print_csv(table: pa.Table) -> None:
+    import pyarrow.csv
+
+    sys.stdout.flush()
+    pyarrow.csv.write_csv(table, sys.stdout.buffer)

@@ -1,0 +1,61 @@
+"""How commands speak: data on standard output, talk on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+
+
+def say(text: str) -> None:
+    """Talk to the person at the terminal."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, keys in their own order; unknown types as text."""
+    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Print rows as an aligned table: numbers to the right, text to the left."""
+    listed = list(rows)
+    names = list(columns or (listed[0] if listed else ()))
+    cells = [[_text(row.get(name)) for name in names] for row in listed]
+    right = [all(isinstance(row.get(n), int | float | None) for row in listed) and bool(listed) for n in names]
+    widths = [max(len(name), *(len(row[i]) for row in cells), 0) for i, name in enumerate(names)]
+    for line in [names, *cells]:
+        parts = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)]
+        typer.echo("  ".join(parts).rstrip())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def human_bytes(n_bytes: float) -> str:
+    """A size with a unit that keeps it between 1 and 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n_bytes) < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, _ = divmod(round(seconds), 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

@@ -1,0 +1,197 @@
+"""Run chunks on this machine: worker processes of dask on loopback, encrypted, without a dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dask
+import psutil
+
+from s4c_hpc.config import Config
+from s4c_hpc.core.errors import SchedulerError
+from s4c_hpc.execute.advance import Executor
+from s4c_hpc.execute.local_worker import work
+from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.plan import RunFolder
+
+MEMORY_SHARE = 0.8
+"""Of the free memory that tasks may ask for when the site does not say."""
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",  # Arrow's pool as well
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "GDAL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+"""A worker is one core: libraries that start a thread per core would run them all against each other."""
+
+DASK_CONFIG: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": 0,  # retries are decided from journals, by reason
+    "distributed.scheduler.worker-ttl": None,  # native code may keep a worker silent for minutes
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.nanny.pre-spawn-environ": {
+        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+    },
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.logging.distributed": "critical",  # a killed worker is the journal's business, not the terminal's
+}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_budget(config: Config) -> int:
+    """Memory that all tasks together may ask for, in bytes."""
+    if config.execute.memory is not None:
+        return int(config.execute.memory)
+    return int(psutil.virtual_memory().available * MEMORY_SHARE)
+
+
+@contextlib.contextmanager
+def local_executor(run: RunFolder, config: Config) -> Iterator[Executor]:
+    """Worker processes for one run; they are gone when the context is left, and when this process dies.
+
+    Parameters
+    ----------
+    run : its scratch folder holds dask's files
+    config : ``execute.workers`` and ``execute.memory``
+
+    Raises
+    ------
+    SchedulerError
+        If the workers do not start.
+    """
+    # Late: it takes most of a second, and a plan that is up to date does not need it.
+    distributed: Any = importlib.import_module("distributed")
+    slots = config.execute.workers or cores()
+    scratch = run.scratch / "dask"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with dask.config.set(DASK_CONFIG), _quiet(), contextlib.ExitStack() as stack:
+        try:
+            security = distributed.Security.temporary()
+            cluster = distributed.LocalCluster(
+                n_workers=slots,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                protocol="tls://",
+                security=security,
+                dashboard_address=None,
+                memory_limit=0,
+                local_directory=str(scratch),
+                preload=["s4c_hpc.execute.local_worker"],
+                silence_logs=logging.CRITICAL,
+            )
+            stack.callback(cluster.close, timeout=5)
+            client = distributed.Client(cluster, security=security, set_as_default=False)
+            stack.callback(client.close, timeout=5)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise SchedulerError(
+                f"the local workers do not start ({type(error).__name__}: {error})",
+                where=str(run.root),
+                hint="check that loopback connections and child processes are allowed here",
+            ) from error
+        executor = LocalExecutor(cluster, client, slots, memory_budget(config))
+        stack.callback(executor.cancel)
+        yield executor
+
+
+class LocalExecutor:
+    """Chunks on a dask ``LocalCluster``; see the protocol ``Executor``."""
+
+    def __init__(self, cluster: Any, client: Any, slots: int, memory_bytes: int) -> None:
+        self._cluster, self._client = cluster, client
+        self._slots, self._memory_bytes = slots, memory_bytes
+        self._futures: dict[str, Any] = {}
+        self._why: dict[str, str] = {}
+        self._changed = threading.Event()
+
+    @property
+    def slots(self) -> int:
+        """Number of worker processes."""
+        return self._slots
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that chunks may ask for together."""
+        return self._memory_bytes
+
+    def submit(self, run: RunFolder, chunks: Sequence[Chunk]) -> None:
+        """Hand chunks to the workers."""
+        for chunk in chunks:
+            log = str(run.log(chunk.stage, chunk.attempt))
+            future = self._client.submit(work, str(run.root), chunk.attempt, log, key=chunk.attempt, pure=False)
+            future.add_done_callback(lambda _: self._changed.set())
+            self._futures[chunk.attempt] = future
+
+    def alive(self) -> set[str]:
+        """Attempts that have not ended."""
+        self._changed.clear()
+        for attempt, future in list(self._futures.items()):
+            if future.done():
+                if future.status != "finished":
+                    self._why[attempt] = self._reason(future)
+                del self._futures[attempt]
+        return set(self._futures)
+
+    def why_ended(self, attempt: str) -> str | None:
+        """The error that ended a chunk, if it was not simply done."""
+        return self._why.pop(attempt, None)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a chunk ends, or after ``timeout_s``."""
+        self._changed.wait(timeout_s)
+
+    def cancel(self) -> None:
+        """Kill the workers if they have work: what they were doing is found unfinished in the journals.
+
+        Idle ones are left to end by themselves, which is faster.
+        """
+        if not self.alive():
+            return
+        for nanny in list(self._cluster.workers.values()):
+            nanny.auto_restart = False
+            process = getattr(nanny, "process", None)
+            if process is not None and process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        self._futures.clear()
+
+    @staticmethod
+    def _reason(future: Any) -> str:
+        error = future.exception()
+        if type(error).__name__ == "KilledWorker":
+            return "the worker process died (killed, out of memory, or a crash in native code)"
+        return f"the worker stopped: {type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep dask from talking about workers that come and go, of which the run itself tells."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,70 @@
+"""How much memory a task needs: anonymous pages, which cannot be dropped as file pages can."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import resource
+import threading
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+
+SAMPLE_INTERVAL_S = 0.02
+
+_STATUS = Path("/proc/self/status")
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc only; other C libraries keep less."""
+
+
+def anonymous_bytes() -> int:
+    """Anonymous resident memory of this process now (``RssAnon`` of proc(5)), in bytes."""
+    for line in _STATUS.read_bytes().splitlines():
+        if line.startswith(b"RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0  # kernels before 4.5 do not tell
+
+
+def max_rss_bytes() -> int:
+    """Highest total resident size of this process since it began, in bytes: mapped files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def release_unused() -> None:
+    """Give freed memory back to the system, so that the next task is not charged with it."""
+    gc.collect(1)  # old objects are modules for the most part: looking at them all takes longer than a small task
+    pa.default_memory_pool().release_unused()
+    if _MALLOC_TRIM is not None:
+        _MALLOC_TRIM(0)
+
+
+class MemoryPeak:
+    """Context that samples ``anonymous_bytes`` in a thread of its own.
+
+    A peak shorter than ``SAMPLE_INTERVAL_S``, or inside native code that keeps the interpreter lock, can be missed.
+    """
+
+    def __init__(self) -> None:
+        self.base_bytes = 0
+        """When the context was entered."""
+        self.peak_bytes = 0
+        """Highest sample so far."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="memory-peak", daemon=True)
+
+    def __enter__(self) -> MemoryPeak:
+        self.base_bytes = self.peak_bytes = anonymous_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.peak_bytes = max(self.peak_bytes, anonymous_bytes())
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLE_INTERVAL_S):
+            self.peak_bytes = max(self.peak_bytes, anonymous_bytes())

@@ -1,0 +1,44 @@
+"""What the tasks of this package need at most, from what is known before they run.
+
+Geometries are not read when a plan is made. What is known of the parcels of a tile is their number and summed
+perimeter; *boundary* is the perimeter and 80 m more for each parcel, and carries everything that grows with outlines.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from s4c_hpc.parcels import TileParcels
+
+BASE_BYTES: Final = 300 << 20
+"""Anonymous memory of a process that has done nothing yet: interpreter, libraries, compiled kernels."""
+
+_METRES_PER_VERTEX: Final = 10.0
+"""Densest digitising that is reckoned with, averaged over a tile; declarations have a vertex every 20 to 25 m."""
+
+_BYTES_PER_VERTEX: Final = 100
+"""WKB, delivered and reprojected geometry, and the flat coordinates between them, all at one time."""
+
+_BYTES_PER_RUN: Final = 60
+"""A run of cells is 20 bytes; making the runs of a 10 m grid needs three times as much."""
+
+
+def boundary_m(parcels: TileParcels) -> float:
+    """Perimeter of all parcels of a tile and 80 m for each, in metres."""
+    return parcels.perimeter_m + 80.0 * parcels.n_parcels
+
+
+def geometry_bytes(boundary: float) -> int:
+    """Memory of the parcels' geometries while they are read."""
+    return int(boundary / _METRES_PER_VERTEX * _BYTES_PER_VERTEX)
+
+
+def cells_bytes(boundary: float, res_m: float) -> int:
+    """Memory of the cells of a grid: a run for every 40 m of boundary and row of 20 m, twice that at 10 m."""
+    return int(boundary / 40.0 * max(1.0, 20.0 / res_m) * _BYTES_PER_RUN)
+
+
+def farmland_m2(parcels: TileParcels, ring_m: float) -> float:
+    """Area of the mask: parcels and a margin of the ring and a cell along their outlines, at most the tile."""
+    margin = (ring_m + 20.0) * parcels.perimeter_m / 2.0  # neighbours share most of it
+    return min(parcels.area_m2 + margin, parcels.tile.width_m * parcels.tile.height_m)

@@ -1,0 +1,200 @@
+"""Which cells of a tile are kept, and where each of them stands in a stack.
+
+The farmland mask is a set of 20 m cells, stored as runs along the rows. Grids of 10, 20 and 60 m share the tile's upper
+left corner, so a cell of one grid leads to cells of another by arithmetic: no table is stored between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4c_hpc.core.errors import InputError
+from s4c_hpc.core.grid import Grid
+
+BASE_RES_M: Final = 20.0
+"""Pixel size of the mask, in metres."""
+
+FAMILY_RES_M: Final = (10.0, 20.0, 60.0)
+"""Pixel sizes whose cells follow from the mask's by arithmetic, in metres."""
+
+
+def is_family(res_m: float) -> bool:
+    """Whether cells of this size are children or parents of the mask's."""
+    return any(abs(res_m - member) <= 1e-9 for member in FAMILY_RES_M)
+
+
+def text_of(grid: Grid) -> str:
+    """A grid in words, for messages."""
+    return f"{grid.crs}, corner ({grid.ulx:.10g}, {grid.uly:.10g}), pixels of {grid.res_m:g} m"
+
+
+def pixel_shift(grid: Grid, onto: Grid, where: str) -> tuple[int, int]:
+    """Row and column of the first pixel of ``grid``, on the lattice of ``onto`` at the pixel size of ``grid``.
+
+    Raises
+    ------
+    InputError
+        If the CRS differ or the corners are not a whole number of pixels apart.
+    """
+    rows, columns = (onto.uly - grid.uly) / grid.res_m, (grid.ulx - onto.ulx) / grid.res_m
+    beside_m = max(abs(rows - round(rows)), abs(columns - round(columns))) * grid.res_m
+    if grid.crs != onto.crs or beside_m > 1e-3:
+        raise InputError(
+            f"foreign grid: {text_of(grid)} does not fall on the tile's ({text_of(onto)})",
+            where=where,
+            hint="warp the product to the tile's grid, or correct [[grid.tiles]]",
+        )
+    return round(rows), round(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells of one grid, row by row from the north; their order is the order of rows in a stack."""
+
+    grid: Grid
+    """Covers the mask's grid; it may be a column or row larger than a raster of the tile."""
+    row: NDArray[np.int32]
+    """(n_runs,) grid row of each run; ascending."""
+    c0: NDArray[np.int32]
+    """(n_runs,) first column of each run."""
+    c1: NDArray[np.int32]
+    """(n_runs,) column after the last one; a run ends where the next cell is not kept."""
+    start: NDArray[np.int64] = field(init=False)
+    """(n_runs,) stack row of the first cell of each run."""
+    row_offsets: NDArray[np.int64] = field(init=False)
+    """(height + 1,) number of the first run of each grid row."""
+    n_cells: int = field(init=False)
+    """Number of cells, which is the number of rows of a stack."""
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(self.c1.astype(np.int64) - self.c0)
+        object.__setattr__(self, "start", ends - (self.c1.astype(np.int64) - self.c0))
+        object.__setattr__(self, "row_offsets", np.searchsorted(self.row, np.arange(self.grid.height + 1)))
+        object.__setattr__(self, "n_cells", int(ends[-1]) if ends.size else 0)
+
+    def stack_rows(self, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Stack row of each cell, -1 for a cell that is not kept.
+
+        Parameters
+        ----------
+        row, column : (n,) place in ``grid``; may lie outside of it
+        """
+        if not self.row.size:
+            return np.full(row.shape, -1, dtype=np.int64)
+        # One ascending key a run: the grid row, then the column.
+        width = np.int64(self.grid.width)
+        inside = (row >= 0) & (row < self.grid.height) & (column >= 0) & (column < width)
+        key = row.astype(np.int64) * width + column
+        run = np.searchsorted(self.row * width + self.c0, key, side="right") - 1
+        hit = inside & (run >= 0) & (self.row[run] == row) & (column < self.c1[run])
+        return np.where(hit, self.start[run] + (column - self.c0[run]), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """The farmland of a tile: runs of 20 m cells."""
+
+    tile: str
+    base: Grid
+    """The tile's 20 m grid."""
+    row: NDArray[np.int32]
+    """(n_runs,) grid row of each run; ascending, then by column."""
+    c0: NDArray[np.int32]
+    c1: NDArray[np.int32]
+    """(n_runs,) column after the last one."""
+    ring_m: float
+    """Width of the ring around the parcels that is kept as well, in metres."""
+    parcels_key: str
+    """Input key of the parcels that it was made for."""
+    _made: dict[int, Cells] = field(default_factory=dict, init=False, repr=False)
+    """Cells that were asked for before, by pixel size in metres."""
+
+    @property
+    def n_cells(self) -> int:
+        """Number of 20 m cells."""
+        return int(np.sum(self.c1.astype(np.int64) - self.c0))
+
+    def cells(self, grid: Grid) -> Cells:
+        """Cells of another grid of this tile: children at 10 m, every parent that is touched at 60 m.
+
+        Only the lattice of ``grid`` counts, not its extent: stacks of a tile have the same rows whatever a product
+        covers. A run is as long as can be.
+
+        Raises
+        ------
+        InputError
+            If the pixels of ``grid`` do not fall on the tile's, or are not of the 10, 20 and 60 m family.
+        """
+        pixel_shift(grid, self.base, f"tile {self.tile}")
+        if not is_family(grid.res_m):
+            raise InputError(
+                f"foreign grid: pixels of {grid.res_m:g} m do not nest with those of 10, 20 and 60 m",
+                where=f"tile {self.tile}",
+                hint="warp the product to 10, 20 or 60 m first",
+            )
+        res_m = round(grid.res_m)
+        if res_m not in self._made:
+            self._made[res_m] = _cells(self, res_m)
+        return self._made[res_m]
+
+
+def _cells(mask: Mask, res_m: int) -> Cells:
+    base = mask.base
+    width_m, height_m = base.width * base.res_m, base.height * base.res_m
+    grid = Grid(
+        crs=base.crs,
+        ulx=base.ulx,
+        uly=base.uly,
+        res_m=float(res_m),
+        width=int(-(-width_m // res_m)),
+        height=int(-(-height_m // res_m)),
+    )
+    if res_m <= base.res_m:
+        return _children(mask, grid, int(base.res_m) // res_m)
+    return _parents(mask, grid, res_m // int(base.res_m))
+
+
+def _children(mask: Mask, grid: Grid, factor: int) -> Cells:
+    """Every base row becomes ``factor`` rows, every column ``factor`` columns."""
+    first = np.searchsorted(mask.row, np.arange(mask.base.height + 1))
+    n_runs = np.repeat(np.diff(first), factor)  # of every fine row
+    source = np.arange(int(n_runs.sum())) - np.repeat(np.cumsum(n_runs) - n_runs, n_runs)
+    source += np.repeat(np.repeat(first[:-1], factor), n_runs)
+    return Cells(
+        grid=grid,
+        row=np.repeat(np.arange(grid.height, dtype=np.int32), n_runs),
+        c0=mask.c0[source] * np.int32(factor),
+        c1=mask.c1[source] * np.int32(factor),
+    )
+
+
+def _parents(mask: Mask, grid: Grid, factor: int) -> Cells:
+    """Union of the parents of every base row, one band of ``factor`` base rows at a time."""
+    row = mask.row // factor
+    c0, c1 = mask.c0 // factor, -(-mask.c1 // factor)
+    return Cells(grid, *merged_runs(row, c0, c1))
+
+
+def merged_runs(
+    row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Union of runs that may overlap or touch, row by row, in order.
+
+    Parameters
+    ----------
+    row, c0, c1 : (n,) runs in any order
+    """
+    order = np.lexsort((c0, row))
+    row, c0, c1 = row[order], c0[order], c1[order]
+    if not row.size:
+        return row, c0, c1
+    # The furthest end so far within a grid row: shift every row beyond all columns of the one before.
+    shift = row.astype(np.int64) * (int(c1.max()) + 2)
+    reach = np.maximum.accumulate(shift + c1)
+    opens = np.r_[True, shift[1:] + c0[1:] > reach[:-1]]
+    closes = np.r_[opens[1:], True]
+    return row[opens], c0[opens], (reach[closes] - shift[closes]).astype(np.int32)

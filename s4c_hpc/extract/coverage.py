@@ -1,0 +1,237 @@
+"""The exact share of every pixel that a polygon covers.
+
+Each directed edge adds, pixel by pixel of the rows it passes, the area between itself and the eastern end of the row;
+the sum over a closed ring, accumulated from west to east, is the covered area of each pixel. This is how outline fonts
+are filled; nothing is sampled, so the result is exact up to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.polygons import Rings
+
+FULL: Final = 1.0 - 1e-8
+"""A larger share counts as the whole pixel: what is missing is below the resolution of a float32 weight."""
+
+NONE: Final = 1e-11
+"""A smaller share counts as nothing: it is what rounding leaves of a sum of shares that cancel."""
+
+CoverageTable = tuple[
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32],
+]
+"""``run_offsets, row, c0, c1`` of whole pixels, then ``edge_offsets, edge_row, edge_column, edge_fraction``."""
+
+
+def coverage(rings: Rings, height: int, width: int) -> CoverageTable:
+    """Runs of fully covered pixels, and the other covered pixels with their share, by geometry, row and column.
+
+    Parameters
+    ----------
+    rings : polygons in pixel coordinates, oriented, their parts disjoint; they may lie off the raster
+    height, width : size of the raster
+
+    Returns
+    -------
+    run_offsets (n + 1,), row, c0, c1 (n_runs,); edge_offsets (n + 1,), edge_row, edge_column (n_edges,) and
+    edge_fraction (n_edges,) in (0, 1), dimensionless
+
+    Notes
+    -----
+    Memory: 12 bytes a run and an edge pixel (twice that while arrays grow), and for the largest geometry 8 bytes a
+    column that it spans and 8 a row that each of its edges passes.
+    """
+    return _coverage(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
+
+
+@kernel
+def _room(array: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """``array``, or a larger copy of it, with at least ``n`` places."""
+    if array.size >= n:
+        return array
+    larger = np.empty(2 * n, array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@kernel
+def _room_fraction(array: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    if array.size >= n:
+        return array
+    larger = np.empty(2 * n, array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@kernel
+def _clipped(value: float, limit: int) -> int:
+    return int(min(max(np.floor(value), 0.0), float(limit)))
+
+
+@kernel
+def _add(cover: NDArray[np.float64], xa: float, xb: float, area: float) -> None:
+    """Add to ``cover`` what lies east of a piece of an edge within one row.
+
+    ``xa`` and ``xb`` are its ends in columns of ``cover``, whose last two only catch what spills over, and ``area`` is
+    its signed height in rows.
+    """
+    n = cover.size - 2
+    west, east = min(xa, xb), max(xa, xb)
+    if west >= n:
+        return
+    if west < 0.0:  # off the raster: what lies west of column 0 covers the whole row
+        outside = area * (min(east, 0.0) - west) / (east - west) if east > west else area
+        cover[0] += outside
+        area -= outside
+        west = 0.0
+        if east <= 0.0:
+            return
+    if east > n:
+        area *= (n - west) / (east - west)
+        east = float(n)
+    if int(west) == int(east):
+        c = int(west)
+        share = 0.5 * (west + east) - c
+        cover[c] += area * (1.0 - share)
+        cover[c + 1] += area * share
+        return
+    per_column = area / (east - west)
+    for c in range(int(west), int(east) + 1):
+        a, b = max(west, float(c)), min(east, c + 1.0)
+        share = 0.5 * (a + b) - c
+        cover[c] += per_column * (b - a) * (1.0 - share)
+        cover[c + 1] += per_column * (b - a) * share
+
+
+@kernel
+def _add_row(
+    cover: NDArray[np.float64], left: int, x: NDArray[np.float64], y: NDArray[np.float64], k: int, row: int
+) -> None:
+    """Add the piece of edge ``k`` that lies in ``row``."""
+    north, south, sign = (k, k + 1, 1.0) if y[k] <= y[k + 1] else (k + 1, k, -1.0)
+    slope = (x[south] - x[north]) / (y[south] - y[north])
+    a, b = max(y[north], float(row)), min(y[south], row + 1.0)
+    xa = x[north] if a == y[north] else x[north] + (a - y[north]) * slope
+    xb = x[south] if b == y[south] else x[north] + (b - y[north]) * slope
+    _add(cover, xa - left, xb - left, sign * (b - a))
+
+
+@kernel
+def _edges_by_row(
+    y: NDArray[np.float64], ring_offsets: NDArray[np.int64], first: int, last: int, top: int, bottom: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``start`` (n_rows + 1,) and the edges that pass each row, of rings ``first`` to ``last - 1``, in ring order."""
+    start = np.zeros(bottom - top + 2, np.int64)
+    passing = np.empty(0, np.int64)
+    # The first sweep counts for the row after the next, the second one's filling moves each count into its place.
+    for sweep in range(2):
+        for ring in range(first, last):
+            for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+                if y[k] == y[k + 1]:  # a level edge covers nothing
+                    continue
+                begin = _clipped(min(y[k], y[k + 1]), bottom)
+                end = _clipped(np.ceil(max(y[k], y[k + 1])), bottom)
+                for r in range(begin - top, end - top):
+                    if sweep == 0:
+                        start[r + 2] += 1
+                    else:
+                        passing[start[r + 1]] = k
+                        start[r + 1] += 1
+        if sweep == 0:
+            for r in range(bottom - top):
+                start[r + 2] += start[r + 1]
+            passing = np.empty(start[bottom - top + 1], np.int64)
+    return start, passing
+
+
+@kernel
+def _sweep(
+    cover: NDArray[np.float64],
+    c0: NDArray[np.int32],
+    c1: NDArray[np.int32],
+    n_runs: int,
+    column: NDArray[np.int32],
+    fraction: NDArray[np.float32],
+    n_edges: int,
+) -> tuple[int, int]:
+    """Turn the areas of one row into runs and edge pixels, appended to the arrays; ``cover`` is zero afterwards."""
+    total, run = 0.0, -1
+    for c in range(cover.size - 2):
+        total += cover[c]
+        share = abs(total)
+        if share >= FULL:
+            run = c if run < 0 else run
+            continue
+        if run >= 0:
+            c0[n_runs], c1[n_runs] = run, c
+            n_runs, run = n_runs + 1, -1
+        if share > NONE:
+            column[n_edges], fraction[n_edges] = c, share
+            n_edges += 1
+    if run >= 0:
+        c0[n_runs], c1[n_runs] = run, cover.size - 2
+        n_runs += 1
+    cover[:] = 0.0
+    return n_runs, n_edges
+
+
+@kernel
+def _coverage(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    ring_offsets: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    height: int,
+    width: int,
+) -> CoverageTable:
+    run_offsets, edge_offsets = np.zeros(offsets.size, np.int64), np.zeros(offsets.size, np.int64)
+    row, c0, c1 = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.int32)
+    edge_row, column = np.empty(1024, np.int32), np.empty(1024, np.int32)
+    fraction = np.empty(1024, np.float32)
+    n_runs = n_edges = 0
+    for g in range(offsets.size - 1):
+        first, last = ring_offsets[offsets[g]], ring_offsets[offsets[g + 1]]
+        if first < last:
+            left, right = _clipped(x[first:last].min(), width), _clipped(x[first:last].max() + 1.0, width)
+            top, bottom = _clipped(y[first:last].min(), height), _clipped(y[first:last].max() + 1.0, height)
+            start, passing = _edges_by_row(y, ring_offsets, offsets[g], offsets[g + 1], top, bottom)
+            n = right - left
+            cover = np.zeros(n + 2, np.float64)
+            for r in range(bottom - top if n > 0 else 0):
+                if start[r] == start[r + 1]:
+                    continue
+                for i in range(start[r], start[r + 1]):
+                    _add_row(cover, left, x, y, passing[i], top + r)
+                # A row of n pixels holds at most n edge pixels and, between them, one run more than half of it.
+                row, c0, c1 = _room(row, n_runs + n + 1), _room(c0, n_runs + n + 1), _room(c1, n_runs + n + 1)
+                edge_row, column = _room(edge_row, n_edges + n), _room(column, n_edges + n)
+                fraction = _room_fraction(fraction, n_edges + n)
+                r0, e0 = n_runs, n_edges
+                n_runs, n_edges = _sweep(cover, c0, c1, n_runs, column, fraction, n_edges)
+                row[r0:n_runs] = top + r
+                edge_row[e0:n_edges] = top + r
+                c0[r0:n_runs] += left
+                c1[r0:n_runs] += left
+                column[e0:n_edges] += left
+        run_offsets[g + 1], edge_offsets[g + 1] = n_runs, n_edges
+    return (
+        run_offsets,
+        row[:n_runs].copy(),
+        c0[:n_runs].copy(),
+        c1[:n_runs].copy(),
+        edge_offsets,
+        edge_row[:n_edges].copy(),
+        column[:n_edges].copy(),
+        fraction[:n_edges].copy(),
+    )

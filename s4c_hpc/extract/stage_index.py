@@ -1,0 +1,122 @@
+"""The stage that finds the pixels of every parcel: one task a tile and grid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from s4c_hpc.config import Config, Weighting
+from s4c_hpc.core.errors import InternalError
+from s4c_hpc.core.ids import canonical_json, short, task_id
+from s4c_hpc.core.plan_schema import tasks_to_batch
+from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.task import Launch, Outcome, Resources, Task
+from s4c_hpc.core.workspace import tile_dir
+from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes, geometry_bytes
+from s4c_hpc.extract.farmland import read_mask
+from s4c_hpc.extract.index import index_batches, write_index
+from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products, task_tile, version_of
+from s4c_hpc.parcels import TileParcels, read_tile_parcels
+
+
+class IndexStage:
+    """Lists the stack rows of every parcel, shrunk by the buffer of the grid."""
+
+    name = "index"
+    version = "1"
+    launch = Launch.ARRAY
+    after = ("mask",)
+    tolerates_missing = False
+
+    def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
+        """One row for each tile and each grid that bands of its products have.
+
+        Raises
+        ------
+        NoInputsError
+            If there are no parcels, or no product that counts.
+        """
+        tiles = parcel_tiles(ctx)
+        grids: dict[str, set[float]] = {}
+        for product in season_products(ctx, tiles):
+            grids.setdefault(product.tile, set()).update(band.grid.res_m for band in product.bands)
+        masks = mask_ids(ctx)
+        yield tasks_to_batch(
+            self._row(tiles[tile], res_m, masks[tile], ctx.config)
+            for tile in sorted(grids)
+            for res_m in sorted(grids[tile])
+        )
+
+    def run(self, task: Task, io: TaskIO) -> Outcome:
+        """Write the index of a tile on one grid.
+
+        Raises
+        ------
+        InputError
+            If the grid is not of the 10, 20 and 60 m family.
+        """
+        key, mask_id = task.input_keys
+        params = json.loads(task.params)
+        tile = task_tile(task, io, key).tile
+        mask = read_mask(io.workspace.root / io.upstream_outputs[mask_id][0])
+        cells = mask.cells(tile.grid(params["res_m"]))
+        table = read_tile_parcels(io.workspace, version_of(key), tile)
+        batches = index_batches(
+            table.new_id, table.block, table.geometry, cells, Weighting(params["weighting"]), params["buffer_m"]
+        )
+        metadata = {
+            "tile": tile.id,
+            "grid": cells.grid.name,
+            "weighting": params["weighting"],
+            "buffer_m": repr(params["buffer_m"]),
+            "mask": mask_id,
+            "parcels": key,
+        }
+        with io.publisher.new(task.outputs[0]) as path:
+            n_parcels = write_index(path, batches, metadata)
+        if n_parcels != table.new_id.size:
+            raise InternalError(f"{n_parcels} of {table.new_id.size} parcels were indexed", where=f"task {task.id}")
+        return Outcome(outputs=task.outputs, n_rows=n_parcels, twins_discarded=io.publisher.twins_discarded)
+
+    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
+        """Upper bounds for a task.
+
+        Parameters
+        ----------
+        work : metres of boundary, see ``bounds``
+        params : those of the task
+        """
+        res_m = params["res_m"]
+        return Resources(
+            cpus=1,
+            # One block of parcels is found at a time; it has at most all of the boundary.
+            mem_bytes=int(BASE_BYTES + geometry_bytes(work) + cells_bytes(work, res_m) + 40 * work / res_m),
+            walltime_s=int(120 + 4e-6 * work),
+        )
+
+    def _row(self, parcels: TileParcels, res_m: float, mask_id: str, config: Config) -> Task:
+        grid = parcels.tile.grid(res_m).name
+        buffer_m, weighting = config.extract.buffer_m.get(grid, res_m / 2.0), config.extract.weighting
+        params = {"buffer_m": buffer_m, "res_m": res_m, "weighting": weighting.value}
+        keys = (parcels.key, mask_id)
+        identity = task_id(self.name, self.version, keys, canonical_json(params))
+        file = f"{version_of(parcels.key)}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
+        work = boundary_m(parcels)
+        per_pixel_of_boundary = 3.0 if weighting is Weighting.CENTRE else 14.0  # bytes: a run in three, or all edges
+        return Task(
+            id=identity,
+            stage=self.name,
+            tile=parcels.tile.id,
+            subject=grid,
+            input_keys=keys,
+            params=canonical_json(params),
+            depends_on=(mask_id,),
+            outputs=(f"{tile_dir(parcels.tile.id)}/index/{grid}/{file}",),
+            work=work,
+            bytes_out=int(per_pixel_of_boundary * work / res_m) + 1500 * parcels.n_blocks + 4096,
+            opens_imagery=0,
+            resources=self.resources(work, params),
+        )

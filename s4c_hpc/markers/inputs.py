@@ -1,0 +1,118 @@
+"""Series files as inputs of a marker file: what their columns are called there, and what is said about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from s4c_hpc.core.ipc import open_ipc, read_metadata
+from s4c_hpc.markers.manifest import Input, SeriesEntry
+from s4c_hpc.markers.merge import MISSING_KEY
+from s4c_hpc.markers.naming import Acquisition, MarkerName, parse_series_column
+from s4c_hpc.markers.part import ID_COLUMN, Part, part_from_file
+from s4c_hpc.markers.sets import Selection
+from s4c_hpc.series.contract import SeriesHeader
+
+RADAR_SENSORS = frozenset({"s1"})
+"""Sensors whose values of different orbits must not be compared: their names carry the orbit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesInput:
+    """One series file."""
+
+    path: str
+    """Relative to the workspace."""
+    header: SeriesHeader
+
+    @property
+    def orbit(self) -> str | None:
+        """``088d`` where the sensor's names carry it."""
+        return orbit_name(self.header.sensor, self.header.relative_orbit, self.header.orbit_direction)
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """What names depend on."""
+        return Acquisition(
+            product=self.header.product, sensor=self.header.sensor, datetime=self.header.datetime, orbit=self.orbit
+        )
+
+    def part(self, root: Path, selection: Selection, time: dt.time | None) -> Part:
+        """The file as a part of a merge.
+
+        Parameters
+        ----------
+        root : the workspace
+        selection : the marker set
+        time : time that the names carry, if any
+        """
+        return part_from_file(root / self.path, lambda schema: self._columns(schema, selection, time))
+
+    def _columns(self, schema: pa.Schema, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
+        columns: dict[str, pa.Field] = {}
+        for field in schema:
+            if field.name == ID_COLUMN or not selection.keeps(field.name):
+                continue
+            variable, statistic = parse_series_column(field.name)
+            name = MarkerName(
+                sensor=self.header.sensor,
+                orbit=self.orbit,
+                variable=variable,
+                statistic=statistic,
+                grid=self.header.grid if variable is None else None,
+                day=self.header.datetime.date(),
+                time=time,
+            )
+            is_count = variable is None or statistic == "count"
+            described = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()} | {
+                "variable": variable or f"n_{statistic}",
+                "statistic": "count" if variable is None else statistic,
+                "sensor": self.header.sensor,
+                "grid": self.header.grid,
+                "datetime": self.header.datetime.astimezone(dt.UTC).isoformat(),
+                "date": self.header.datetime.date().isoformat(),
+                "product": self.header.product,
+                "buffer_m": f"{self.header.buffer_m:g}",
+                MISSING_KEY: "0" if is_count else "NaN",
+            }
+            columns[field.name] = pa.field(str(name), field.type, metadata=dict(sorted(described.items())))
+        return columns
+
+
+def open_series(root: Path, path: str) -> SeriesInput:
+    """A series file by its path in the workspace.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        If it is not there or not a series file.
+    """
+    schema = open_ipc(root / path).schema
+    return SeriesInput(path=path, header=SeriesHeader.from_metadata(read_metadata(schema), str(root / path)))
+
+
+def orbit_name(sensor: str, relative_orbit: int | None, direction: str | None) -> str | None:
+    """``088d`` for radar, ``None`` where values of all orbits are comparable."""
+    if sensor not in RADAR_SENSORS or relative_orbit is None or direction is None:
+        return None
+    return f"{relative_orbit:03d}{direction[0]}"
+
+
+def manifest_inputs(files: Sequence[SeriesInput]) -> tuple[Input, ...]:
+    """One entry a product, by acquisition time."""
+    by_product: dict[str, list[SeriesInput]] = {}
+    for one in sorted(files, key=lambda f: (f.header.datetime, f.header.product, f.path)):
+        by_product.setdefault(one.header.product, []).append(one)
+    return tuple(
+        Input(
+            product=product,
+            sensor=group[0].header.sensor,
+            datetime=group[0].header.datetime.isoformat(),
+            series=tuple(SeriesEntry(path=f.path, grid=f.header.grid, task_id=f.header.task) for f in group),
+        )
+        for product, group in by_product.items()
+    )

@@ -1,0 +1,160 @@
+"""SQL over marker files: DuckDB reads the memory-mapped columns that a query touches, and nothing else.
+
+In SQL a value that is not known is NULL, so that ``avg`` and ``count`` do what one expects; in the files it is NaN.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from itertools import groupby
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from s4c_hpc.core.errors import InputError
+from s4c_hpc.core.ipc import open_ipc
+from s4c_hpc.markers.files import MarkerFile, choose_columns
+from s4c_hpc.markers.merge import native_order
+from s4c_hpc.markers.naming import parse_name
+from s4c_hpc.markers.part import ID_COLUMN, Ids
+from s4c_hpc.markers.season import check_ids, wide_season
+
+_DICTIONARY = pa.schema(
+    [(n, pa.string()) for n in ("column", "tile", "sensor", "orbit", "grid")]
+    + [("date", pa.date32()), ("datetime", pa.timestamp("us", tz="UTC"))]
+    + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product")]
+)
+
+
+def run_sql(
+    files: Sequence[MarkerFile],
+    sql: str,
+    parcels: pa.Table,
+    *,
+    columns: Sequence[str] | None = None,
+    ids: Ids | None = None,
+) -> pa.Table:
+    """The result of a query as a table.
+
+    The query sees these tables and no file, network or Python object:
+
+    - ``markers``: a row a parcel; ``NewID``, ``tile``, then every chosen column
+    - ``observations``: the same in long form, ``NewID, tile, sensor, orbit, grid, date, datetime, variable,
+      statistic, unit, value``; a row for each known value
+    - ``dictionary``: a row a column and tile; what the column means
+    - ``parcels``: attributes of the parcels
+
+    Parameters
+    ----------
+    files : of one set
+    sql : one query; a semicolon after it does no harm
+    parcels : attributes, by ``NewID``
+    columns : patterns of column names that ``markers`` and ``observations`` have
+    ids : (n,) NewIDs that ``markers`` and ``observations`` have
+
+    Raises
+    ------
+    InputError
+        With DuckDB's own words if the query cannot be run.
+    """
+    connection = duckdb.connect()
+    try:
+        tables = _wide_tables(files, columns, ids)
+        for tile, table in tables.items():
+            connection.register(f"markers_{tile}", table)
+        connection.register("parcels", parcels)
+        connection.register("dictionary", _dictionary(tables))
+        connection.execute(_markers_view(tables))
+        connection.execute(_observations_view(tables))
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        relation = connection.sql(sql)
+        if relation is None:
+            raise InputError("the statement has no result", where="SQL", hint="write a SELECT")
+        return relation.to_arrow_table()
+    except duckdb.Error as error:
+        raise InputError(
+            f"cannot be run: {error}", where="SQL", hint="tables are markers, observations, dictionary and parcels"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids: Ids | None) -> dict[str, pa.Table]:
+    """One table a tile with the columns of all its months; mapped where the months have the same parcels."""
+    names = {name for f in files for name in open_ipc(f.path).schema.names if name != ID_COLUMN}
+    chosen = set(choose_columns(sorted(names, key=native_order), columns))
+    tables: dict[str, pa.Table] = {}
+    for tile, group in groupby(sorted(files, key=lambda f: (f.tile, f.period)), key=lambda f: f.tile):
+        months = [(f, open_ipc(f.path).read_all()) for f in group]
+        first = months[0][1].column(ID_COLUMN).to_numpy()
+        if all(np.array_equal(first, table.column(ID_COLUMN).to_numpy()) for _, table in months[1:]):
+            wide = months[0][1].select([ID_COLUMN])
+            for _, table in months:
+                for name in table.column_names:
+                    if name in chosen:
+                        wide = wide.append_column(table.schema.field(name), table.column(name))
+        else:
+            wide = wide_season([f for f, _ in months], columns=columns).merged.table()
+        tables[tile] = wide
+    if ids is None:
+        return tables
+    check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
+    return {tile: t.filter(pc.is_in(t[ID_COLUMN], value_set=pa.array(ids))) for tile, t in tables.items()}
+
+
+def _dictionary(tables: dict[str, pa.Table]) -> pa.Table:
+    rows = []
+    for tile, table in tables.items():
+        for field in table.schema:
+            if field.name == ID_COLUMN:
+                continue
+            said = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+            name = parse_name(field.name)
+            time = dt.datetime.fromisoformat(said["datetime"]) if "datetime" in said else None
+            rows.append(
+                {n: said.get(n) for n in _DICTIONARY.names}
+                | {"column": field.name, "tile": tile, "date": name.day, "datetime": time, "orbit": name.orbit}
+            )
+    return pa.Table.from_pylist(rows, _DICTIONARY)
+
+
+def _markers_view(tables: dict[str, pa.Table]) -> str:
+    selects = []
+    for tile, table in tables.items():
+        columns = [
+            f"nullif({_quoted(f.name)}, 'NaN'::FLOAT) AS {_quoted(f.name)}"
+            if pa.types.is_floating(f.type)
+            else _quoted(f.name)
+            for f in _markers(table)
+        ]
+        selects.append(_select([ID_COLUMN, f"'{tile}' AS tile", *columns], _quoted(f"markers_{tile}")))
+    return "CREATE VIEW markers AS " + " UNION ALL BY NAME ".join(selects)
+
+
+def _observations_view(tables: dict[str, pa.Table]) -> str:
+    """Long form; made per tile, so that a tile's columns meet the tile's own dictionary."""
+    selects = []
+    of_column = [f"d.{n}" for n in ("tile", "sensor", "orbit", "grid", "date", "datetime", "variable", "statistic")]
+    for tile, table in tables.items():
+        columns = [f"nullif({_quoted(f.name)}::DOUBLE, 'NaN'::DOUBLE) AS {_quoted(f.name)}" for f in _markers(table)]
+        wide = _select([ID_COLUMN, *columns], _quoted(f"markers_{tile}"))
+        long = f'UNPIVOT ({wide}) ON COLUMNS(* EXCLUDE {ID_COLUMN}) INTO NAME "column" VALUE value'
+        source = f'({long}) u JOIN dictionary d ON d."column" = u."column" AND d.tile = \'{tile}\''
+        selects.append(_select([f"u.{ID_COLUMN}", *of_column, "d.unit", "u.value"], source))
+    return "CREATE VIEW observations AS " + " UNION ALL ".join(selects)
+
+
+def _select(columns: Sequence[str], source: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {source}"  # noqa: S608 - names from our own files, and quoted
+
+
+def _markers(table: pa.Table) -> list[pa.Field]:
+    return [f for f in table.schema if f.name != ID_COLUMN]
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

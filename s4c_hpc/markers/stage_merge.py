@@ -1,0 +1,233 @@
+"""The stage from series to marker files: one task a tile, month and marker set; it opens no imagery."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from s4c_hpc.config import Config
+from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, TemporaryError, listing
+from s4c_hpc.core.ids import canonical_json, task_id
+from s4c_hpc.core.ipc import write_ipc
+from s4c_hpc.core.plan_schema import tasks_to_batch
+from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.task import Launch, Outcome, Resources, Task
+from s4c_hpc.markers.expected import Expected, expected_products
+from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series
+from s4c_hpc.markers.manifest import Manifest, Missing, software
+from s4c_hpc.markers.merge import STRIP_BYTES, merge_parts
+from s4c_hpc.markers.naming import CLASS_COUNT_ORDER, with_times
+from s4c_hpc.markers.part import ID_COLUMN
+from s4c_hpc.markers.sets import Selection, check_sets
+from s4c_hpc.optical import resolve
+from s4c_hpc.parcels import TileParcels, latest_version, read_tiles
+
+CONTRACT = "s4c-markers-1"
+"""Changes when the meaning of columns or metadata changes."""
+
+_BASE_BYTES = 256 * 2**20
+"""Anonymous memory of a worker with Arrow and NumPy loaded, before it merges anything."""
+
+_CELLS_PER_S = 2e6
+"""Values merged per second on a slow shared disk; a local one does twenty times as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """What is planned for one tile and month."""
+
+    tile: TileParcels
+    period: str
+    stats: tuple[dict[str, Any], ...]
+    """Rows of the stats stage, by product id."""
+
+
+class MergeStage:
+    """Merges the series of a tile and month into the marker file of a set."""
+
+    name = "merge"
+    version = "1"
+    launch = Launch.ARRAY
+    after: Sequence[str] = ("stats",)
+    tolerates_missing = True
+
+    def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
+        """One row a tile, month and set; its identity is what is merged and the set's definition."""
+        config: Config = ctx.config
+        variables = [v.name for v in resolve(config.variables)]
+        check_sets(config, variables)
+        rows = [
+            self._task(month, Selection.of(chosen), chosen.name, config, variables)
+            for month in _months(ctx)
+            for chosen in config.markers.sets
+        ]
+        yield tasks_to_batch(rows)
+
+    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:  # noqa: ARG002 - the protocol's
+        """Upper bounds; ``work`` is the number of values (parcels x columns) in the file."""
+        strip = min(STRIP_BYTES, int(work * 4))
+        return Resources(cpus=1, mem_bytes=_BASE_BYTES + 4 * strip, walltime_s=120 + int(work / _CELLS_PER_S))
+
+    def run(self, task: Task, io: TaskIO) -> Outcome:
+        """Write the marker file and its manifest.
+
+        Raises
+        ------
+        InputError
+            If not one product of the month can be used, or names are not unique.
+        TemporaryError
+            If a series file that is done has gone or is damaged: the next run makes it again.
+        """
+        params = json.loads(task.params)
+        period, selection = params["period"], Selection.from_params(params["selection"])
+        expected = expected_products(io.catalog_path, task.tile, period)
+        absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
+        missing = _missing(absent, io, expected)
+        files = _open(task, io)
+        if not files:
+            raise InputError(
+                f"no usable product for tile {task.tile} in {period}",
+                where=task.subject,
+                hint=listing([f"{m.product}: {m.reason}" for m in missing]) or None,
+            )
+        lost = {m.product for m in missing}
+        times = with_times(
+            {
+                *(f.acquisition for f in files),
+                # A product that could not be used this time keeps its place among the names of its day.
+                *(e.acquisition for product, e in expected.items() if product in lost and e.status == "ok"),
+            }
+        )
+        root = io.workspace.root
+        merged = merge_parts(
+            [f.part(root, selection, times[f.header.product]) for f in files],
+            metadata={
+                "contract": CONTRACT,
+                "site": params["site"],
+                "tile": task.tile,
+                "period": period,
+                "set": params["set"],
+                "parcels": files[0].header.parcels,
+                "task": task.id,
+            },
+        )
+        if len(merged.schema) == 1:
+            raise InputError(
+                f"no product of {period} has a column of this set", where=task.subject, hint="widen the set's variables"
+            )
+        manifest = Manifest(
+            site=params["site"],
+            tile=task.tile,
+            period=period,
+            set=params["set"],
+            selection=params["selection"],
+            task_id=task.id,
+            parcels_version=files[0].header.parcels.split(":")[1],
+            n_parcels=merged.n_rows,
+            inputs=manifest_inputs(files),
+            missing=missing,
+            columns=_dictionary(merged.schema),
+            software=software(),
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        marker_file, manifest_file = task.outputs
+        with io.publisher.replace(marker_file) as path:
+            n_rows = write_ipc(path, merged.schema, merged.batches)
+        with io.publisher.replace(manifest_file) as path:
+            path.write_text(manifest.to_json(), encoding="utf-8")
+        return Outcome(
+            outputs=task.outputs,
+            n_rows=n_rows,
+            absent=absent,
+            notes=tuple(f"without {m.product}: {m.reason}" for m in missing),
+        )
+
+    def _task(
+        self, month: _Month, selection: Selection, set_name: str, config: Config, variables: Sequence[str]
+    ) -> Task:
+        params = canonical_json(
+            {"set": set_name, "selection": selection.params(), "site": config.site.name, "period": month.period}
+        )
+        stats_ids = tuple(row["id"] for row in month.stats)
+        input_keys = (*stats_ids, month.tile.key)
+        values = selection.n_columns(variables, config.variables.statistics) * len(stats_ids)
+        n_files = sum(len(row["outputs"]) for row in month.stats)
+        n_columns = 1 + values + n_files * len(CLASS_COUNT_ORDER) * selection.class_counts
+        work = float(month.tile.n_parcels * n_columns)
+        stem = f"markers/{set_name}/{month.period}/{config.site.name}_{month.tile.tile.id}"
+        return Task(
+            id=task_id(self.name, self.version, input_keys, params),
+            stage=self.name,
+            tile=month.tile.tile.id,
+            subject=f"{set_name} {month.period}",
+            input_keys=input_keys,
+            params=params,
+            depends_on=stats_ids,
+            outputs=(f"{stem}.arrow", f"{stem}.manifest.json"),
+            work=work,
+            # Some 1.5 kB a column go to its description, in the file and in the manifest together.
+            bytes_out=int(work * 4) + 1500 * n_columns,
+            opens_imagery=0,
+            resources=self.resources(work, {}),
+        )
+
+
+def _months(ctx: PlanContext) -> list[_Month]:
+    """Planned series by tile and acquisition month."""
+    stats = ctx.upstream["stats"]
+    version = latest_version(ctx.workspace)
+    if not stats.num_rows or version is None:
+        return []
+    tiles = {t.tile.id: t for t in read_tiles(ctx.workspace, version)}
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in stats.select(["id", "tile", "subject", "outputs"]).to_pylist():
+        # Series files begin with the acquisition day, so that no product has to be looked up here.
+        day = PurePosixPath(row["outputs"][0]).name[:8]
+        groups[row["tile"], f"{day[:4]}-{day[4:6]}"].append(row)
+    return [
+        _Month(tiles[tile], period, tuple(sorted(rows, key=lambda r: str(r["subject"]))))
+        for (tile, period), rows in sorted(groups.items())
+    ]
+
+
+def _open(task: Task, io: TaskIO) -> list[SeriesInput]:
+    files: list[SeriesInput] = []
+    try:
+        for dependency in task.depends_on:
+            if dependency in io.upstream_outputs:
+                files += [open_series(io.workspace.root, path) for path in io.upstream_outputs[dependency]]
+            elif dependency not in io.settled:
+                raise InternalError("was started before its input was settled", where=f"{task.stage} {task.subject}")
+    except (MissingDataError, InputError) as error:
+        raise TemporaryError(error.what, where=error.where, hint="delete the file and run 's4c run' again") from error
+    return files
+
+
+def _missing(absent: Sequence[str], io: TaskIO, expected: Mapping[str, Expected]) -> tuple[Missing, ...]:
+    """Products that belong to this file and are not in it: given up on the way, or broken in the catalog."""
+    reasons = {_product_of(io, i): io.upstream_reasons.get(i, "not there") for i in absent}
+    reasons |= {product: e.reason for product, e in expected.items() if e.status == "broken"}
+    known = {product: e.acquisition.datetime.isoformat() for product, e in expected.items()}
+    return tuple(
+        Missing(product=product, datetime=known.get(product), reason=reasons[product])
+        for product in sorted(reasons, key=lambda p: (known.get(p, ""), p))
+    )
+
+
+def _product_of(io: TaskIO, identity: str) -> str:
+    """Product id of a stats task from its name ``stats <tile> <product>``; the id may hold spaces."""
+    return io.upstream_subjects.get(identity, f"stats ? {identity}").split(" ", 2)[2]
+
+
+def _dictionary(schema: pa.Schema) -> dict[str, dict[str, str]]:
+    """Column -> what it means, from the field metadata."""
+    return {
+        f.name: {k.decode(): v.decode() for k, v in (f.metadata or {}).items()} for f in schema if f.name != ID_COLUMN
+    }

@@ -1,0 +1,150 @@
+"""Read parcel versions back: what a tile has, without reading the others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from s4c_hpc.core.errors import InputError, MissingDataError
+from s4c_hpc.core.grid import Tile
+from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY, crs_of
+from s4c_hpc.parcels.projection import Geometries, reproject
+
+PARCELS = "parcels.parquet"
+TILES = "tiles.parquet"
+REPORT = "report.json"
+_VERSION = re.compile(r"^v\d{4,}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileParcels:
+    """The parcels of one tile, in numbers."""
+
+    tile: Tile
+    n_parcels: int
+    n_blocks: int
+    area_m2: float
+    """Summed area of the parcels."""
+    perimeter_m: float
+    """Summed perimeter of the parcels."""
+    key: str
+    """``parcels:<version>:<16 hex>``, the digits from numbers, blocks and geometries of this tile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParcelBlockTable:
+    """The parcels of one tile in row order: from north to south, in blocks."""
+
+    new_id: NDArray[np.int32]
+    """(n,) ``NewID``."""
+    block: NDArray[np.int32]
+    """(n,) number of the block within the tile, from 0, never decreasing."""
+    geometry: Geometries
+    """(n,) polygons in the tile's CRS."""
+    usable: NDArray[np.bool_]
+    """(n,) whether there is a polygon to take pixels from."""
+
+
+def versions(workspace: Workspace) -> list[str]:
+    """Names of all parcel versions, oldest first."""
+    if not workspace.parcels.is_dir():
+        return []
+    found = [p.name for p in workspace.parcels.iterdir() if _VERSION.match(p.name) and (p / PARCELS).is_file()]
+    return sorted(found, key=lambda name: int(name[1:]))
+
+
+def latest_version(workspace: Workspace) -> str | None:
+    """Name of the newest parcel version, ``None`` if there is none."""
+    found = versions(workspace)
+    return found[-1] if found else None
+
+
+def read_tiles(workspace: Workspace, version: str) -> list[TileParcels]:
+    """The tiles that own parcels of a version, ordered by id."""
+    rows = _read(workspace, version, TILES).to_pylist()
+    return [
+        TileParcels(
+            tile=Tile(
+                id=r["tile"],
+                crs=r["crs"],
+                ulx=r["ulx"],
+                uly=r["uly"],
+                width_m=r["width_m"],
+                height_m=r["height_m"],
+            ),
+            n_parcels=r["n_parcels"],
+            n_blocks=r["n_blocks"],
+            area_m2=r["area_m2"],
+            perimeter_m=r["perimeter_m"],
+            key=r["key"],
+        )
+        for r in rows
+    ]
+
+
+def read_tile_parcels(workspace: Workspace, version: str, tile: Tile) -> ParcelBlockTable:
+    """The parcels of one tile, moved to its CRS; only that tile's row groups are read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    InputError
+        The tile owns no parcel of this version.
+    """
+    table = _read(workspace, version, PARCELS, ["NewID", "block", GEOMETRY], tile.id)
+    if table.num_rows == 0:
+        raise InputError(
+            f"parcel version {version} has no parcel in this tile",
+            where=f"tile {tile.id}",
+            hint="see tiles.parquet of that version for the tiles it has",
+        )
+    crs = crs_of(_path(workspace, version, PARCELS))
+    delivered = shapely.from_wkb(table.column(GEOMETRY).to_numpy())
+    geometry = reproject(delivered, crs, tile.crs)
+    return ParcelBlockTable(
+        new_id=table.column("NewID").to_numpy().astype(np.int32),
+        block=table.column("block").to_numpy().astype(np.int32),
+        geometry=geometry,
+        usable=~(shapely.is_missing(geometry) | shapely.is_empty(geometry)),
+    )
+
+
+def read_attributes(workspace: Workspace, version: str) -> pa.Table:
+    """All columns of a version but geometry and bounding box, rows by tile and block."""
+    names = [n for n in pq.read_schema(_path(workspace, version, PARCELS)).names if n not in {GEOMETRY, BBOX}]
+    return _read(workspace, version, PARCELS, names).replace_schema_metadata(None)
+
+
+def _path(workspace: Workspace, version: str, name: str) -> Path:
+    path = workspace.parcels / version / name
+    if not path.is_file():
+        raise MissingDataError(
+            f"parcel version {version} is not there or not whole",
+            where=str(path),
+            hint=f"versions are {', '.join(versions(workspace)) or 'none'}; 's4c parcels import' makes one",
+        )
+    return path
+
+
+def _read(
+    workspace: Workspace, version: str, name: str, columns: list[str] | None = None, tile: str | None = None
+) -> pa.Table:
+    path = _path(workspace, version, name)
+    try:
+        # Row groups hold one tile each, so this filter leaves the others unread.
+        # Without partitioning: a folder called a=b somewhere above must not become a column.
+        filters = None if tile is None else [("tile", "=", tile)]
+        return pq.read_table(path, columns=columns, filters=filters, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"cannot be read ({error})", where=str(path), hint="delete this version and import the parcels again"
+        ) from error

@@ -1,0 +1,115 @@
+"""From stacks to the rows of a series file: a pure function, one parcel block after the other.
+
+What a formula gives for a pixel does not depend on its neighbours, nor a parcel's statistics on other parcels: how the
+work is cut into pieces shows in the memory used and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from s4c_hpc.config.model import Category, Weighting
+from s4c_hpc.extract.blocks import BlockReader
+from s4c_hpc.extract.index import IndexBlock, ParcelIndex
+from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
+from s4c_hpc.optical import CODE, Variable
+from s4c_hpc.series.contract import CLASS_COUNTS
+from s4c_hpc.series.pixels import PIECE_PIXELS, Piece, Reader, pieces
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelRules:
+    """Which pixels count."""
+
+    lut: NDArray[np.uint8] | None
+    """(256,) category code of each class value; ``None`` for a product without a class layer: a pixel is then
+    nodata where none of the bands that are needed has a value, else valid."""
+    usable: NDArray[np.bool_]
+    """(n_categories,) whether a category enters statistics, by code."""
+
+
+def series_batches(
+    index: ParcelIndex,
+    reader: BlockReader,
+    variables: Sequence[Variable],
+    rules: PixelRules,
+    statistics: Sequence[str],
+    schema: pa.Schema,
+    *,
+    piece_pixels: int = PIECE_PIXELS,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a series file, one batch a parcel block.
+
+    Parameters
+    ----------
+    index : the parcels' pixels on the grid of ``reader``
+    reader : the stacks of the product; bands of coarser grids come by nearest neighbour
+    variables : formulas over bands that ``reader`` has
+    rules : which pixels count
+    statistics : for every variable, in the order of ``schema``
+    schema : see ``contract.series_schema``
+    piece_pixels : pixels worked on at a time; does not change the result
+
+    Notes
+    -----
+    Memory: 8 bytes a pixel of a piece for each band, each variable and each temporary of a formula, beside 30 bytes a
+    pixel for their order and 40 bytes a stack row of a span.
+    """
+    for block in index:
+        parts = [
+            _statistics(piece, reader, variables, rules, tuple(statistics), index.weighting)
+            for piece in pieces(block, piece_pixels)
+        ]
+        yield _batch(block, parts, schema)
+
+
+def _statistics(
+    piece: Piece,
+    reader: BlockReader,
+    variables: Sequence[Variable],
+    rules: PixelRules,
+    statistics: tuple[str, ...],
+    weighting: Weighting,
+) -> BlockStatistics:
+    names = sorted({name for variable in variables for name in variable.formula.names})
+    bands = {name: np.empty(piece.n_pixels, dtype=np.float64) for name in names}
+    targets: list[NDArray[Any]] = list(bands.values())
+    readers: list[Reader] = [partial(reader.physical, name) for name in names]
+    if rules.lut is None:
+        piece.fill(targets, readers)
+        categories = _by_presence(targets, piece.n_pixels)
+    else:
+        categories = np.empty(piece.n_pixels, dtype=np.uint8)
+        piece.fill([*targets, categories], [*readers, partial(reader.categories, rules.lut)])
+    values = np.empty((len(variables), piece.n_pixels), dtype=np.float64)
+    for i, variable in enumerate(variables):
+        values[i] = variable.formula.evaluate(bands)
+    return block_statistics(piece.block, piece.places, values, categories, rules.usable, statistics, weighting)
+
+
+def _by_presence(bands: Sequence[NDArray[np.float64]], n_pixels: int) -> NDArray[np.uint8]:
+    empty = np.ones(n_pixels, dtype=np.bool_)
+    for values in bands:
+        empty &= np.isnan(values)
+    return np.where(empty, CODE[Category.NODATA], CODE[Category.VALID]).astype(np.uint8)
+
+
+def _batch(block: IndexBlock, parts: Sequence[BlockStatistics], schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of a block in the order and types of the schema."""
+    values = np.concatenate([part.values for part in parts], axis=2)
+    counts = np.concatenate([part.class_counts for part in parts])
+    columns: list[NDArray[Any]] = [block.new_id]
+    columns += [counts.sum(axis=1) if c is None else counts[:, CODE[c]] for c in CLASS_COUNTS.values()]
+    columns += list(values.reshape(-1, block.n_parcels))
+    arrays = []
+    for field, column in zip(schema, columns, strict=True):
+        with np.errstate(over="ignore"):  # beyond what float32 holds is inf, not a warning
+            arrays.append(pa.array(np.ascontiguousarray(column, dtype=field.type.to_pandas_dtype())))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,179 @@
+"""The stage from stacks to series: one task a product and tile; it opens no imagery."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import pyarrow as pa
+
+from s4c_hpc.catalog import Product, load_product, opened, read_products
+from s4c_hpc.config import Config
+from s4c_hpc.core.errors import InternalError
+from s4c_hpc.core.ids import canonical_json, short, task_id
+from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
+from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.task import Launch, Outcome, Resources, Task
+from s4c_hpc.core.workspace import tile_dir
+from s4c_hpc.extract import FAMILY_RES_M
+from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes
+from s4c_hpc.extract.planning import mask_ids, parcel_tiles
+from s4c_hpc.optical import Variable, check_bands, resolve
+from s4c_hpc.parcels import TileParcels
+from s4c_hpc.series.assign import Assignment, assign
+from s4c_hpc.series.params import effective_params
+from s4c_hpc.series.pixels import PIECE_PIXELS, SPAN_ROWS
+from s4c_hpc.series.write import SeriesInputs, write_series
+
+_ROWS_AT_A_TIME: Final = 4096
+"""Plan rows in a record batch."""
+
+_TEMPORARIES: Final = 12
+"""Arrays of 8 bytes a pixel that are alive beside bands and variables: order of the pixels, formula temporaries and,
+where a piece is one parcel, the kernel's scratch."""
+
+_SPAN_BYTES: Final = 64
+"""For each stack row of a span: stored and physical values, and the way to another grid."""
+
+_COMPILE_S: Final = 180
+"""Longest time to compile all kernels, when no cache is there."""
+
+
+class StatsStage:
+    """Evaluates the variables on the pixels of every parcel and reduces them to statistics."""
+
+    name = "stats"
+    version = "1"
+    launch = Launch.POOL
+    after = ("mask", "index", "gather")
+    tolerates_missing = False
+
+    def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
+        """One row for each gathered product of each tile.
+
+        Raises
+        ------
+        ConfigError
+            If a variable cannot be resolved, or needs a band that no product has.
+        """
+        variables = resolve(ctx.config.variables)
+        gathered = tasks_from_table(ctx.upstream["gather"])
+        if not gathered:
+            return
+        products = {product.id: product for product in read_products(ctx.workspace.catalog)}
+        wanted = (products[row.subject] for row in gathered)
+        check_bands(variables, {band.name for product in wanted for band in product.bands})
+        planner = _Planner(ctx, variables, self)
+        rows = (planner.row(row, products[row.subject]) for row in gathered)
+        for chunk in _chunks((row for row in rows if row is not None), _ROWS_AT_A_TIME):
+            yield tasks_to_batch(chunk)
+
+    def run(self, task: Task, io: TaskIO) -> Outcome:
+        """Write the series files of one product, one a grid that has variables."""
+        rasters_before = opened()
+        product = load_product(io.catalog_path, task.subject)
+        assignment = assign(product, resolve(io.config.variables))
+        if len(assignment.grids) != len(task.outputs):
+            raise InternalError("the catalog is not the one that the plan was made with", where=f"task {task.id}")
+        inputs = _inputs(task, io)
+        n_rows = 0
+        for work, output in zip(assignment.grids, task.outputs, strict=True):
+            with io.publisher.new(output) as path:
+                n_rows += write_series(path, product, work, inputs, io.config, tile=task.tile, task=task.id)
+        return Outcome(
+            outputs=task.outputs,
+            n_rows=n_rows,
+            rasters_opened=opened() - rasters_before,
+            twins_discarded=io.publisher.twins_discarded,
+            notes=assignment.notes,
+        )
+
+    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
+        """Upper bounds for a task.
+
+        Parameters
+        ----------
+        work : pixel values: pixels of all parcels times bands and variables, summed over grids
+        params : those of the task, and ``boundary_m`` of the parcels
+
+        Notes
+        -----
+        A parcel of more than ``2 * PIECE_PIXELS`` pixels (52 km2 at 10 m) needs more than this.
+        """
+        piece = 0.0
+        for grid in params["grids"].values():
+            values = len(grid["variables"]) + len(grid["bands"])
+            piece = max(piece, min(work / values, 2.0 * PIECE_PIXELS) * 8 * (values + _TEMPORARIES))
+        cells = sum(cells_bytes(params["boundary_m"], res_m) for res_m in FAMILY_RES_M)
+        return Resources(
+            cpus=1,
+            mem_bytes=int(BASE_BYTES + piece + cells + _SPAN_BYTES * SPAN_ROWS),
+            walltime_s=int(_COMPILE_S + 3e-6 * work),
+        )
+
+
+class _Planner:
+    """Makes plan rows; what many products share is made once."""
+
+    def __init__(self, ctx: PlanContext, variables: tuple[Variable, ...], stage: StatsStage) -> None:
+        self.config: Config = ctx.config
+        self.variables, self.stage = variables, stage
+        self.masks = mask_ids(ctx)
+        self.indices = {(row.tile, row.subject): row.id for row in tasks_from_table(ctx.upstream["index"])}
+        self.tiles = parcel_tiles(ctx)
+        self._known: dict[str, tuple[Assignment, dict[str, Any], str]] = {}
+
+    def row(self, gathered: Task, product: Product) -> Task | None:
+        """The row of one gathered product; ``None`` if it has the bands of no variable."""
+        assignment, params, text = self._effective(product)
+        if not assignment.grids:
+            return None
+        grids = [work.grid.name for work in assignment.grids]
+        index_ids = tuple(self.indices[gathered.tile, grid] for grid in grids)
+        identity = task_id(self.stage.name, self.stage.version, (gathered.id, *index_ids), text)
+        folder = f"{tile_dir(gathered.tile)}/series/{product.sensor}"
+        file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
+        parcels = self.tiles[gathered.tile]
+        work = sum(parcels.area_m2 / g.grid.res_m**2 * (len(g.variables) + len(g.bands)) for g in assignment.grids)
+        return Task(
+            id=identity,
+            stage=self.stage.name,
+            tile=gathered.tile,
+            subject=gathered.subject,
+            input_keys=(gathered.id, *index_ids),
+            params=text,
+            depends_on=(gathered.id, self.masks[gathered.tile], *index_ids),
+            outputs=tuple(f"{folder}/{grid}/{file}" for grid in grids),
+            work=work,
+            bytes_out=sum(self._bytes(len(g.variables), parcels) for g in assignment.grids),
+            opens_imagery=0,
+            resources=self.stage.resources(work, {**params, "boundary_m": boundary_m(parcels)}),
+        )
+
+    def _effective(self, product: Product) -> tuple[Assignment, dict[str, Any], str]:
+        """What is computed of products with the same bands and classes, and the parameters that decide it."""
+        table = product.class_table and sorted(product.class_table.items())
+        like = repr((product.class_kind, table, [(b.name, b.grid.res_m) for b in product.bands]))
+        if like not in self._known:
+            assignment = assign(product, self.variables)
+            params = effective_params(product, assignment, self.config)
+            self._known[like] = assignment, params, canonical_json(params)
+        return self._known[like]
+
+    def _bytes(self, n_variables: int, parcels: TileParcels) -> int:
+        n_columns = 9 + n_variables * len(self.config.variables.statistics)
+        # Values, then the description of each batch, then the schema with its texts, twice in a file.
+        return 4 * n_columns * parcels.n_parcels + 100 * n_columns * parcels.n_blocks + 2 * 600 * n_columns
+
+
+def _inputs(task: Task, io: TaskIO) -> SeriesInputs:
+    """Map the files of a task; its dependencies are, in order, gather, mask and an index for each grid."""
+    gather, mask, *indices = [[io.workspace.root / p for p in io.upstream_outputs[key]] for key in task.depends_on]
+    return SeriesInputs.open(mask[0], gather, [paths[0] for paths in indices])
+
+
+def _chunks(rows: Iterable[Task], size: int) -> Iterator[list[Task]]:
+    iterator = iter(rows)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

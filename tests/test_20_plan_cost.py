@@ -1,0 +1,132 @@
+"""What a plan costs: prediction, sums, quota, free space."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from s4c_hpc.core.errors import ConfigError, TemporaryError
+from s4c_hpc.plan import ESTIMATE_SCHEMA, HISTORY_SCHEMA, makespan, make_plan, predict_seconds
+from s4c_hpc.plan.space import check_space, human_bytes
+from support.probe_stage import PROBES, describe_probe
+from support.runs import probe_config, probe_workspace, run_inline
+
+
+def history_of(stage: str, work: list[float], wall_s: list[float], kind: str = "done") -> pa.Table:
+    rows = [
+        {
+            f.name: {"stage": stage, "work": w, "wall_s": s, "kind": kind}.get(f.name, _empty(f.type))
+            for f in HISTORY_SCHEMA
+        }
+        for w, s in zip(work, wall_s, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, HISTORY_SCHEMA)
+
+
+def _empty(kind: pa.DataType) -> object:
+    if pa.types.is_list(kind):
+        return []
+    return "" if pa.types.is_string(kind) or pa.types.is_dictionary(kind) else 0
+
+
+def test_without_history_a_share_of_the_time_asked_for_is_predicted(tmp_path: Path) -> None:
+    plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
+    assert set(np.asarray(plan.estimates["seconds"])) == {6.0}  # a tenth of the 60 s asked for
+    assert set(np.asarray(plan.estimates["high_s"])) == {60.0}
+
+
+def test_with_history_seconds_follow_the_work(tmp_path: Path) -> None:
+    plan = make_plan(probe_workspace(tmp_path, ms=40), probe_config(), registry=PROBES)
+    history = history_of("probe-mid", [10, 10, 10, 20], [1, 1, 1, 6])
+    predicted = predict_seconds(plan.tasks, history).to_pylist()
+    stages = plan.tasks["stage"].to_pylist()
+    mid = [row for row, stage in zip(predicted, stages, strict=True) if stage == "probe-mid"]
+    rate = np.asarray([0.1, 0.1, 0.1, 0.3])
+    low, middle, high = np.quantile(rate, [0.1, 0.5, 0.9])
+    for row in mid:
+        assert row["seconds"] == pytest.approx(40 * middle)
+        assert (row["low_s"], row["high_s"]) == (pytest.approx(40 * low), pytest.approx(40 * high))
+    leaf = predicted[stages.index("probe-leaf")]
+    assert leaf["seconds"] == 6.0  # nothing is known of this stage
+
+
+@pytest.mark.parametrize(("work", "kind"), [([10.0, 10.0], "done"), ([10.0, 10.0, 10.0], "internal")])
+def test_too_little_history_is_none(tmp_path: Path, work: list[float], kind: str) -> None:
+    plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
+    history = history_of("probe-mid", work, [1.0] * len(work), kind)
+    assert set(np.asarray(predict_seconds(plan.tasks, history)["seconds"])) == {6.0}
+
+
+def test_makespan_is_bound_by_the_sum_and_by_the_longest_task() -> None:
+    def rows(seconds: list[float]) -> pa.Table:
+        return pa.table(
+            [pa.array([str(i) for i in range(len(seconds))]), *[pa.array(seconds)] * 3], schema=ESTIMATE_SCHEMA
+        )
+
+    assert makespan(["a"] * 4, rows([1.0, 1.0, 1.0, 1.0]), 2).seconds == 2.0
+    assert makespan(["a"] * 3, rows([5.0, 1.0, 1.0]), 4).seconds == 5.0
+    assert makespan(["a", "a", "b"], rows([2.0, 2.0, 3.0]), 2).seconds == 5.0
+    assert makespan([], rows([]), 2).seconds == 0.0
+
+
+def test_the_summary_counts_what_is_to_do(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path, tiles=["32UPU", "33UUP"])
+    plan = make_plan(workspace, probe_config(), registry=PROBES)
+    lines = {line.stage: line for line in plan.summary}
+    assert list(lines) == ["probe-root", "probe-mid", "probe-leaf", "probe-sum"]
+    mid = lines["probe-mid"]
+    assert (mid.todo, mid.done, mid.files_out, mid.bytes_out, mid.opens_imagery) == (6, 0, 12, 6 * 4000, 6)
+    assert mid.cpu_hours == pytest.approx(6 * 6.0 / 3600)
+    assert mid.max_mem_bytes == 512 << 20
+    assert (plan.total.todo, plan.total.files_out) == (16, 22)
+    values = json.loads(json.dumps(plan.to_json(n_workers=2)))
+    assert values["total"]["todo"] == 16
+    assert values["reasons"]["probe-mid"] == {"new": 6}
+    assert values["makespan_s"]["low"] < values["makespan_s"]["expected"] < values["makespan_s"]["high"]
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_finished_workspace_is_up_to_date_and_costs_nothing(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path)
+    run_inline(workspace)
+    plan = make_plan(workspace, probe_config(), registry=PROBES)
+    assert plan.is_up_to_date
+    assert (plan.total.todo, plan.total.done, plan.total.files_out, plan.total.cpu_hours) == (0, 8, 0, 0.0)
+    assert plan.to_json()["up_to_date"] is True
+    assert plan.makespan(2).seconds == 0.0
+
+
+def test_a_plan_over_quota_is_refused_with_its_figures(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path)
+    describe_probe(tmp_path, claimed_bytes=3 << 20)
+    for quota, text in (({"max_bytes": 1 << 20}, r"33\.0 MiB.*1\.0 MiB"), ({"max_files": 5}, "11 files.*is 5")):
+        config = probe_config().model_copy(update={"quota": type(probe_config().quota).model_validate(quota)})
+        with pytest.raises(ConfigError, match=text):
+            make_plan(workspace, config, registry=PROBES).check_space()
+        with pytest.raises(ConfigError, match=text):
+            run_inline(workspace, config)
+    assert not workspace.runs.exists(), "nothing was begun"
+
+
+def test_a_plan_larger_than_the_disk_is_refused_for_now(tmp_path: Path) -> None:
+    plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
+
+    def check(scratch_bytes: int, free_bytes: int) -> None:
+        check_space(
+            plan.total, max_bytes=None, max_files=None, scratch_bytes=scratch_bytes, free_bytes=free_bytes, where="ws"
+        )
+
+    check(scratch_bytes=0, free_bytes=plan.total.bytes_out)
+    with pytest.raises(TemporaryError, match=r"needs 21\.6 KiB of disk, 21\.5 KiB is free; free 100 B"):
+        check(scratch_bytes=99, free_bytes=plan.total.bytes_out - 1)
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB"), (5 << 40, "5.0 TiB")]
+)
+def test_bytes_for_readers(n_bytes: int, text: str) -> None:
+    assert human_bytes(n_bytes) == text

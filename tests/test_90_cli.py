@@ -1,0 +1,231 @@
+"""The command line itself: help, exit codes, a clear message for each kind of bad input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import shapely
+from support.cli import DEMO_DATA, s4c
+
+from s4c_hpc import __version__
+from s4c_hpc.core.bundled import bundled
+
+COMMANDS = [
+    [],
+    ["demo"],
+    ["init"],
+    *[["config", c] for c in ("check", "show", "schema", "indices")],
+    *[["catalog", c] for c in ("scan", "list")],
+    *[["parcels", c] for c in ("import", "list")],
+    ["plan"],
+    ["run"],
+    ["status"],
+    ["cancel"],
+    ["logs"],
+    *[["markers", c] for c in ("list", "show", "query", "export")],
+    ["report"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    done = s4c(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What keeps ``s4c --help`` fast; the time itself is measured in benchmarks."""
+    code = "import sys, s4c_hpc.cli.main; print(*[m for m in sys.argv[1:] if m in sys.modules])"
+    heavy = ["numpy", "pyarrow", "pandas", "numba", "rasterio", "distributed", "pydantic", "rich", "duckdb"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_version_and_usage() -> None:
+    assert s4c("--version").stdout.strip() == __version__
+    done = s4c("plan", "--colour", "blue")
+    assert done.returncode == 2
+    assert "--colour" in done.stderr
+
+
+def test_init_writes_a_configuration_once(tmp_path: Path) -> None:
+    assert s4c("init", tmp_path / "ws").returncode == 0
+    assert (tmp_path / "ws" / "s4c.toml").read_text() == bundled("configs/template.toml").read_text()
+    done = s4c("init", tmp_path / "ws")
+    assert done.returncode == 4
+    assert "--force" in done.stderr
+
+
+def test_results_are_not_for_others(tmp_path: Path) -> None:
+    s4c("init", tmp_path / "ws")
+    assert (tmp_path / "ws" / "s4c.toml").stat().st_mode & 0o007 == 0
+
+
+def test_show_tells_where_a_value_comes_from(tmp_path: Path) -> None:
+    s4c("init", tmp_path)
+    done = s4c("config", "show", "--set", "execute.workers=3", workspace=tmp_path)
+    assert done.returncode == 0
+    line = next(x for x in done.stdout.splitlines() if x.startswith("execute.workers"))
+    assert line.split()[1:] == ["3", "--set", "execute.workers"]
+
+
+def workspace_with(folder: Path, **replace: str) -> Path:
+    """A workspace with the demo's configuration, texts replaced."""
+    text = bundled("configs/demo.toml").read_text().replace("${S4C_DEMO_DATA}", str(DEMO_DATA))
+    for old, new in replace.items():
+        assert old in text
+        text = text.replace(old, new)
+    folder.mkdir(exist_ok=True)
+    (folder / "s4c.toml").write_text(text)
+    return folder
+
+
+def layer(path: Path, **changes: object) -> Path:
+    gdf = gpd.read_file(DEMO_DATA / "parcels.gpkg")
+    if changes.get("empty"):
+        gdf = gdf.iloc[:0]
+    if changes.get("twice"):
+        gdf.loc[1, "parcel_id"] = gdf.loc[0, "parcel_id"]
+    if changes.get("no_crs"):
+        gdf = gdf.set_crs(None, allow_override=True)
+    if changes.get("elsewhere"):
+        gdf = gdf.set_geometry(shapely.transform(gdf.geometry.values, lambda xy: xy + 500_000))
+    with_warnings = dict.fromkeys(("engine",), "pyogrio")
+    gdf.to_file(path, **with_warnings)
+    return path
+
+
+BAD_PARCELS: list[tuple[str, Callable[[Path], list[str]], int, list[str]]] = [
+    ("no file", lambda d: [str(d / "nothing.gpkg")], 4, ["nothing.gpkg"]),
+    ("not a layer", lambda d: [_text(d / "x.gpkg")], 4, ["x.gpkg"]),
+    ("empty layer", lambda d: [str(layer(d / "p.gpkg", empty=True))], 6, ["p.gpkg"]),
+    ("duplicate ids", lambda d: [str(layer(d / "p.gpkg", twice=True))], 4, ["Baumacker", "p.gpkg"]),
+    ("no such column", lambda d: [str(layer(d / "p.gpkg")), "--id-column", "parcelid"], 4, ["parcelid", "parcel_id"]),
+]
+
+
+def _text(path: Path) -> str:
+    path.write_text("this is no geodata")
+    return str(path)
+
+
+@pytest.mark.parametrize(("case", "make", "code", "words"), BAD_PARCELS, ids=[c[0] for c in BAD_PARCELS])
+def test_bad_parcels(
+    tmp_path: Path, case: str, make: Callable[[Path], list[str]], code: int, words: list[str]
+) -> None:
+    workspace = workspace_with(tmp_path / "ws")
+    done = s4c("parcels", "import", *make(tmp_path), workspace=workspace)
+    assert done.returncode == code, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (workspace / "parcels").exists() or not list((workspace / "parcels").iterdir())
+
+
+def test_parcels_without_crs(tmp_path: Path) -> None:
+    """GeoPackage and shapefile tell a missing CRS in their own ways; a shapefile without .prj is the classic."""
+    path = layer(tmp_path / "p.shp")
+    path.with_suffix(".prj").unlink()
+    done = s4c("parcels", "import", path, workspace=workspace_with(tmp_path / "ws"))
+    assert done.returncode == 4
+    assert "CRS" in done.stderr
+
+
+def test_no_products_is_not_success(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "images").mkdir(parents=True)
+    workspace = workspace_with(tmp_path / "ws", **{f'"{DEMO_DATA}/images"': f'"{tmp_path}/empty/images"'})
+    done = s4c("catalog", "scan", workspace=workspace)
+    assert done.returncode == 6
+    assert str(tmp_path / "empty" / "images") in done.stderr
+    assert s4c("parcels", "import", workspace=workspace).returncode == 0
+    done = s4c("run", workspace=workspace)
+    assert done.returncode == 6
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path / "ws", **{f'"{DEMO_DATA}/images"': f'"{tmp_path}/gone"'})
+    done = s4c("catalog", "scan", workspace=workspace)
+    assert done.returncode == 4
+    assert str(tmp_path / "gone") in done.stderr
+
+
+def test_parcels_outside_every_tile(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path / "ws")
+    assert s4c("catalog", "scan", workspace=workspace).returncode == 0
+    path = layer(tmp_path / "p.gpkg", elsewhere=True)
+    done = s4c("parcels", "import", path, workspace=workspace)
+    assert "18" in done.stderr, "what was left outside is said"
+    done = s4c("run", workspace=workspace)
+    assert done.returncode == 6
+    assert "tile" in done.stderr
+
+
+def test_season_without_products(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path / "ws", **{"2018-01-01": "2031-01-01", "2018-12-31": "2031-12-31"})
+    assert s4c("catalog", "scan", workspace=workspace).returncode == 0
+    assert s4c("parcels", "import", workspace=workspace).returncode == 0
+    done = s4c("run", workspace=workspace)
+    assert done.returncode == 6
+    assert "2031" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ('variables.indices=["ndvii"]', ["ndvii", "ndvi"]),
+        ('variables.indices=["ndwi"]', ["ndwi_gao", "ndwi_mcfeeters"]),
+        ('variables.formulas={"bad" = "B08 +* B04"}', ["bad"]),
+        ('variables.formulas={"bad" = "__import__(\'os\').system(\'true\')"}', ["bad"]),
+    ],
+)
+def test_bad_variables_are_found_by_check(tmp_path: Path, flag: str, words: list[str]) -> None:
+    done = s4c("config", "check", "--set", flag, workspace=workspace_with(tmp_path / "ws"))
+    assert done.returncode == 3, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_band_that_no_product_has(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path / "ws")
+    assert s4c("catalog", "scan", workspace=workspace).returncode == 0
+    assert s4c("parcels", "import", workspace=workspace).returncode == 0
+    done = s4c("plan", "--set", 'variables.bands=["B04", "B8B"]', workspace=workspace)
+    assert done.returncode == 3
+    assert "B8B" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not shutil.which("setpriv"), reason="needs a user who may not read everything")
+def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
+    """Root reads everything, so the command runs without that power where we are root."""
+    archive = tmp_path / "archive" / "2018"
+    archive.mkdir(parents=True)
+    workspace = tmp_path / "ws"
+    s4c("init", workspace)
+    archive.chmod(0)
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--reuid=65534", "--clear-groups"]
+    prefix = drop if os.geteuid() == 0 else []
+    for path in (tmp_path, workspace, workspace / "s4c.toml", archive.parent):
+        path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "s4c_hpc.cli", "catalog", "scan", "--workspace", str(workspace)],
+        env={**os.environ, "S4C_ARCHIVE": str(archive.parent), "HOME": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "numba")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    archive.chmod(0o755)
+    assert str(archive) in done.stderr, done.stderr
+    assert done.returncode in {4, 5, 6}
