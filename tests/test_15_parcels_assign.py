@@ -16,6 +16,7 @@ from support.parcels import FREISING_TILE
 from s4c_hpc.config import OwnTile
 from s4c_hpc.parcels import mgrs_tile, tiles_at
 from s4c_hpc.parcels.assign import OUTSIDE, Assignment, assign
+from s4c_hpc.parcels.mgrs import zone_at
 from s4c_hpc.parcels.projection import reproject
 
 UTM = CRS.from_epsg(32632)
@@ -35,12 +36,17 @@ def own(name: str, ulx: float, uly: float, width_m: float = 1000, height_m: floa
 def by_brute_force(parcel: shapely.Geometry, crs: CRS, names: list[str]) -> str:
     """The rules of ``assign``, one parcel and one tile at a time."""
     margins, areas = {}, {}
+    middle = parcel.envelope.centroid
+    own_zone = f"{zone_at(middle.x, middle.y):02d}"
     for name in names:
         tile = mgrs_tile(name)
         moved = reproject(objects(parcel), crs, tile.crs)[0]
         (x0, y0, x1, y1), (px0, py0, px1, py1) = tile.bounds, moved.bounds
         margins[name] = round(min(px0 - x0, py0 - y0, x1 - px1, y1 - py1), 3)
         areas[name] = round(moved.intersection(shapely.box(*tile.bounds)).area, 6)
+    at_home = {n: m for n, m in margins.items() if n.startswith(own_zone)}
+    if max(at_home.values(), default=-1) >= 0:
+        margins = at_home
     best = max(margins.values(), default=-1)
     chosen = {n: m for n, m in (margins if best >= 0 else areas).items() if m >= 0 and (best >= 0 or m > 0)}
     return min((n for n, m in chosen.items() if m == max(chosen.values())), default="")
@@ -67,11 +73,11 @@ def test_middle_of_a_tile_and_the_overlap_of_two() -> None:
     overlap_west = shapely.box(704_700, 5_350_000, 704_800, 5_350_100)
     overlap_east = shapely.box(705_000, 5_350_000, 705_100, 5_350_100)
     found = assign(objects(west, overlap_west, overlap_east, None), UTM)
-    # Here the tile of the next zone holds parcels with an even larger margin; it is one of the grid like others.
-    assert found.tile.tolist() == ["32UPU", "33UTP", "33UTP", ""]
+    # 33UTP of the next zone holds the latter two with a larger margin, but the own zone comes first.
+    assert found.tile.tolist() == ["32UPU", "32UPU", "32UQU", ""]
     assert not found.crosses.any()
     assert found.reason.tolist() == [""] * 4
-    assert [t.id for t in found.tiles] == ["32UPU", "33UTP"]
+    assert [t.id for t in found.tiles] == ["32UPU", "32UQU"]
     np.testing.assert_allclose(found.corner[0], [640_000, 5_350_100])
 
 

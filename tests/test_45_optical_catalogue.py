@@ -58,11 +58,11 @@ def test_the_two_water_indices_are_named_apart() -> None:
 def test_every_listed_index_resolves_and_evaluates() -> None:
     entries = list_indices()
     assert len(entries) > 230
-    keys = [e.key for e in entries]
-    assert len(set(keys)) == len(keys)
+    names = [e.name for e in entries]
+    assert len(set(names)) == len(names)
     for entry in entries:
-        variable = index_variable(entry.key)
-        assert (variable.name, variable.formula.text) == (entry.key.lower(), entry.formula)
+        variable = index_variable(entry.name)
+        assert (variable.name, variable.formula) == (entry.name.lower(), entry.formula)
         assert set(variable.formula.names) <= set(SCENE)
         assert variable.unit == "1"
         assert entry.long_name

@@ -80,11 +80,15 @@ def test_every_band_on_every_grid_is_the_nearest_pixel(
     # The pixel whose centre is nearest to that of the target; of four equally near the south-eastern one.
     i = ((row * target + target // 2) // source).astype(int)
     j = ((column * target + target // 2) // source).astype(int)
+    # At the rim of the mask a parent can lack that child; test_50_extract_cells tells what it gets instead.
+    kept = mask.cells(TILE.grid(source)).stack_rows(i, j) >= 0
+    assert kept.mean() > 0.7
     for ranges in (RowRanges.single(0, n), RowRanges(np.array([3, n // 2]), np.array([n // 3, n]))):
         chosen = np.concatenate([np.arange(a, b) for a, b in ranges])
         found = reader.read(NAMES[source], ranges)
         assert found.dtype == np.uint16
-        assert np.array_equal(found, layers[source][i[chosen], j[chosen]])
+        nearest = layers[source][i, j][chosen]
+        assert np.array_equal(found[kept[chosen]], nearest[kept[chosen]])
 
 
 def test_physical_values_and_missing_ones(

@@ -21,6 +21,7 @@ from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.grid import Grid
 from s4c_hpc.extract import Cells, Mask, RowRanges, Stack, StackColumn, StackWriter, farmland_mask, gather_grid
 from s4c_hpc.extract import gather as gather_module
+from s4c_hpc.extract.layer_file import LayerFile
 
 GRID = TILE.grid(10)
 
@@ -119,13 +120,13 @@ def test_blocks_without_farmland_are_not_read(tmp_path: Path, monkeypatch: pytes
     cells = farmland_mask(np.array([field, far, low], dtype=object), TILE, 0.0).cells(GRID)
     write_tif(tmp_path / "r.tif", noise(3, 1, GRID), GRID, tiled=True, blockxsize=16, blockysize=16)
     windows = []
-    plain = gather_module.LayerFile.read
+    plain = LayerFile.read
 
     def watched(self: Any, window: Any) -> NDArray[Any]:
         windows.append((window.row_off, window.col_off, window.height, window.width))
         return plain(self, window)
 
-    monkeypatch.setattr(gather_module.LayerFile, "read", watched)
+    monkeypatch.setattr(LayerFile, "read", watched)
     gathered(tmp_path / "s", {"B04": band_of("B04", tmp_path / "r.tif", 1, GRID, "uint16")}, cells)
     assert windows == [(0, 0, 16, 16), (0, 80, 16, 32), (64, 32, 16, 32)]
 
@@ -204,7 +205,7 @@ def test_a_layer_that_is_not_there_or_of_another_type_is_told(
 
 def test_blocks_too_tall_for_the_promised_memory_are_told(mask: Mask, tmp_path: Path) -> None:
     tall = dataclasses.replace(GRID, height=4000, width=4)
-    write_tif(tmp_path / "r.tif", noise(1, 1, tall), tall, blockysize=4000)
+    write_tif(tmp_path / "r.tif", noise(1, 1, tall), tall, blockysize=4000, compress="deflate")
     with pytest.raises(InputError, match="blocks of 4000 rows") as caught:
         _gather_one(mask, tmp_path, band_of("B04", tmp_path / "r.tif", 1, tall, "uint16"))
     assert "gdal_translate" in str(caught.value)

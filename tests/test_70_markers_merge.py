@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import ArrayLike
 
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ipc import write_ipc
@@ -35,7 +35,7 @@ def sources(draw: st.DrawFn, day: int) -> pa.Table:
     return table_of(ids, values, counts, day)
 
 
-def table_of(ids: Sequence[int], values: Sequence[float], counts: Sequence[int], day: int = 1) -> pa.Table:
+def table_of(ids: ArrayLike, values: ArrayLike, counts: ArrayLike, day: int = 1) -> pa.Table:
     return pa.table(
         {
             "NewID": pa.array(ids, pa.int32()),
@@ -96,7 +96,7 @@ def test_what_a_source_does_not_have_is_nan_or_zero() -> None:
     assert merged["NewID"].to_pylist() == [3, 7, 9]
     assert merged.schema.field("NewID").type == pa.int32()
     assert merged[COUNT.format(1)].to_pylist() == [5, 4, 0]
-    assert np.array_equal(merged[NDVI.format(2)].to_numpy(), np.float32([np.nan, np.nan, 1]), equal_nan=True)
+    assert np.array_equal(merged[NDVI.format(2)].to_numpy(), np.array([np.nan, np.nan, 1], np.float32), equal_nan=True)
     assert merged[NDVI.format(2)].null_count == 0
 
 

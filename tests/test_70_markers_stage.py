@@ -140,7 +140,7 @@ class TestFile:
         assert schema.metadata[b"period"] == b"2018-05"
         assert not any(f.nullable for f in schema)
 
-    def test_no_nulls_and_no_padding_secrets(self, space: MarkerSpace) -> None:
+    def test_no_nulls_and_no_validity_bitmaps(self, space: MarkerSpace) -> None:
         space.merge()
         table = read(space.marker("2018-05"))
         assert all(column.null_count == 0 for column in table.columns)

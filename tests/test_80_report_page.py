@@ -7,6 +7,8 @@ import datetime as dt
 import hashlib
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -130,6 +132,15 @@ def test_clear_dates_are_counted_as_the_legend_says(page: Element, workspace: Wo
         reached = sum(c["nodata"] < c["total"] for c in counts)
         (sentence,) = (text_of(p) for p in by_class(card, "right"))
         assert sentence == f"{clear} clear of {reached} dates"
+
+
+def test_the_python_example_of_the_page_runs(page: Element, workspace: Workspace) -> None:
+    (code,) = ("".join(pre.itertext()) for pre in by_id(page, "dictionary").iter("pre") if "import" in text_of(pre))
+    program = f"{code}\nprint(len(markers), *markers.columns)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=workspace.root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["18", "NewID", "s2_ndvi_mean__20180507"]
 
 
 def test_the_same_workspace_gives_the_same_page(workspace: Workspace, html: str, tmp_path: Path) -> None:

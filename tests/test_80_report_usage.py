@@ -117,4 +117,5 @@ def test_points_lie_on_the_line_when_they_are_as_expected() -> None:
 
 def test_ticks_are_round() -> None:
     assert byte_ticks(5.5, 9.2) == [(1e6, "1 MB"), (1e7, "10 MB"), (1e8, "100 MB"), (1e9, "1 GB")]
+    assert [name for _, name in byte_ticks(7.5, 9)] == ["50 MB", "100 MB", "200 MB", "500 MB", "1 GB"]
     assert [name for _, name in second_ticks(-1.2, 2)] == ["0.1 s", "1 s", "10 s", "1 min"]

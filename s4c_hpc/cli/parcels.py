@@ -69,7 +69,7 @@ def say_import(report: ImportReport) -> None:
     """Tell what an import came to."""
     news = "new version" if report.new_version else "nothing has changed, still version"
     say(f"{news} {report.version}: {report.n_parcels} parcels, {report.n_usable} usable, tiles {_tiles(report.tiles)}")
-    findings = {name: n for name, n in report.counts.items() if n}
+    findings = {k: n for k, n in report.counts.items() if n and k not in {"parcels", "usable"}}
     if findings:
         say(f"findings: {', '.join(f'{name} {n}' for name, n in findings.items())}; see {report.path / 'report.json'}")
     for note in report.notes:

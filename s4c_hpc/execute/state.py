@@ -37,7 +37,8 @@ def fold_journals(workspace: Workspace) -> pa.Table:
     Safe to call at any time, by several processes at once: each writes whole files that say what they hold.
     """
     path = workspace.state / "history.parquet"
-    history, offsets = _read_history(path)
+    known = _read_history(path)
+    history, offsets = known or (HISTORY_SCHEMA.empty_table(), {})
     fresh: list[pa.Table] = []
     read: dict[str, int] = dict(offsets)
     for run in run_folders(workspace):
@@ -49,7 +50,7 @@ def fold_journals(workspace: Workspace) -> pa.Table:
                 events += found
         if rows := attempts_table(run, events):
             fresh.append(rows)
-    changed = read != offsets or not path.is_file()
+    changed = known is None or read != offsets
     if changed:
         history = merge_history([history, *fresh])
         metadata = {_OFFSETS: canonical_json(read).encode()}
@@ -177,13 +178,13 @@ def _array(values: object, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-def _read_history(path: Path) -> tuple[pa.Table, Mapping[str, int]]:
-    """The history and how far each journal is in it; nothing if it is not there or not whole."""
+def _read_history(path: Path) -> tuple[pa.Table, Mapping[str, int]] | None:
+    """The history and how far each journal is in it; ``None`` if it is not there or not whole."""
     try:
         history = read_ledger(path, HISTORY_SCHEMA)
         offsets: dict[str, int] = json.loads(pq.read_schema(path).metadata[_OFFSETS])
     except (FileNotFoundError, S4cError, KeyError, TypeError, ValueError):
-        return HISTORY_SCHEMA.empty_table(), {}
+        return None
     return history, offsets
 
 

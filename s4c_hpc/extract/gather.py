@@ -121,7 +121,7 @@ def _strip_values(files: Sequence[LayerFile], strip: _Strip, writer: StackWriter
 
 
 def _as_classes(layer: NDArray[Any], outside: float) -> NDArray[np.uint8]:
-    """Classes as uint8; what no class can be (65535 in a 16-bit layer, say) becomes the value of cells off the raster."""
+    """Classes as uint8; what cannot be one (65535 in a 16-bit layer, say) becomes the value of cells off the raster."""
     if layer.dtype == np.uint8:
         return layer
     return np.where((layer >= 0) & (layer <= 255), layer, outside).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +36,7 @@ class GatherStage:
     name = "gather"
     version = "1"
     launch = Launch.ARRAY
-    after = ("mask",)
+    after: Sequence[str] = ("mask",)
     tolerates_missing = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:

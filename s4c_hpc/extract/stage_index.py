@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ class IndexStage:
     name = "index"
     version = "1"
     launch = Launch.ARRAY
-    after = ("mask",)
+    after: Sequence[str] = ("mask",)
     tolerates_missing = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ class MaskStage:
     name = "mask"
     version = "1"
     launch = Launch.ARRAY
-    after: tuple[str, ...] = ()
+    after: Sequence[str] = ()
     tolerates_missing = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:

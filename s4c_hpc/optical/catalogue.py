@@ -37,9 +37,10 @@ class Variable:
 class IndexEntry:
     """An index that may be named in ``variables.indices``."""
 
-    key: str
+    name: str
     """What to write there; the variable has the same name in lower case."""
-    formula: str
+    formula: Formula
+    """Over our band names."""
     long_name: str
     source: str
 
@@ -95,10 +96,10 @@ _AMBIGUOUS: Final[Mapping[str, str]] = {
 @lru_cache(maxsize=1)
 def list_indices() -> tuple[IndexEntry, ...]:
     """Every index that Sentinel-2 can give: ours, then those of spyndex in alphabetical order."""
-    ours = [IndexEntry(v.name, v.formula.text, v.long_name, v.source) for v in _OURS]
+    ours = [IndexEntry(v.name, v.formula, v.long_name, v.source) for v in _OURS]
     taken = {v.name for v in _OURS} | set(_AMBIGUOUS)
     theirs = [
-        IndexEntry(entry.key, entry.formula.text, entry.long_name, entry.source)
+        IndexEntry(entry.key, entry.formula, entry.long_name, entry.source)
         for entry in spyndex_indices().values()
         if entry.formula is not None and entry.key.lower() not in taken
     ]

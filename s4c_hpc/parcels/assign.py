@@ -1,10 +1,14 @@
 """Which tile owns a parcel: exactly one does.
 
-1. Of the tiles that hold the parcel whole, the one with the largest margin: the distance from the parcel's bounds
-   to the nearest edge of the tile, in the tile's own CRS. Tiles overlap by some 10 km, so nearly every parcel has
-   such a tile.
-2. Otherwise the tile with most of the parcel's area; the parcel is then flagged as crossing.
-3. Otherwise none, with a reason.
+1. Of the tiles of the parcel's own UTM zone that hold it whole, the one with the largest margin: the distance from
+   the parcel's bounds to the nearest edge of the tile, in the tile's own CRS. Tiles overlap by some 10 km, so nearly
+   every parcel has such a tile.
+2. Otherwise the same among the tiles of the next zones.
+3. Otherwise the tile with most of the parcel's area; the parcel is then flagged as crossing.
+4. Otherwise none, with a reason.
+
+The own zone comes first although a tile of the next one may reach deeper around a parcel near the border: a site then
+needs the products of its own zones only. Own tiles of a site have no zones; for them rules 1 and 2 are one.
 
 Equal margins (to the millimetre) and equal areas (to the square millimetre) go to the tile whose id comes first.
 The grid alone decides, not the products at hand, so a parcel's tile never changes with what was downloaded.
@@ -25,7 +29,7 @@ from pyproj.exceptions import CRSError
 from s4c_hpc.config import OwnTile
 from s4c_hpc.core.errors import ConfigError
 from s4c_hpc.core.grid import Tile
-from s4c_hpc.parcels.mgrs import LATTICE_M, SQUARE_M, TILE_M, Square, mgrs_tile, square_name, utm_crs
+from s4c_hpc.parcels.mgrs import LATTICE_M, SQUARE_M, TILE_M, Square, mgrs_tile, square_name, utm_crs, zone_at
 from s4c_hpc.parcels.projection import Floats, Geometries, bounds_in, is_metric, reproject, transform
 
 OUTSIDE = "outside of all tiles"
@@ -73,7 +77,8 @@ def assign(geometry: Geometries, crs: CRS, own_tiles: Sequence[OwnTile] = ()) ->
         nearby: Mapping[int, Iterable[str]] = {int(i): sorted(tiles) for i in split}
     else:
         tiles = {}
-        _by_margin(best, _grid_candidates(geometry, crs, rows))
+        _by_margin(best, _grid_candidates(geometry, crs, rows, own_zone_only=True))
+        _by_margin(best, _grid_candidates(geometry, crs, rows[best.tile[rows] == ""], own_zone_only=False))
         split = rows[best.tile[rows] == ""]
         nearby = _grid_nearby(geometry, crs, split)
         for name in {*best.tile[rows], *(n for names in nearby.values() for n in names)} - {""}:
@@ -147,9 +152,11 @@ def _own_candidates(
         yield rows, np.full(len(rows), name, dtype=object), bounds[tile.crs], np.tile(tile.bounds, (len(rows), 1))
 
 
-def _grid_candidates(geometry: Geometries, crs: CRS, rows: NDArray[np.int64]) -> Iterator[_Candidates]:
+def _grid_candidates(
+    geometry: Geometries, crs: CRS, rows: NDArray[np.int64], *, own_zone_only: bool
+) -> Iterator[_Candidates]:
     """Every tile of the Sentinel-2 grid that holds a parcel whole, and some that do not."""
-    for zone, south, near in _systems(geometry, crs, rows):
+    for zone, south, near in _systems(geometry, crs, rows, own_zone_only=own_zone_only):
         bounds = bounds_in(geometry[near], crs, utm_crs(zone, south=south))
         finite = np.isfinite(bounds).all(axis=1)
         near, bounds = near[finite], bounds[finite]  # noqa: PLW2901 - without those beyond the projection
@@ -175,21 +182,27 @@ def _named(zone: int, south: bool, column: NDArray[np.int64], row: NDArray[np.in
     return names[inverse.ravel()], bounds[inverse.ravel()]
 
 
-def _systems(geometry: Geometries, crs: CRS, rows: NDArray[np.int64]) -> Iterator[tuple[int, bool, NDArray[np.int64]]]:
+def _systems(
+    geometry: Geometries, crs: CRS, rows: NDArray[np.int64], *, own_zone_only: bool = False
+) -> Iterator[tuple[int, bool, NDArray[np.int64]]]:
     """Zones and hemispheres whose tiles may hold a parcel, with the rows of those parcels: own and next zone."""
     bounds = shapely.bounds(geometry[rows])
     degrees = transform((bounds[:, :2] + bounds[:, 2:]) / 2, crs, "EPSG:4326")
     located = np.isfinite(degrees).all(axis=1)
     rows, degrees = rows[located], degrees[located]
     position = ((degrees[:, 0] + 180.0) % 360.0) / 6.0
-    own = np.minimum(np.floor(position).astype(np.int64), 59)
     latitude = degrees[:, 1]
+    own = np.minimum(np.floor(position).astype(np.int64), 59)
+    for i in np.flatnonzero(latitude > _EXCEPTIONS_FROM_DEG):
+        own[i] = zone_at(*degrees[i].tolist()) - 1
     km_per_zone = 6.0 * _KM_PER_DEG * np.cos(np.radians(latitude))
     always = latitude > _EXCEPTIONS_FROM_DEG
     asks_west = always | ((position - own) * km_per_zone < _REACH_KM)
     asks_east = always | ((own + 1 - position) * km_per_zone < _REACH_KM)
     for zone in range(60):
-        asks = (own == zone) | (asks_west & ((own - 1) % 60 == zone)) | (asks_east & ((own + 1) % 60 == zone))
+        asks = own == zone
+        if not own_zone_only:
+            asks |= (asks_west & ((own - 1) % 60 == zone)) | (asks_east & ((own + 1) % 60 == zone))
         for south, here in ((False, latitude >= -_EQUATOR_DEG), (True, latitude <= _EQUATOR_DEG)):
             near = rows[asks & here]
             if len(near):
@@ -213,7 +226,7 @@ def _grid_nearby(geometry: Geometries, crs: CRS, rows: NDArray[np.int64]) -> dic
 def _by_area(
     best: _Best, geometry: Geometries, crs: CRS, tiles: Mapping[str, Tile], nearby: Mapping[int, Iterable[str]]
 ) -> None:
-    """Rule 2, for the few parcels that no tile holds whole."""
+    """Rule 3, for the few parcels that no tile holds whole."""
     by_tile: dict[str, list[int]] = defaultdict(list)
     for i, names in nearby.items():
         for name in names:

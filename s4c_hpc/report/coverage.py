@@ -96,7 +96,8 @@ def _plot(scan: MarkerScan, axis: TimeAxis) -> Markup:
     """A row a tile, a bar a date."""
     tiles = scan.tiles[:MAX_TILES]
     row = 120.0 if len(tiles) == 1 else 60.0 if len(tiles) <= 4 else 30.0
-    top, gap = 8.0, 8.0
+    # Between several rows there is room for the name of each, which may be longer than the margin is wide.
+    top, gap = (8.0, 0.0) if len(tiles) == 1 else (20.0, 22.0)
     bottom = top + len(tiles) * (row + gap) - gap
     days = [a.day.toordinal() for a in scan.choice.acquisitions]
     # Bars never touch: the closest pair of days decides, two images of one day share the place of one.
@@ -129,9 +130,8 @@ def _hatching() -> Markup:
 
 def _row_axis(tile: str, scale: Scale, *, single: bool) -> Markup:
     if not single:
-        middle = (scale.start + scale.end) / 2
         line = element("line", x1=LEFT, x2=RIGHT, y1=scale.start, y2=scale.start, class_="zero")
-        return join([line, element("text", tile, x=LEFT - 6, y=middle + 3.5, class_="tick end")])
+        return join([line, element("text", tile, x=LEFT, y=scale.end - 5, class_="axis")])
     return join(
         part
         for value in (0.0, 0.5, 1.0)

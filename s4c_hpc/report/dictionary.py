@@ -20,7 +20,7 @@ class Entry:
     """``1`` is a pure number."""
     meaning: str
     formula: str
-    """Over band names; empty for pixel counts."""
+    """Over band names; empty for pixel counts and for bands as they are."""
     set_name: str
     n: int
 
@@ -70,6 +70,7 @@ def _entry(set_name: str, pattern: str, members: list[tuple[MarkerFile, MarkerCo
     file, column = next((m for m in members if m[1].statistic != "count"), members[0])
     metadata = {k.decode(): v.decode() for k, v in (file.schema.field(column.index).metadata or {}).items()}
     is_count = bool(column.category)
+    formula = metadata.get("formula", "")
     meaning = (
         f"Pixels by class on the {column.grid.removesuffix('m')} m grid" if is_count else metadata.get("long_name", "")
     )
@@ -78,7 +79,7 @@ def _entry(set_name: str, pattern: str, members: list[tuple[MarkerFile, MarkerCo
         names=tuple(dict.fromkeys(c.category or c.statistic for _, c in members)),
         unit=metadata.get("unit", ""),
         meaning=meaning.removesuffix(f", {column.statistic}"),
-        formula="" if is_count else metadata.get("formula", ""),
+        formula="" if is_count or formula.isalnum() else formula,
         set_name=set_name,
         n=len(members),
     )

@@ -16,6 +16,9 @@ from s4c_hpc.report.usage_plot import MARKS, Point, byte_ticks, second_ticks, us
 MAX_POINTS = 400
 """Tasks drawn; of more, an even spread of each stage's tasks ordered by what they took, the largest included."""
 
+_CHAIN = ("mask", "index", "gather", "stats", "merge")
+"""Stages in the order in which a reader thinks of them; others follow by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageUsage:
@@ -63,9 +66,7 @@ def usage(sources: Sources) -> Usage | None:
     if sources.done.num_rows == 0:
         return None
     done = sources.done.append_column("predicted_s", pa.array(sources.predicted_s))
-    # Stages in the order in which their first task finished: the order of the chain.
-    first = done.group_by("stage").aggregate([("finished", "min")])
-    order = first.sort_by([("finished_min", "ascending"), ("stage", "ascending")])["stage"].to_pylist()
+    order = sorted(pc.unique(done["stage"]).to_pylist(), key=lambda s: (_CHAIN.index(s) if s in _CHAIN else 99, s))
     by_stage = {name: done.filter(pc.equal(done["stage"], name)) for name in order}
     stages = tuple(_stage_usage(rows, name, i) for i, (name, rows) in enumerate(by_stage.items()))
     picked = {name: _picked(rows, len(order)) for name, rows in by_stage.items()}

@@ -41,10 +41,11 @@ class Point:
 
 
 def byte_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """1 kB, 10 kB, ... between ``10**low`` and ``10**high`` bytes."""
+    """1 MB, 10 MB, ... between ``10**low`` and ``10**high`` bytes, with 2 and 5 MB where there is room."""
     units = ("B", "kB", "MB", "GB", "TB", "PB")
-    powers = range(max(math.ceil(low), 0), math.floor(high) + 1)
-    return [(10.0**k, f"{10 ** (k % 3)} {units[k // 3]}") for k in powers]
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    values = [(s * 10**k, k) for k in range(max(math.floor(low), 0), math.floor(high) + 1) for s in steps]
+    return [(v, f"{v // 1000 ** (k // 3)} {units[k // 3]}") for v, k in values if low <= math.log10(v) <= high]
 
 
 def second_ticks(low: float, high: float) -> list[tuple[float, str]]:

@@ -94,7 +94,7 @@ class StatsStage:
 
         Parameters
         ----------
-        work : pixel values: pixels of all parcels times bands and variables, summed over grids
+        work : pixel values: most pixels of all parcels times bands and variables, summed over grids
         params : those of the task, and ``boundary_m`` of the parcels
 
         Notes
@@ -135,7 +135,7 @@ class _Planner:
         folder = f"{tile_dir(gathered.tile)}/series/{product.sensor}"
         file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
         parcels = self.tiles[gathered.tile]
-        work = sum(parcels.area_m2 / g.grid.res_m**2 * (len(g.variables) + len(g.bands)) for g in assignment.grids)
+        work = sum(_pixels(parcels, g.grid.res_m) * (len(g.variables) + len(g.bands)) for g in assignment.grids)
         return Task(
             id=identity,
             stage=self.stage.name,
@@ -165,6 +165,11 @@ class _Planner:
         n_columns = 9 + n_variables * len(self.config.variables.statistics)
         # Values, then the description of each batch, then the schema with its texts, twice in a file.
         return 4 * n_columns * parcels.n_parcels + 100 * n_columns * parcels.n_blocks + 2 * 600 * n_columns
+
+
+def _pixels(parcels: TileParcels, res_m: float) -> float:
+    """Most pixels that parcels can have on a grid: their area, and every pixel along their outlines."""
+    return parcels.area_m2 / res_m**2 + boundary_m(parcels) / res_m
 
 
 def _inputs(task: Task, io: TaskIO) -> SeriesInputs:

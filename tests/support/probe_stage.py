@@ -102,8 +102,8 @@ class _Probe:
             "end": "ok",
             **probe["behaviour"].get(f"{task.stage} {task.tile} {task.subject}", {}),
         }
-        work_for(wish["ms"])
         held = np.ones(wish["mb"] * MIB, dtype=np.uint8)
+        work_for(wish["ms"])
         if _counts(io.workspace, task, wish.get("times")):
             end_as(wish["end"], task)
         payload = hashlib.sha256(task.id.encode())

@@ -1,0 +1,202 @@
+"""Values for a set of parcels: by id, by column, with attributes, by SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from support.markers import MarkerSpace, read
+
+from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
+from s4c_hpc.markers import query
+from s4c_hpc.parcels import read_attributes
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> MarkerSpace:
+    made = MarkerSpace(tmp_path_factory.mktemp("query"))
+    for when in ("20180507T102648", "20180512T102148", "20180603T101329"):
+        made.acquire(when)
+    made.merge()
+    return made
+
+
+@pytest.fixture(scope="module")
+def wide(space: MarkerSpace) -> pd.DataFrame:
+    """The whole season, joined by pandas."""
+    months: list[pd.DataFrame] = [read(space.marker(f"2018-{m}")).to_pandas().set_index("NewID") for m in ("05", "06")]
+    return pd.concat(months, axis=1)
+
+
+def equal(table: pa.Table, frame: pd.DataFrame) -> bool:
+    read_back = table.to_pandas().set_index("NewID")
+    return list(read_back.columns) == list(frame.columns) and bool(
+        np.array_equal(read_back.to_numpy(np.float64), frame.to_numpy(np.float64), equal_nan=True)
+    )
+
+
+class TestColumnsAndIds:
+    def test_the_whole_season(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        table = query(space.workspace)
+        assert equal(table, wide)
+        assert {str(t) for t in table.schema.types} == {"int32", "float"}
+
+    def test_some_parcels_and_columns(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        table = query(space.workspace, ids=[11, 3, 3], columns=["s2_ndvi_mean__*", "*n_valid__201806*"])
+        names = [
+            "s2_ndvi_mean__20180507",
+            "s2_ndvi_mean__20180512",
+            "s2_10m_n_valid__20180603",
+            "s2_ndvi_mean__20180603",
+        ]
+        assert equal(table, wide.loc[[3, 11], names])
+
+    def test_some_periods(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        table = query(space.workspace, periods=["2018-06"], tiles=["FREISING"])
+        assert equal(table, wide.filter(like="201806"))
+
+    def test_own_ids_and_attributes(self, space: MarkerSpace) -> None:
+        attributes = read_attributes(space.workspace, "v0001").to_pandas().set_index("NewID")
+        wanted = attributes.loc[[4, 9], "ori_id"].tolist()
+        table = query(space.workspace, ori_ids=wanted, columns=["s2_ndvi_mean__20180507"], attributes=["ori_*"])
+        assert table.column_names == ["NewID", "ori_id", "ori_crop", "s2_ndvi_mean__20180507"]
+        assert table["NewID"].to_pylist() == [4, 9]
+        assert table["ori_id"].to_pylist() == wanted
+        assert table["ori_crop"].to_pylist() == attributes.loc[[4, 9], "ori_crop"].tolist()
+
+    def test_both_kinds_of_ids_together(self, space: MarkerSpace) -> None:
+        own = read_attributes(space.workspace, "v0001").to_pandas().set_index("NewID").loc[4, "ori_id"]
+        assert query(space.workspace, ids=[2], ori_ids=[own])["NewID"].to_pylist() == [2, 4]
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"ids": [1, 77, 99]}, InputError, r"2 of 3 parcels are not .* NewID 77, 99"),
+            ({"ids": [2**40]}, InputError, r"not NewIDs, which are int32: 1099511627776"),
+            ({"ids": []}, NoInputsError, r"no parcel"),
+            ({"ori_ids": ["Nowhere"]}, InputError, r"1 of 1 ids are not in the parcels: Nowhere"),
+            ({"columns": ["s2_nvdi_mean__*"]}, NoInputsError, r"'s2_nvdi_mean__\*'; near are s2_ndvi_mean__2018"),
+            ({"attributes": ["crop"]}, NoInputsError, r"no parcel attribute matches 'crop'; there are"),
+            ({"attributes": ["ori_id"], "sql": "SELECT 1"}, ConfigError, r"join the table parcels in SQL"),
+        ],
+    )
+    def test_what_is_not_there(
+        self, space: MarkerSpace, arguments: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        with pytest.raises(error, match=message):
+            query(space.workspace, **arguments)
+
+
+class TestSql:
+    def test_wide(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        sql = "SELECT NewID, s2_ndvi_mean__20180507, s2_ndvi_mean__20180603 FROM markers ORDER BY NewID"
+        assert equal(query(space.workspace, sql=sql), wide[["s2_ndvi_mean__20180507", "s2_ndvi_mean__20180603"]])
+
+    def test_unknown_is_null_so_that_averages_are_right(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        table = query(space.workspace, sql="SELECT avg(s2_ndvi_mean__20180507) AS mean FROM markers")
+        column = wide["s2_ndvi_mean__20180507"].astype(np.float64)
+        assert column.isna().any()
+        assert table["mean"][0].as_py() == pytest.approx(column.mean(), rel=1e-12)
+
+    def test_long(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        sql = """SELECT NewID, tile, sensor, date, variable, statistic, value FROM observations
+                 WHERE variable = 'ndvi' AND statistic = 'mean' ORDER BY date, NewID"""
+        table = query(space.workspace, sql=sql)
+        expected = wide.filter(regex="_ndvi_mean__").melt(ignore_index=False).dropna().reset_index()
+        assert table["NewID"].to_pylist() == expected["NewID"].tolist()
+        assert np.array_equal(table["value"].to_numpy(), expected["value"].to_numpy(np.float64))
+        assert [f"{d:%Y%m%d}" for d in table["date"].to_pylist()] == [n[-8:] for n in expected["variable"]]
+        assert set(table["tile"].to_pylist()) == {"FREISING"}
+        assert set(table["sensor"].to_pylist()) == {"s2"}
+
+    def test_every_known_value_is_an_observation(self, space: MarkerSpace, wide: pd.DataFrame) -> None:
+        assert (
+            query(space.workspace, sql="SELECT count(*) AS n FROM observations")["n"][0].as_py() == wide.count().sum()
+        )
+
+    def test_parcels_join(self, space: MarkerSpace) -> None:
+        sql = "SELECT ori_id, s2_10m_n_total__20180507 AS n FROM markers JOIN parcels USING (NewID) ORDER BY NewID"
+        table = query(space.workspace, sql=sql)
+        attributes = read_attributes(space.workspace, "v0001").sort_by("NewID")
+        assert table["ori_id"].to_pylist() == attributes["ori_id"].to_pylist()
+
+    def test_dictionary(self, space: MarkerSpace) -> None:
+        sql = """SELECT "column", formula, unit FROM dictionary
+                 WHERE variable = 'ndvi' AND statistic = 'p25' ORDER BY date"""
+        table = query(space.workspace, sql=sql)
+        assert table["column"].to_pylist() == [f"s2_ndvi_p25__{d}" for d in ("20180507", "20180512", "20180603")]
+        assert set(table["formula"].to_pylist()) == {"(B08 - B04) / (B08 + B04)"}
+
+    def test_narrowed(self, space: MarkerSpace) -> None:
+        sql = "SELECT DISTINCT variable, statistic FROM observations"
+        table = query(space.workspace, sql=sql, columns=["s2_b04_mean__*"], ids=[1, 2])
+        assert table.to_pylist() == [{"variable": "b04", "statistic": "mean"}]
+        assert query(space.workspace, sql="SELECT NewID FROM markers", ids=[5, 2])["NewID"].to_pylist() == [2, 5]
+        with pytest.raises(InputError, match="NewID 77"):
+            query(space.workspace, sql="SELECT NewID FROM markers", ids=[77])
+
+    @pytest.mark.parametrize(
+        ("sql", "message"),
+        [
+            ("SELEC 1", "syntax error"),
+            ("SELECT s2_nvdi_mean__20180507 FROM markers", "s2_n"),
+            ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+            ("COPY markers TO '/tmp/stolen.csv'", "disabled"),
+            ("SET enable_external_access = true", "configuration"),
+            ("", "has no result"),
+        ],
+    )
+    def test_bad_or_forbidden(self, space: MarkerSpace, sql: str, message: str) -> None:
+        """A query sees the markers and nothing else: no file, no network, no Python object."""
+        with pytest.raises(InputError, match=f"SQL: .*{message}"):
+            query(space.workspace, sql=sql)
+
+
+def test_months_of_different_parcels(tmp_path: Path) -> None:
+    """A month that was made with other parcels: unknown there, in both ways of asking."""
+    space = MarkerSpace(tmp_path)
+    space.acquire("20180507T102648", ids=range(1, 10))
+    space.acquire("20180603T101329", ids=range(5, 19))
+    space.merge()
+    table = query(space.workspace)
+    assert table["NewID"].to_pylist() == list(range(1, 19))
+    assert np.isnan(table["s2_ndvi_mean__20180507"].to_numpy()[9:]).all()
+    assert not table["s2_10m_n_total__20180603"].to_numpy()[:4].any()
+    by_sql = query(space.workspace, sql="SELECT NewID, s2_ndvi_mean__20180507 AS x FROM markers ORDER BY NewID")
+    assert by_sql["NewID"].to_pylist() == list(range(1, 19))
+    assert pc.all(pc.is_null(by_sql["x"].slice(9))).as_py()
+
+
+def test_two_tiles(tmp_path: Path) -> None:
+    """Each tile has its own parcels and days; a column that a tile does not have is unknown there."""
+    space = MarkerSpace(tmp_path)
+    space.acquire("20180507T102648", ids=range(1, 10))
+    space.merge()
+    first = space.marker("2018-05")
+    moved = first.with_name("site_ELSEWHERE.arrow")
+    first.rename(moved)
+    first.with_suffix(".manifest.json").rename(moved.with_suffix(".manifest.json"))
+    space.stats.clear()
+    space.acquire("20180512T102148", ids=range(10, 19))
+    space.merge()
+    table = query(space.workspace, columns=["*_ndvi_mean__*"])
+    assert table.column_names == ["NewID", "s2_ndvi_mean__20180507", "s2_ndvi_mean__20180512"]
+    known = [~np.isnan(table[name].to_numpy()) for name in table.column_names[1:]]
+    assert not known[0][9:].any()
+    assert not known[1][:9].any()
+    assert known[0].any()
+    assert known[1].any()
+    sql = (
+        "SELECT tile, count(s2_ndvi_mean__20180512) AS n, count(*) AS parcels FROM markers GROUP BY tile ORDER BY tile"
+    )
+    counted = query(space.workspace, sql=sql).to_pylist()
+    assert counted == [
+        {"tile": "ELSEWHERE", "n": 0, "parcels": 9},
+        {"tile": "FREISING", "n": int(known[1].sum()), "parcels": 9},
+    ]
+    assert query(space.workspace, tiles=["ELSE*"]).num_rows == 9
