@@ -1,9 +1,9 @@
 """Extraction of one generated tile beside exactextract, the same work in the same run.
 
-Work: count, mean, standard deviation, minimum, maximum and median of one uint16 band for every parcel, coverage weighted.
-Ours is ``s4c run`` with one worker on a workspace whose products are scanned and whose parcels are imported: it makes the
-mask, the index, the stack and the series, each synced to disk and journalled, and starts dask. Import, which also finds
-overlaps and duplicates, has no counterpart in the peer and is given apart.
+Work: count, mean, standard deviation, minimum, maximum and median of one uint16 band for every parcel, coverage
+weighted. Ours is ``s4c run`` with one worker on a workspace whose products are scanned and whose parcels are imported:
+it makes the mask, the index, the stack and the series, each synced to disk and journalled, and starts dask. Import,
+which also finds overlaps and duplicates, has no counterpart in the peer and is given apart.
 """
 
 from __future__ import annotations

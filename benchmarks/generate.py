@@ -1,6 +1,7 @@
 """Seeded synthetic tiles: a uint16 raster and a layer of field-like polygons.
 
-Not real imagery: smooth fields plus noise, so compression ratios are ours. Sizes: S for a laptop's coffee break, M for a node.
+Not real imagery: smooth fields plus noise, so compression ratios are ours. Sizes: S for a quick look, M for the
+figures in README.md, L for a large tile.
 """
 
 from __future__ import annotations

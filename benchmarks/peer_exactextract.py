@@ -1,4 +1,7 @@
-"""The peer: exactextract on one raster and one layer. usage: peer_exactextract.py RASTER PARCELS OUT"""
+"""The peer: exactextract on one raster and one layer.
+
+usage: peer_exactextract.py RASTER PARCELS OUT
+"""
 
 from __future__ import annotations
 

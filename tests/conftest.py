@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.probe_stage import install_probes
 
 from s4c_hpc.core.stage import stage, stages
-from support.probe_stage import install_probes
 
 # CI machines are shared and noisy: a deadline per example would test the neighbour's load, not our code.
 settings.register_profile("s4c", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)

@@ -24,7 +24,9 @@ def reference(folder: Path) -> Iterator[tuple[str, str, str, str, float]]:
         with rasterio.open(path) as image:
             dn = {name: image.read(i).astype(float) for i, name in enumerate(image.descriptions, 1)}
             inside = [~geometry_mask([g], dn["MASK"].shape, image.transform) for g in inner]
-        band = {name.lower(): np.where(layer == 0, np.nan, layer * 1e-4) for name, layer in dn.items() if name != "MASK"}
+        band = {
+            name.lower(): np.where(layer == 0, np.nan, layer * 1e-4) for name, layer in dn.items() if name != "MASK"
+        }
         with np.errstate(all="ignore"):
             band["ndvi"] = (band["b08"] - band["b04"]) / (band["b08"] + band["b04"])
             band["ndwi_gao"] = (band["b08"] - band["b11"]) / (band["b08"] + band["b11"])

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from s4c_hpc.core.errors import ConfigError, TemporaryError
-from s4c_hpc.plan import ESTIMATE_SCHEMA, HISTORY_SCHEMA, makespan, make_plan, predict_seconds
-from s4c_hpc.plan.space import check_space, human_bytes
 from support.probe_stage import PROBES, describe_probe
 from support.runs import probe_config, probe_workspace, run_inline
+
+from s4c_hpc.core.errors import ConfigError, TemporaryError
+from s4c_hpc.core.text import human_bytes
+from s4c_hpc.plan import ESTIMATE_SCHEMA, HISTORY_SCHEMA, make_plan, makespan, predict_seconds
+from s4c_hpc.plan.space import check_space
 
 
 def history_of(stage: str, work: list[float], wall_s: list[float], kind: str = "done") -> pa.Table:

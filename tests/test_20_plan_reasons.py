@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.probe_stage import PROBES, SumProbe, describe_probe, tree_hash
+from support.runs import InlineExecutor, probe_config, probe_workspace, ran, run_inline, states
 
 from s4c_hpc.core.errors import ConfigError, InputError, InternalError, NoInputsError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute import current_plan
+from s4c_hpc.execute import current_plan, task_logs
 from s4c_hpc.plan import Plan, make_plan
 from s4c_hpc.plan.reason import changed_keys
-from support.probe_stage import PROBES, SumProbe, describe_probe, tree_hash
-from support.runs import InlineExecutor, probe_config, probe_workspace, ran, run_inline, states
 
 pytestmark = pytest.mark.usefixtures("probes")
 
@@ -162,6 +162,9 @@ def test_a_bug_is_tried_as_often_as_allowed_then_given_up(tmp_path: Path) -> Non
     log = Path(problem.reason.rpartition("; see ")[2])
     assert "KeyError: 'bug'" in log.read_text()
     assert "Traceback" in log.read_text()
+    logs = task_logs(workspace, problem.id[:13])
+    assert (len(logs), logs[-1]) == (3, log)
+    assert task_logs(workspace, "nothing like it") == []
     assert states(plan_of(workspace), "quarantined")["leaf a"].startswith("quarantined: KeyError: 'bug'")
 
 
@@ -194,14 +197,14 @@ def test_two_tasks_that_write_one_file_are_a_bug_that_names_both(tmp_path: Path)
             return ("markers/one.arrow",)
 
     workspace = probe_workspace(tmp_path, tiles=["32UPU", "33UUP"])
-    with pytest.raises(InternalError, match="probe-sum 32UPU set 2018-05 .* and probe-sum 33UUP") as caught:
+    with pytest.raises(InternalError, match=r"probe-sum 32UPU set 2018-05 .* and probe-sum 33UUP") as caught:
         make_plan(workspace, probe_config(), registry={**PROBES, "probe-sum": Clumsy()})
     assert caught.value.where == "markers/one.arrow"
 
 
 def test_two_tasks_with_one_id_are_a_bug(tmp_path: Path) -> None:
     workspace = probe_workspace(tmp_path, products=["a", "a"])
-    with pytest.raises(InternalError, match="same id: probe-mid 32UPU a .* and probe-mid 32UPU a"):
+    with pytest.raises(InternalError, match=r"same id: probe-mid 32UPU a .* and probe-mid 32UPU a"):
         make_plan(workspace, probe_config(), registry=PROBES)
 
 
@@ -225,7 +228,7 @@ def test_a_written_plan_is_whole_and_holds_what_it_was_made_from(finished: Works
     assert sorted(path.name for path in folder.root.iterdir()) == [
         "config.json", "estimates.parquet", "journal", "manifest", "plan.parquet", "products.parquet", "status.parquet",
     ]  # fmt: skip
-    with pytest.raises(OSError, match="not empty|exists"):
+    with pytest.raises(OSError, match=r"not empty|exists"):
         plan_of(finished).write(folder.root)
 
 

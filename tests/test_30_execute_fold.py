@@ -12,12 +12,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.probe_stage import PROBES
+from support.runs import probe_config, probe_workspace, run_inline
 
 from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Journal, Kind, Output
 from s4c_hpc.execute.state import fold_journals, merge_history
 from s4c_hpc.plan import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, RunFolder, make_plan, new_run_id, read_ledger
-from support.probe_stage import PROBES
-from support.runs import probe_config, probe_workspace, run_inline
 
 TASKS = st.integers(0, 3)
 ENDS = st.sampled_from(["done", *Kind])

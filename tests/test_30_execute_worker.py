@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.probe_stage import PROBES, tree_hash
+from support.runs import InlineExecutor, probe_config, probe_workspace, run_inline, wait_for
 
 from s4c_hpc.core.children import start_child
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, ResourceExceeded, TemporaryError
@@ -20,8 +22,6 @@ from s4c_hpc.execute.memory import MemoryPeak, anonymous_bytes, max_rss_bytes
 from s4c_hpc.execute.plan_rows import read_tasks
 from s4c_hpc.execute.worker import classify_failure
 from s4c_hpc.plan import RunFolder, make_plan
-from support.probe_stage import PROBES, tree_hash
-from support.runs import InlineExecutor, probe_config, probe_workspace, run_inline, wait_for
 
 MIB = 1 << 20
 

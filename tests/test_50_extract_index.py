@@ -196,7 +196,7 @@ def broken(coordinate: float) -> shapely.Polygon:
         shapely.Point(600_100, 5_299_900),
         shapely.LineString([(600_100, 5_299_900), (600_500, 5_299_500)]),
         shapely.box(0, 0, 50, 50),
-        shapely.box(1e12, 1e12, 2e12, 2e12),
+        shapely.box(1e300, 1e300, 2e300, 2e300),
         broken(np.inf),
         broken(np.nan),
     ],

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from support.markers import TILE, MarkerSpace, make_config, read
 
+from s4c_hpc.config import Weighting
 from s4c_hpc.core.errors import ConfigError, InputError, TemporaryError
 from s4c_hpc.core.stage import Stage
 from s4c_hpc.markers import parse_name, read_manifest
@@ -169,6 +171,23 @@ class TestFile:
         counts = table["s2_10m_n_total__20180527"].to_numpy()
         assert not counts[[0, 2, *range(4, 18)]].any()
         assert np.isnan(table["s2_ndvi_mean__20180527"].to_numpy()[[0, 2]]).all()
+
+    def test_fractional_counts(self, tmp_path: Path) -> None:
+        space = MarkerSpace(tmp_path)
+        space.acquire(MAY[0], weighting=Weighting.COVERAGE)
+        space.acquire(MAY[1], weighting=Weighting.COVERAGE, ids=[1, 2])
+        space.merge()
+        table = read(space.marker("2018-05"))
+        for name in ("s2_10m_n_valid__20180512", "s2_ndvi_count__20180512"):
+            assert table.schema.field(name).type == pa.float32()
+            assert not table[name].to_numpy()[2:].any(), "no pixel seen is zero, in fractions too"
+
+    def test_radar_names_carry_the_orbit(self, tmp_path: Path) -> None:
+        space = MarkerSpace(tmp_path)
+        space.acquire(MAY[0], sensor="s1", relative_orbit=88, orbit_direction="descending")
+        space.merge()
+        names = read(space.marker("2018-05")).column_names
+        assert {"s1_088d_ndvi_mean__20180507", "s1_088d_10m_n_valid__20180507"} <= set(names)
 
     def test_a_later_run_replaces_the_file(self, space: MarkerSpace) -> None:
         space.merge()

@@ -117,9 +117,7 @@ def _text(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("case", "make", "code", "words"), BAD_PARCELS, ids=[c[0] for c in BAD_PARCELS])
-def test_bad_parcels(
-    tmp_path: Path, case: str, make: Callable[[Path], list[str]], code: int, words: list[str]
-) -> None:
+def test_bad_parcels(tmp_path: Path, case: str, make: Callable[[Path], list[str]], code: int, words: list[str]) -> None:
     workspace = workspace_with(tmp_path / "ws")
     done = s4c("parcels", "import", *make(tmp_path), workspace=workspace)
     assert done.returncode == code, done.stderr
@@ -183,7 +181,7 @@ def test_season_without_products(tmp_path: Path) -> None:
         ('variables.indices=["ndvii"]', ["ndvii", "ndvi"]),
         ('variables.indices=["ndwi"]', ["ndwi_gao", "ndwi_mcfeeters"]),
         ('variables.formulas={"bad" = "B08 +* B04"}', ["bad"]),
-        ('variables.formulas={"bad" = "__import__(\'os\').system(\'true\')"}', ["bad"]),
+        ("variables.formulas={\"bad\" = \"__import__('os').system('true')\"}", ["bad"]),
     ],
 )
 def test_bad_variables_are_found_by_check(tmp_path: Path, flag: str, words: list[str]) -> None:
@@ -203,7 +201,9 @@ def test_a_band_that_no_product_has(tmp_path: Path) -> None:
     assert "B8B" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0 and not shutil.which("setpriv"), reason="needs a user who may not read everything")
+@pytest.mark.skipif(
+    os.geteuid() != 0 and not shutil.which("setpriv"), reason="needs a user who may not read everything"
+)
 def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
     """Root reads everything, so the command runs without that power where we are root."""
     archive = tmp_path / "archive" / "2018"
@@ -211,7 +211,13 @@ def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
     s4c("init", workspace)
     archive.chmod(0)
-    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--reuid=65534", "--clear-groups"]
+    drop = [
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search",
+        "--inh-caps=-all",
+        "--reuid=65534",
+        "--clear-groups",
+    ]
     prefix = drop if os.geteuid() == 0 else []
     for path in (tmp_path, workspace, workspace / "s4c.toml", archive.parent):
         path.chmod(0o777)
@@ -220,7 +226,12 @@ def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
             parent.chmod(parent.stat().st_mode | 0o055)
     done = subprocess.run(
         [*prefix, sys.executable, "-m", "s4c_hpc.cli", "catalog", "scan", "--workspace", str(workspace)],
-        env={**os.environ, "S4C_ARCHIVE": str(archive.parent), "HOME": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "numba")},
+        env={
+            **os.environ,
+            "S4C_ARCHIVE": str(archive.parent),
+            "HOME": str(tmp_path),
+            "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        },
         capture_output=True,
         text=True,
         check=False,

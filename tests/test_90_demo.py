@@ -55,7 +55,9 @@ def opened(workspace: Path) -> int:
 def test_markers_equal_an_independent_computation(demo: Path) -> None:
     columns = season(demo)
     parcels = pq.read_table(demo / "parcels" / "v0001" / "parcels.parquet", columns=["NewID", "ori_id"]).to_pydict()
-    row = {p: int(np.searchsorted(columns["NewID"], n)) for p, n in zip(parcels["ori_id"], parcels["NewID"], strict=True)}
+    row = {
+        p: int(np.searchsorted(columns["NewID"], n)) for p, n in zip(parcels["ori_id"], parcels["NewID"], strict=True)
+    }
     assert len(row) == 18
     compared, dates = 0, set()
     for parcel, date, variable, statistic, expected in reference(DEMO_DATA):
@@ -136,7 +138,13 @@ def test_a_late_product_touches_its_own_month_only(tmp_path: Path) -> None:
     (tmp_path / late.name).rename(late)
     assert s4c("catalog", "scan", workspace=workspace).returncode == 0
     plan = s4c_json("plan", workspace=workspace)
-    assert {s["stage"]: s["todo"] for s in plan["stages"]} == {"mask": 0, "index": 0, "gather": 1, "stats": 1, "merge": 1}
+    assert {s["stage"]: s["todo"] for s in plan["stages"]} == {
+        "mask": 0,
+        "index": 0,
+        "gather": 1,
+        "stats": 1,
+        "merge": 1,
+    }
     assert s4c("run", workspace=workspace).returncode == 0
     after = {p.parent.name: p.read_bytes() for p in (workspace / "markers").rglob("*.arrow")}
     assert {m for m in after if after[m] != months[m]} == {"2018-08"}

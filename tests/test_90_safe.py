@@ -1,4 +1,4 @@
-"""Sentinel-2 SAFE products of two processing baselines through the whole chain: physical reflectances, bands of two grids."""
+"""SAFE products of two processing baselines through the whole chain: physical reflectances, bands of two grids."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ bands = ["B04", "B05", "B08", "B11"]
 indices = ["ndvi", "bsi"]
 statistics = ["count", "mean", "min", "max"]
 """
-DATES = {"02.12": dt.datetime(2018, 7, 21, 10, 10, tzinfo=dt.UTC), "05.09": dt.datetime(2023, 6, 25, 10, 10, tzinfo=dt.UTC)}
+DATES = {
+    "02.12": dt.datetime(2018, 7, 21, 10, 10, tzinfo=dt.UTC),
+    "05.09": dt.datetime(2023, 6, 25, 10, 10, tzinfo=dt.UTC),
+}
 OFFSET = {"02.12": 0, "05.09": 1000}
 
 
@@ -118,7 +121,14 @@ def test_a_broken_product_is_a_row_and_the_rest_goes_on(workspace: Path, tmp_pat
     """Last in this file: it adds a product whose band cannot be decoded."""
     sensing = dt.datetime(2023, 7, 5, 10, 10, tzinfo=dt.UTC)
     safe = build_safe(
-        workspace / "archive", baseline="05.09", sensing=sensing, tile="32UPU", epsg=32632, ulx=ULX, uly=ULY, size_m=SIZE_M
+        workspace / "archive",
+        baseline="05.09",
+        sensing=sensing,
+        tile="32UPU",
+        epsg=32632,
+        ulx=ULX,
+        uly=ULY,
+        size_m=SIZE_M,
     )
     band = next(safe.rglob("*_B04_10m.jp2"))
     band.write_bytes(band.read_bytes()[: band.stat().st_size // 3])

@@ -10,16 +10,16 @@ from typing import Annotated
 import typer
 
 from s4c_hpc.cli.catalog import say_scan
-from s4c_hpc.cli.output import human_seconds, say
+from s4c_hpc.cli.output import say
 from s4c_hpc.cli.parcels import say_import
-from s4c_hpc.cli.run import ExecutorName, ExecutorOption, run_and_tell
+from s4c_hpc.cli.run import run_and_tell
+from s4c_hpc.core.text import human_seconds
 
 
 def demo(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Folder for the demo's results.")] = Path(
         "s4c-demo"
     ),
-    executor: ExecutorOption = ExecutorName.LOCAL,
     data: Annotated[Path | None, typer.Option("--data", help="Use this copy of the demo's data.")] = None,
 ) -> None:
     """Run everything on bundled real data: 23 Sentinel-2 dates of 2018, 18 fields near Freising."""
@@ -42,8 +42,7 @@ def demo(
     say_import(parcels.import_parcels(None, ws, config))
     run_and_tell(ws, config)
     report = write_report(ws, config, ws.root / "report.html")
-    say(
-        f"finished in {human_seconds(time.monotonic() - started)}; try: s4c status -w {workspace}, s4c markers list -w {workspace}"
-    )
+    say(f"finished in {human_seconds(time.monotonic() - started)}")
+    say(f"try: s4c status -w {workspace}; s4c markers list -w {workspace}")
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")

@@ -16,8 +16,8 @@ from s4c_hpc.core.errors import ExitCode, S4cError
 app = typer.Typer(
     name="s4c",
     help="Turn a season of Sentinel products and a parcel declaration into per-parcel marker files.",
-    epilog="Exit codes: 0 done or up to date, 2 usage, 3 configuration, 4 input, 5 some rows failed, 6 nothing matched, "
-    "7 scheduler, 8 external tool, 9 bug, 75 try again.",
+    epilog="Exit codes: 0 done or up to date, 2 usage, 3 configuration, 4 input, 5 some rows failed, 6 nothing "
+    "matched, 7 scheduler, 8 external tool, 9 bug, 75 try again.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
-from s4c_hpc.cli.output import human_bytes, print_json, print_table, say
+from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.core.text import human_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,5 +176,7 @@ def _plain(table: pa.Table) -> list[dict[str, object]]:
 def _print_csv(table: pa.Table) -> None:
     import pyarrow.csv
 
+    from s4c_hpc.markers import unknown_to_null
+
     sys.stdout.flush()
-    pyarrow.csv.write_csv(table, sys.stdout.buffer)
+    pyarrow.csv.write_csv(unknown_to_null(table), sys.stdout.buffer)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from s4c_hpc.cli.output import human_seconds, say
+from s4c_hpc.cli.output import say
+from s4c_hpc.core.text import human_seconds
 
 if TYPE_CHECKING:
     from s4c_hpc.execute import Progress
@@ -22,11 +23,17 @@ def progress_shown() -> Iterator[Callable[[Progress], None]]:
     if not sys.stderr.isatty():
         yield _Log()
         return
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
+    columns = (
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[left]}"),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TextColumn("{task.description}"),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
         row = bar.add_task("starting", total=None, left="")
 
         def show(now: Progress) -> None:

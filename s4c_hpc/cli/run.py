@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
-from s4c_hpc.cli.output import human_bytes, human_seconds, print_json, print_table, say
+from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.core.text import human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from s4c_hpc.config import Config
@@ -22,15 +22,6 @@ StagesOption = Annotated[
     list[str] | None, typer.Option("--stage", help="Only this stage and what it needs; may be repeated.")
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-quarantined", help="Try again what was given up.")]
-
-
-class ExecutorName(StrEnum):
-    """Where tasks run."""
-
-    LOCAL = "local"
-
-
-ExecutorOption = Annotated[ExecutorName, typer.Option("--executor", help="Where tasks run.")]
 
 
 def plan(
@@ -56,7 +47,6 @@ def plan(
 def run(
     workspace: WorkspaceOption = HERE,
     stages: StagesOption = None,
-    executor: ExecutorOption = ExecutorName.LOCAL,
     retry_quarantined: RetryOption = False,
     overrides: SetOption = None,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from s4c_hpc.execute.advance import Executor, Run, advance
 from s4c_hpc.execute.lease import Owner, current_owner
+from s4c_hpc.execute.logs import task_logs
 from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.run import RunResult, current_plan, run
 from s4c_hpc.execute.state import fold_journals
@@ -25,4 +26,5 @@ __all__ = [
     "run",
     "run_chunk",
     "status",
+    "task_logs",
 ]

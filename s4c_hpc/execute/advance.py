@@ -11,12 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from s4c_hpc.core.errors import SchedulerError
+from s4c_hpc.core.text import human_bytes
 from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.choose import choose_chunks
 from s4c_hpc.execute.journal import Begin, Event, Failed, Journal, Kind, read_events
 from s4c_hpc.execute.manifest import Chunk, next_wave, read_wave, wave_names, wave_path, write_wave
 from s4c_hpc.execute.progress import Progress
-from s4c_hpc.plan import RunFolder, human_bytes
+from s4c_hpc.plan import RunFolder
 
 MAX_IDLE_LOSSES = 5
 """Chunks in a row that may vanish before their first task began: then workers cannot start at all."""

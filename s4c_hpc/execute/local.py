@@ -49,6 +49,9 @@ DASK_CONFIG: dict[str, Any] = {
     },
     "distributed.admin.system-monitor.disk": False,
     "distributed.admin.system-monitor.interval": "10s",
+    # dask always opens a plain HTTP port (here on loopback, any free number): it must have nothing to tell.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.logging.distributed": "critical",  # a killed worker is the journal's business, not the terminal's
 }
 
@@ -94,7 +97,8 @@ def local_executor(run: RunFolder, config: Config) -> Iterator[Executor]:
                 host="127.0.0.1",
                 protocol="tls://",
                 security=security,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=0,
                 local_directory=str(scratch),
                 preload=["s4c_hpc.execute.local_worker"],

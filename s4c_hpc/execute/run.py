@@ -17,6 +17,7 @@ import numpy as np
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import ExitCode, TemporaryError
 from s4c_hpc.core.stage import Stage
+from s4c_hpc.core.text import human_bytes
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import Executor, Run, advance
 from s4c_hpc.execute.board import State
@@ -26,7 +27,7 @@ from s4c_hpc.execute.local import local_executor
 from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.state import fold_journals
 from s4c_hpc.execute.status import RunStatus, describe
-from s4c_hpc.plan import Plan, RunFolder, human_bytes, latest_run, make_plan, new_run_id
+from s4c_hpc.plan import Plan, RunFolder, latest_run, make_plan, new_run_id
 
 TICK_S = 0.25
 """Longest pause between two looks at the journals."""
@@ -101,6 +102,8 @@ def run(
         plan = current_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
         if plan.is_up_to_date:
             return RunResult(plan=plan, status=None)
+        if stop:
+            raise _stopped(workspace, stop[0], "nothing was begun")
         plan.check_space()
         newest = latest_run(workspace)
         try:
@@ -150,13 +153,16 @@ def _drive(
         needed = int(np.asarray(board.tasks["bytes_out"])[left].sum())
         raise _disk_full(workspace, board.stopped_by.reason, needed)
     if stop and not board.is_settled:
-        n_done = board.count(State.DONE)
-        raise TemporaryError(
-            f"stopped by {signal.Signals(stop[0]).name}: {n_done} of {board.tasks.num_rows} tasks are done",
-            where=str(workspace.root),
-            hint="nothing is lost, 's4c run' goes on from here",
-        )
+        raise _stopped(workspace, stop[0], f"{board.count(State.DONE)} of {board.tasks.num_rows} tasks are done")
     return describe(folder.id, board, None, slots=slots)
+
+
+def _stopped(workspace: Workspace, number: int, how_far: str) -> TemporaryError:
+    return TemporaryError(
+        f"stopped by {signal.Signals(number).name}: {how_far}",
+        where=str(workspace.root),
+        hint="nothing is lost, 's4c run' goes on from here",
+    )
 
 
 def _disk_full(workspace: Workspace, what: str, needed_bytes: int) -> TemporaryError:
@@ -171,7 +177,9 @@ def _disk_full(workspace: Workspace, what: str, needed_bytes: int) -> TemporaryE
 def _clean_up(workspace: Workspace) -> None:
     """Remove what killed drivers and workers left: with the lease held, nobody is at work on it."""
     shutil.rmtree(workspace.temporary, ignore_errors=True)
-    for draft in (*workspace.state.glob(".*.tmp"), *workspace.runs.glob(".*.tmp")):
+    newest = latest_run(workspace)
+    manifests = newest.manifests.glob(".*.tmp") if newest else ()
+    for draft in (*workspace.state.glob(".*.tmp"), *workspace.runs.glob(".*.tmp"), *manifests):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:

@@ -7,6 +7,7 @@ from. Whatever is deleted, or lost by a kill in between, the next fold makes aga
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -196,5 +197,6 @@ def _made_from(path: Path) -> bytes | None:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    with replacing(path) as temporary:
+    # A driver that starts clears drafts away, perhaps this one: the next fold writes the table then.
+    with contextlib.suppress(FileNotFoundError), replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")

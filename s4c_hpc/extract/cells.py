@@ -83,15 +83,22 @@ class Cells:
         ----------
         row, column : (n,) place in ``grid``; may lie outside of it
         """
-        if not self.row.size:
-            return np.full(row.shape, -1, dtype=np.int64)
+        found = np.full(row.shape, -1, dtype=np.int64)
+        inside = np.flatnonzero((row >= 0) & (row < self.grid.height) & (column >= 0) & (column < self.grid.width))
+        if not inside.size:
+            return found
+        row, column = row[inside], column[inside]
+        # Only the runs of the rows in question: a block of parcels needs a hundredth of them.
+        first, last = self.row_offsets[row.min()], self.row_offsets[row.max() + 1]
+        if first == last:
+            return found
         # One ascending key a run: the grid row, then the column.
         width = np.int64(self.grid.width)
-        inside = (row >= 0) & (row < self.grid.height) & (column >= 0) & (column < width)
-        key = row.astype(np.int64) * width + column
-        run = np.searchsorted(self.row * width + self.c0, key, side="right") - 1
-        hit = inside & (run >= 0) & (self.row[run] == row) & (column < self.c1[run])
-        return np.where(hit, self.start[run] + (column - self.c0[run]), -1)
+        begins = self.row[first:last] * width + self.c0[first:last]
+        run = first + np.maximum(np.searchsorted(begins, row * width + column, side="right") - 1, 0)
+        hit = (self.row[run] == row) & (self.c0[run] <= column) & (column < self.c1[run])
+        found[inside[hit]] = (self.start[run] + (column - self.c0[run]))[hit]
+        return found
 
 
 @dataclass(frozen=True, eq=False)

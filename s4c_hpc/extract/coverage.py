@@ -7,12 +7,13 @@ are filled; nothing is sampled, so the result is exact up to rounding.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.jit import helper, kernel
 from s4c_hpc.extract.polygons import Rings
 
 FULL: Final = 1.0 - 1e-8
@@ -52,34 +53,44 @@ def coverage(rings: Rings, height: int, width: int) -> CoverageTable:
     Memory: 12 bytes a run and an edge pixel (twice that while arrays grow), and for the largest geometry 8 bytes a
     column that it spans and 8 a row that each of its edges passes.
     """
-    return _coverage(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
+    found = _coverage(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
+    run_offsets, row, c0, c1, edge_offsets, edge_row, column, fraction = found
+    runs, edges = slice(run_offsets[-1]), slice(edge_offsets[-1])
+    return run_offsets, row[runs], c0[runs], c1[runs], edge_offsets, edge_row[edges], column[edges], fraction[edges]
 
 
-@kernel
-def _room(array: NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """``array``, or a larger copy of it, with at least ``n`` places."""
-    if array.size >= n:
-        return array
-    larger = np.empty(2 * n, array.dtype)
-    larger[: array.size] = array
-    return larger
-
-
-@kernel
-def _room_fraction(array: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    if array.size >= n:
-        return array
-    larger = np.empty(2 * n, array.dtype)
-    larger[: array.size] = array
-    return larger
-
-
-@kernel
+@helper
 def _clipped(value: float, limit: int) -> int:
-    return int(min(max(np.floor(value), 0.0), float(limit)))
+    return math.floor(min(max(value, 0.0), float(limit)))
 
 
-@kernel
+@helper
+def _larger(array: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """A copy with room for ``n`` values and as many more."""
+    larger = np.empty(2 * n, np.int32)
+    for i in range(array.size):
+        larger[i] = array[i]
+    return larger
+
+
+@helper
+def _larger_fraction(array: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    larger = np.empty(2 * n, np.float32)
+    for i in range(array.size):
+        larger[i] = array[i]
+    return larger
+
+
+@helper
+def _extent(values: NDArray[np.float64], first: int, last: int, limit: int) -> tuple[int, int]:
+    """First pixel of a range of values on an axis of ``limit`` pixels, and the one after its last."""
+    low = high = values[first]
+    for i in range(first + 1, last):
+        low, high = min(low, values[i]), max(high, values[i])
+    return _clipped(low, limit), _clipped(high + 1.0, limit)
+
+
+@helper
 def _add(cover: NDArray[np.float64], xa: float, xb: float, area: float) -> None:
     """Add to ``cover`` what lies east of a piece of an edge within one row.
 
@@ -114,7 +125,7 @@ def _add(cover: NDArray[np.float64], xa: float, xb: float, area: float) -> None:
         cover[c + 1] += per_column * (b - a) * share
 
 
-@kernel
+@helper
 def _add_row(
     cover: NDArray[np.float64], left: int, x: NDArray[np.float64], y: NDArray[np.float64], k: int, row: int
 ) -> None:
@@ -127,7 +138,7 @@ def _add_row(
     _add(cover, xa - left, xb - left, sign * (b - a))
 
 
-@kernel
+@helper
 def _edges_by_row(
     y: NDArray[np.float64], ring_offsets: NDArray[np.int64], first: int, last: int, top: int, bottom: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -141,7 +152,7 @@ def _edges_by_row(
                 if y[k] == y[k + 1]:  # a level edge covers nothing
                     continue
                 begin = _clipped(min(y[k], y[k + 1]), bottom)
-                end = _clipped(np.ceil(max(y[k], y[k + 1])), bottom)
+                end = math.ceil(min(max(y[k], y[k + 1], 0.0), float(bottom)))
                 for r in range(begin - top, end - top):
                     if sweep == 0:
                         start[r + 2] += 1
@@ -155,34 +166,41 @@ def _edges_by_row(
     return start, passing
 
 
-@kernel
+@helper
 def _sweep(
     cover: NDArray[np.float64],
+    corner: tuple[int, int],
+    row: NDArray[np.int32],
     c0: NDArray[np.int32],
     c1: NDArray[np.int32],
     n_runs: int,
+    edge_row: NDArray[np.int32],
     column: NDArray[np.int32],
     fraction: NDArray[np.float32],
     n_edges: int,
 ) -> tuple[int, int]:
-    """Turn the areas of one row into runs and edge pixels, appended to the arrays; ``cover`` is zero afterwards."""
-    total, run = 0.0, -1
+    """Turn the areas of one row into runs and edge pixels, appended to the arrays; ``cover`` is zero afterwards.
+
+    ``corner`` is the row, and the column of the first place of ``cover``.
+    """
+    total, run, left = 0.0, -1, corner[1]
     for c in range(cover.size - 2):
         total += cover[c]
+        cover[c] = 0.0
         share = abs(total)
         if share >= FULL:
             run = c if run < 0 else run
             continue
         if run >= 0:
-            c0[n_runs], c1[n_runs] = run, c
+            row[n_runs], c0[n_runs], c1[n_runs] = corner[0], left + run, left + c
             n_runs, run = n_runs + 1, -1
         if share > NONE:
-            column[n_edges], fraction[n_edges] = c, share
+            edge_row[n_edges], column[n_edges], fraction[n_edges] = corner[0], left + c, share
             n_edges += 1
     if run >= 0:
-        c0[n_runs], c1[n_runs] = run, cover.size - 2
+        row[n_runs], c0[n_runs], c1[n_runs] = corner[0], left + run, left + cover.size - 2
         n_runs += 1
-    cover[:] = 0.0
+    cover[cover.size - 2] = cover[cover.size - 1] = 0.0
     return n_runs, n_edges
 
 
@@ -195,16 +213,17 @@ def _coverage(
     height: int,
     width: int,
 ) -> CoverageTable:
+    """``coverage`` with room to spare at the end of the arrays of runs and edge pixels."""
     run_offsets, edge_offsets = np.zeros(offsets.size, np.int64), np.zeros(offsets.size, np.int64)
     row, c0, c1 = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.int32)
     edge_row, column = np.empty(1024, np.int32), np.empty(1024, np.int32)
     fraction = np.empty(1024, np.float32)
-    n_runs = n_edges = 0
+    n_runs, n_edges = run_offsets[0], edge_offsets[0]  # 0, but not a literal, which would compile _sweep once more
     for g in range(offsets.size - 1):
         first, last = ring_offsets[offsets[g]], ring_offsets[offsets[g + 1]]
         if first < last:
-            left, right = _clipped(x[first:last].min(), width), _clipped(x[first:last].max() + 1.0, width)
-            top, bottom = _clipped(y[first:last].min(), height), _clipped(y[first:last].max() + 1.0, height)
+            left, right = _extent(x, first, last, width)
+            top, bottom = _extent(y, first, last, height)
             start, passing = _edges_by_row(y, ring_offsets, offsets[g], offsets[g + 1], top, bottom)
             n = right - left
             cover = np.zeros(n + 2, np.float64)
@@ -214,24 +233,12 @@ def _coverage(
                 for i in range(start[r], start[r + 1]):
                     _add_row(cover, left, x, y, passing[i], top + r)
                 # A row of n pixels holds at most n edge pixels and, between them, one run more than half of it.
-                row, c0, c1 = _room(row, n_runs + n + 1), _room(c0, n_runs + n + 1), _room(c1, n_runs + n + 1)
-                edge_row, column = _room(edge_row, n_edges + n), _room(column, n_edges + n)
-                fraction = _room_fraction(fraction, n_edges + n)
-                r0, e0 = n_runs, n_edges
-                n_runs, n_edges = _sweep(cover, c0, c1, n_runs, column, fraction, n_edges)
-                row[r0:n_runs] = top + r
-                edge_row[e0:n_edges] = top + r
-                c0[r0:n_runs] += left
-                c1[r0:n_runs] += left
-                column[e0:n_edges] += left
+                if n_runs + n + 1 > row.size:
+                    row, c0, c1 = _larger(row, n_runs + n), _larger(c0, n_runs + n), _larger(c1, n_runs + n)
+                if n_edges + n > column.size:
+                    edge_row, column = _larger(edge_row, n_edges + n), _larger(column, n_edges + n)
+                    fraction = _larger_fraction(fraction, n_edges + n)
+                corner = (top + r, left)
+                n_runs, n_edges = _sweep(cover, corner, row, c0, c1, n_runs, edge_row, column, fraction, n_edges)
         run_offsets[g + 1], edge_offsets[g + 1] = n_runs, n_edges
-    return (
-        run_offsets,
-        row[:n_runs].copy(),
-        c0[:n_runs].copy(),
-        c1[:n_runs].copy(),
-        edge_offsets,
-        edge_row[:n_edges].copy(),
-        column[:n_edges].copy(),
-        fraction[:n_edges].copy(),
-    )
+    return run_offsets, row, c0, c1, edge_offsets, edge_row, column, fraction

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from s4c_hpc.core.grid import Grid, Tile
 from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.extract.cells import BASE_RES_M, Mask
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.jit import helper, kernel
 from s4c_hpc.extract.polygons import rings_on, usable_polygons
 from s4c_hpc.extract.scanline import centre_runs
 
@@ -94,13 +94,14 @@ def read_mask(path: Path) -> Mask:
 @kernel
 def _burn_runs(row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32], kept: NDArray[np.uint8]) -> None:
     for k in range(row.size):
-        kept[row[k], c0[k] : c1[k]] = 1
+        for c in range(c0[k], c1[k]):
+            kept[row[k], c] = 1
 
 
-@kernel
+@helper
 def _cell(value: float, limit: int) -> int:
     """Cell that holds ``value``, within -1 to ``limit``."""
-    return int(min(max(np.floor(value), -1.0), float(limit)))
+    return math.floor(min(max(value, -1.0), float(limit)))
 
 
 @kernel
@@ -124,7 +125,8 @@ def _burn_edges(
                     xb = x[north] + (max(r + 1.0, y[north]) - y[north]) * slope
                 c0 = max(_cell(min(xa, xb) - _TOLERANCE_PX, width), 0)
                 c1 = min(_cell(max(xa, xb) + _TOLERANCE_PX, width), width - 1)
-                kept[r, c0 : c1 + 1] = 1
+                for c in range(c0, c1 + 1):
+                    kept[r, c] = 1
 
 
 def _grown(kept: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:

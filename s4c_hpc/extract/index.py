@@ -57,6 +57,13 @@ class IndexBlock:
         """Number of parcels."""
         return int(self.new_id.size)
 
+    @property
+    def n_pixels(self) -> NDArray[np.int64]:
+        """(n,) pixels of each parcel, whole and edge ones."""
+        ends = np.r_[0, np.cumsum(self.run_length, dtype=np.int64)]
+        found: NDArray[np.int64] = np.diff(ends[self.run_offsets]) + np.diff(self.edge_offsets)
+        return found
+
     def ranges(self) -> RowRanges:
         """Stack rows that hold every pixel of this block."""
         if not self.edge_row.size:

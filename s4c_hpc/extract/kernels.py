@@ -7,10 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.jit import helper, kernel
 
 _RUN: Final = 16
 """Length up to which insertion sorts faster than merging."""
+
+_CROWD: Final = 64
+"""Values in one bucket above which insertion would be too slow."""
 
 Spans = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 """Offsets by parcel, then local row and length of each run of whole pixels."""
@@ -19,13 +22,9 @@ Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 """Offsets by parcel, then local row and covered share of each edge pixel."""
 
 
-@kernel
-def _sort(value: NDArray[np.float64], weight: NDArray[np.float64], n: int, spare: NDArray[np.float64]) -> None:
-    """Sort the first ``n`` values, and the weights with them, in place; equal values keep their order.
-
-    A merge sort from the bottom up: never quadratic, and stable, so that weights of equal values are always added in
-    the same order. ``spare`` (2, at least n) is scratch.
-    """
+@helper
+def _merge_sort(value: NDArray[np.float64], weight: NDArray[np.float64], n: int, spare: NDArray[np.float64]) -> None:
+    """Sort from the bottom up: never quadratic, and stable."""
     for first in range(0, n, _RUN):
         for i in range(first + 1, min(first + _RUN, n)):
             v, w, j = value[i], weight[i], i - 1
@@ -38,7 +37,8 @@ def _sort(value: NDArray[np.float64], weight: NDArray[np.float64], n: int, spare
         for first in range(0, n - width, 2 * width):
             # Only the left half moves out: merging forwards never overtakes what is still to be read on the right.
             a, n_left = 0, width
-            spare[0, :n_left], spare[1, :n_left] = value[first : first + width], weight[first : first + width]
+            for i in range(width):
+                spare[0, i], spare[1, i] = value[first + i], weight[first + i]
             b, end, out = first + width, min(first + 2 * width, n), first
             while a < n_left and b < end:
                 if value[b] < spare[0, a]:
@@ -55,7 +55,50 @@ def _sort(value: NDArray[np.float64], weight: NDArray[np.float64], n: int, spare
         width *= 2
 
 
-@kernel
+@helper
+def _sort(
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    n: int,
+    low: float,
+    high: float,
+    spare: NDArray[np.float64],
+    ends: NDArray[np.int32],
+) -> None:
+    """Sort the first ``n`` values, from ``low`` to ``high``, and the weights with them, in place.
+
+    Equal values keep their order, so that their weights are always added in the same one. Values go into ``n`` buckets
+    of equal width first, which leaves little to do; a parcel whose values crowd in a few of them is merge-sorted, with
+    the same result. ``spare`` (2, n) and ``ends`` (n + 1) are scratch.
+    """
+    if low == high:
+        return
+    scale = (n - 1) / (high - low)
+    crowded = 0 if np.isfinite(scale) and np.isfinite(high - low) else n
+    if crowded == 0:
+        for i in range(n + 1):
+            ends[i] = 0
+        for i in range(n):
+            ends[int((value[i] - low) * scale) + 1] += 1
+        for i in range(n):
+            crowded = max(crowded, ends[i + 1])
+            ends[i + 1] += ends[i]
+    if crowded > _CROWD:
+        _merge_sort(value, weight, n, spare)
+        return
+    for i in range(n):
+        bucket = int((value[i] - low) * scale)
+        spare[0, ends[bucket]], spare[1, ends[bucket]] = value[i], weight[i]
+        ends[bucket] += 1
+    for i in range(n):
+        v, w, j = spare[0, i], spare[1, i], i - 1
+        while j >= 0 and value[j] > v:
+            value[j + 1], weight[j + 1] = value[j], weight[j]
+            j -= 1
+        value[j + 1], weight[j + 1] = v, w
+
+
+@helper
 def _linear(value: NDArray[np.float64], n: int, share: float) -> float:
     """Quantile of sorted values, rounding as NumPy's ``linear`` method does (``numpy/lib/_function_base_impl.py``)."""
     place = share * (n - 1)
@@ -66,7 +109,7 @@ def _linear(value: NDArray[np.float64], n: int, share: float) -> float:
     return float(a + (b - a) * t) if t < 0.5 else float(b - (b - a) * (1.0 - t))
 
 
-@kernel
+@helper
 def _merged(value: NDArray[np.float64], weight: NDArray[np.float64], n: int) -> int:
     """Add up the weights of equal sorted values, in place; returns the number of distinct values."""
     m = 0
@@ -79,7 +122,7 @@ def _merged(value: NDArray[np.float64], weight: NDArray[np.float64], n: int) -> 
     return m
 
 
-@kernel
+@helper
 def _weighted(value: NDArray[np.float64], weight: NDArray[np.float64], m: int, total: float, share: float) -> float:
     """Weighted quantile of ``m`` distinct ascending values.
 
@@ -98,7 +141,7 @@ def _weighted(value: NDArray[np.float64], weight: NDArray[np.float64], m: int, t
     return float(value[m - 1])
 
 
-@kernel
+@helper
 def _moments(
     value: NDArray[np.float64], weight: NDArray[np.float64], n: int, is_centre: bool
 ) -> tuple[float, float, float, float, float]:
@@ -117,7 +160,7 @@ def _moments(
     return total, mean, np.sqrt(second / total), low, high
 
 
-@kernel
+@helper
 def _pixels(
     spans: Spans,
     edges: Edges,
@@ -146,7 +189,7 @@ def _pixels(
     return n
 
 
-@kernel
+@helper
 def _finite(
     values: NDArray[np.float64],
     place: NDArray[np.int64],
@@ -165,29 +208,30 @@ def _finite(
     return n
 
 
-@kernel
+@helper
 def _quantiles(
     value: NDArray[np.float64],
     weight: NDArray[np.float64],
     n: int,
     is_centre: bool,
-    total: float,
+    moments: tuple[float, float, float, float, float],
     quantiles: NDArray[np.float64],
     slots: NDArray[np.int64],
     target: NDArray[np.float64],
     spare: NDArray[np.float64],
+    ends: NDArray[np.int32],
 ) -> None:
     """Put all quantiles of ``n`` values into their slots; sorts the values in place."""
     if quantiles.size == 0:
         return
-    _sort(value, weight, n, spare)
+    _sort(value, weight, n, moments[3], moments[4], spare, ends)
     if is_centre:
         for i in range(quantiles.size):
             target[slots[i]] = _linear(value, n, quantiles[i])
         return
     m = _merged(value, weight, n)
     for i in range(quantiles.size):
-        target[slots[i]] = _weighted(value, weight, m, total, quantiles[i])
+        target[slots[i]] = _weighted(value, weight, m, moments[0], quantiles[i])
 
 
 @kernel
@@ -201,9 +245,10 @@ def all_statistics(
     moment_slots: NDArray[np.int64],
     quantiles: NDArray[np.float64],
     quantile_slots: NDArray[np.int64],
-    n_statistics: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Statistics (n_variables, n_statistics, n_parcels) and class counts (n_parcels, n_categories) of a block.
+    room: int,
+    out: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Fill in the statistics of a block, and return its class counts (n_parcels, n_categories).
 
     Parameters
     ----------
@@ -212,16 +257,14 @@ def all_statistics(
     categories : (n_rows,) codes; usable : (n_categories,)
     moment_slots : (5,) where count, mean, stdev, min, max go among the statistics, -1 for nowhere
     quantiles, quantile_slots : (n_quantiles,) share in [0, 1] of each quantile, and where it goes
+    room : pixels of the largest parcel
+    out : (n_variables, n_statistics, n_parcels) of NaN
     """
     n_parcels = spans[0].size - 1
-    out = np.full((values.shape[0], n_statistics, n_parcels), np.nan)
     counts = np.zeros((n_parcels, usable.size))
-    room = 0
-    for parcel in range(n_parcels):
-        n_edges = edges[0][parcel + 1] - edges[0][parcel]
-        room = max(room, n_edges + spans[2][spans[0][parcel] : spans[0][parcel + 1]].sum())
     place, share = np.empty(room, np.int64), np.empty(room, np.float64)
     value, weight, spare = np.empty(room), np.empty(room), np.empty((2, room))
+    ends = np.empty(room + 1, np.int32)
     for parcel in range(n_parcels):
         n_pixels = _pixels(spans, edges, parcel, categories, usable, place, share, counts[parcel])
         for variable in range(values.shape[0]):
@@ -235,5 +278,5 @@ def all_statistics(
             for i in range(5):
                 if moment_slots[i] >= 0:
                     target[moment_slots[i]] = moments[i]
-            _quantiles(value, weight, n, is_centre, moments[0], quantiles, quantile_slots, target, spare)
-    return out, counts
+            _quantiles(value, weight, n, is_centre, moments, quantiles, quantile_slots, target, spare, ends)
+    return counts

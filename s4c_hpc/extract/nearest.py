@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.extract.cells import Cells
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.jit import helper, kernel
 
 
 def nearest_rows(cells: Cells, source: Cells, start: int, stop: int) -> NDArray[np.int64]:
@@ -37,10 +37,11 @@ def nearest_rows(cells: Cells, source: Cells, start: int, stop: int) -> NDArray[
     fine, coarse = round(cells.grid.res_m), round(source.grid.res_m)
     place = (cells.row, cells.c0, cells.c1, cells.start)
     target = (source.row_offsets, source.c0, source.c1, source.start)
+    first_run = int(np.searchsorted(cells.start, start, side="right")) - 1
     if coarse >= fine:
-        missing = _parents(place, target, coarse // fine, start, stop, rows)
+        missing = _parents(place, target, coarse // fine, first_run, start, stop, rows)
     else:
-        missing = _children(place, target, fine // coarse, start, stop, rows)
+        missing = _children(place, target, fine // coarse, first_run, start, stop, rows)
     if missing:
         raise InternalError(f"{missing} cells of the {cells.grid.name} grid have no cell at {source.grid.name}")
     return rows
@@ -53,7 +54,7 @@ Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np
 """``row_offsets, c0, c1, start`` of ``Cells``."""
 
 
-@kernel
+@helper
 def _find(target: Rows, row: int, column: int) -> int:
     """Stack row of a cell, -1 if it is not kept: binary search among the runs of its row."""
     row_offsets, c0, c1, start = target
@@ -74,10 +75,9 @@ def _find(target: Rows, row: int, column: int) -> int:
 
 
 @kernel
-def _parents(cells: Runs, target: Rows, factor: int, start: int, stop: int, out: NDArray[np.int64]) -> int:
+def _parents(cells: Runs, target: Rows, factor: int, run: int, start: int, stop: int, out: NDArray[np.int64]) -> int:
     row, c0, c1, first = cells
     missing = 0
-    run = np.searchsorted(first, start, side="right") - 1
     k = start
     while k < stop:
         column = c0[run] + (k - first[run])
@@ -96,10 +96,9 @@ def _parents(cells: Runs, target: Rows, factor: int, start: int, stop: int, out:
 
 
 @kernel
-def _children(cells: Runs, target: Rows, factor: int, start: int, stop: int, out: NDArray[np.int64]) -> int:
+def _children(cells: Runs, target: Rows, factor: int, run: int, start: int, stop: int, out: NDArray[np.int64]) -> int:
     row, c0, c1, first = cells
     missing = 0
-    run = np.searchsorted(first, start, side="right") - 1
     for k in range(start, stop):
         while k >= first[run] + c1[run] - c0[run]:
             run += 1

@@ -7,10 +7,12 @@ crossings to the last bit: no pixel is lost between them or counted in both.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.jit import helper, kernel
 from s4c_hpc.extract.polygons import Rings
 
 RunTable = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
@@ -33,23 +35,34 @@ def centre_runs(rings: Rings, height: int, width: int) -> RunTable:
     -----
     Memory: 12 bytes a run, and scratch of 8 bytes a row and a crossing of the largest geometry.
     """
-    return _centre_runs(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
+    offsets, row, c0, c1 = _centre_runs(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
+    n_runs = offsets[-1]
+    return offsets, row[:n_runs], c0[:n_runs], c1[:n_runs]
 
 
-@kernel
+@helper
 def _grown(array: NDArray[np.int32]) -> NDArray[np.int32]:
-    larger = np.empty(2 * array.size, array.dtype)
-    larger[: array.size] = array
+    larger = np.empty(2 * array.size, np.int32)
+    for i in range(array.size):
+        larger[i] = array[i]
     return larger
 
 
-@kernel
+@helper
+def _extent(values: NDArray[np.float64], first: int, last: int) -> tuple[float, float]:
+    low = high = values[first]
+    for i in range(first + 1, last):
+        low, high = min(low, values[i]), max(high, values[i])
+    return low, high
+
+
+@helper
 def _centres_before(value: float, limit: int) -> int:
     """Number of pixel centres before ``value`` on an axis of ``limit`` pixels; a centre at ``value`` is not before."""
-    return int(min(max(np.ceil(value - 0.5), 0.0), float(limit)))
+    return math.ceil(min(max(value - 0.5, 0.0), float(limit)))
 
 
-@kernel
+@helper
 def _count_crossings(
     y: NDArray[np.float64], ring_offsets: NDArray[np.int64], first: int, last: int, top: int, n_rows: int, height: int
 ) -> NDArray[np.int64]:
@@ -66,7 +79,7 @@ def _count_crossings(
     return start
 
 
-@kernel
+@helper
 def _crossings(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -79,7 +92,7 @@ def _crossings(
 ) -> NDArray[np.float64]:
     """Where the rings cross the centre line of each row, in columns; ascending within a row."""
     crossing = np.empty(start[-1], np.float64)
-    filled = start.copy()
+    filled = np.zeros(start.size, np.int64)
     for ring in range(first, last):
         for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
             north, south = (k, k + 1) if y[k] <= y[k + 1] else (k + 1, k)
@@ -90,7 +103,7 @@ def _crossings(
             slope = (x[south] - x[north]) / (y[south] - y[north])
             for r in range(begin, end):
                 value = x[north] + (r + 0.5 - y[north]) * slope
-                place = filled[r - top]
+                place = start[r - top] + filled[r - top]
                 while place > start[r - top] and crossing[place - 1] > value:
                     crossing[place] = crossing[place - 1]
                     place -= 1
@@ -108,15 +121,16 @@ def _centre_runs(
     height: int,
     width: int,
 ) -> RunTable:
+    """``centre_runs`` with room to spare at the end of the arrays of runs."""
     run_offsets = np.zeros(offsets.size, np.int64)
     row, c0, c1 = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.int32)
     n_runs = 0
     for g in range(offsets.size - 1):
         first, last = offsets[g], offsets[g + 1]
         if first < last:
-            vertices = y[ring_offsets[first] : ring_offsets[last]]
-            top = _centres_before(vertices.min(), height)
-            n_rows = _centres_before(vertices.max(), height) - top
+            north, south = _extent(y, ring_offsets[first], ring_offsets[last])
+            top = _centres_before(north, height)
+            n_rows = _centres_before(south, height) - top
             start = _count_crossings(y, ring_offsets, first, last, top, n_rows, height)
             crossing = _crossings(x, y, ring_offsets, first, last, top, start, height)
             for r in range(n_rows):
@@ -129,4 +143,4 @@ def _centre_runs(
                         row[n_runs], c0[n_runs], c1[n_runs] = top + r, begin, end
                         n_runs += 1
         run_offsets[g + 1] = n_runs
-    return run_offsets, row[:n_runs].copy(), c0[:n_runs].copy(), c1[:n_runs].copy()
+    return run_offsets, row, c0, c1

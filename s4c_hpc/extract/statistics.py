@@ -90,7 +90,8 @@ def block_statistics(
     places = [i for i, name in enumerate(statistics) if name not in MOMENTS]
     shares = np.array([percentile_of(statistics[i]) / 100.0 for i in places], dtype=np.float64)
     is_centre = weighting is Weighting.CENTRE
-    out, counts = all_statistics(
+    out = np.full((values.shape[0], len(statistics), block.n_parcels), np.nan)
+    counts = all_statistics(
         (block.run_offsets, rows.local(block.run_start), block.run_length),
         (block.edge_offsets, rows.local(block.edge_row), block.edge_fraction),
         np.ascontiguousarray(values),
@@ -100,6 +101,7 @@ def block_statistics(
         slots,
         shares,
         np.array(places, dtype=np.int64),
-        len(statistics),
+        int(block.n_pixels.max(initial=0)),
+        out,
     )
     return BlockStatistics(out, counts.astype(np.int32) if is_centre else counts)

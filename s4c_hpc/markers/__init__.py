@@ -7,7 +7,7 @@ from s4c_hpc.markers.manifest import Manifest, read_manifest
 from s4c_hpc.markers.merge import merge_tables
 from s4c_hpc.markers.naming import MarkerName, is_marker_name, parse_name
 from s4c_hpc.markers.query import query
-from s4c_hpc.markers.writers import ExportFormat
+from s4c_hpc.markers.writers import ExportFormat, unknown_to_null
 
 __all__ = [
     "CompatNames",
@@ -27,4 +27,5 @@ __all__ = [
     "query",
     "read_manifest",
     "show_marker",
+    "unknown_to_null",
 ]

@@ -20,7 +20,7 @@ from s4c_hpc.markers.files import choose_files
 from s4c_hpc.markers.merge import Merged
 from s4c_hpc.markers.query import chosen_ids
 from s4c_hpc.markers.season import wide_season
-from s4c_hpc.markers.writers import WRITERS, ExportFormat
+from s4c_hpc.markers.writers import MAX_COLUMNS, WRITERS, ExportFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,12 @@ def export_markers(
     geometry = read_geometry(workspace, parcels_version(workspace, files)) if fmt.has_geometry else None
     n_rows, n_columns = season.merged.n_rows, len(season.merged.schema) - 1
     schema, batches = _with_parcels(season.merged, before, geometry.columns if geometry else None)
+    if len(schema) > MAX_COLUMNS.get(fmt, len(schema)):
+        raise InputError(
+            f"a {fmt} file holds at most {MAX_COLUMNS[fmt]} columns, these are {len(schema)}",
+            where=str(out),
+            hint="choose columns or periods, or export geoparquet",
+        )
     with _whole_file(out, force=force) as path:
         WRITERS[fmt](path, schema, batches, geometry)
     return ExportReport(

@@ -6,6 +6,7 @@ In SQL a value that is not known is NULL, so that ``avg`` and ``count`` do what 
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -24,9 +25,12 @@ from s4c_hpc.markers.season import check_ids, wide_season
 
 _DICTIONARY = pa.schema(
     [(n, pa.string()) for n in ("column", "tile", "sensor", "orbit", "grid")]
-    + [("date", pa.date32()), ("datetime", pa.timestamp("us", tz="UTC"))]
+    + [("date", pa.date32()), ("datetime", pa.timestamp("us"))]
     + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product")]
 )
+
+
+_KIND = ("tile", "sensor", "orbit", "grid", "variable", "statistic", "unit")
 
 
 def run_sql(
@@ -43,7 +47,7 @@ def run_sql(
 
     - ``markers``: a row a parcel; ``NewID``, ``tile``, then every chosen column
     - ``observations``: the same in long form, ``NewID, tile, sensor, orbit, grid, date, datetime, variable,
-      statistic, unit, value``; a row for each known value
+      statistic, unit, value``; a row for each known value, times in UTC; class counts are variables ``n_valid`` ...
     - ``dictionary``: a row a column and tile; what the column means
     - ``parcels``: attributes of the parcels
 
@@ -68,7 +72,9 @@ def run_sql(
         connection.register("parcels", parcels)
         connection.register("dictionary", _dictionary(tables))
         connection.execute(_markers_view(tables))
-        connection.execute(_observations_view(tables))
+        if "observations" in sql.lower():
+            # A season has thousands of columns, and binding them takes seconds.
+            connection.execute(_observations_view(connection, tables))
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         relation = connection.sql(sql)
@@ -92,11 +98,12 @@ def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids
         months = [(f, open_ipc(f.path).read_all()) for f in group]
         first = months[0][1].column(ID_COLUMN).to_numpy()
         if all(np.array_equal(first, table.column(ID_COLUMN).to_numpy()) for _, table in months[1:]):
-            wide = months[0][1].select([ID_COLUMN])
-            for _, table in months:
-                for name in table.column_names:
-                    if name in chosen:
-                        wide = wide.append_column(table.schema.field(name), table.column(name))
+            kept = [(table, f) for _, table in months for f in table.schema if f.name in chosen]
+            ids_field, ids_column = months[0][1].schema.field(ID_COLUMN), months[0][1].column(ID_COLUMN)
+            wide = pa.Table.from_arrays(
+                [ids_column, *(table.column(f.name) for table, f in kept)],
+                schema=pa.schema([ids_field, *(f for _, f in kept)]),
+            )
         else:
             wide = wide_season([f for f, _ in months], columns=columns).merged.table()
         tables[tile] = wide
@@ -112,12 +119,11 @@ def _dictionary(tables: dict[str, pa.Table]) -> pa.Table:
         for field in table.schema:
             if field.name == ID_COLUMN:
                 continue
-            said = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-            name = parse_name(field.name)
-            time = dt.datetime.fromisoformat(said["datetime"]) if "datetime" in said else None
+            name, time = parse_name(field.name), _time(field)
             rows.append(
-                {n: said.get(n) for n in _DICTIONARY.names}
-                | {"column": field.name, "tile": tile, "date": name.day, "datetime": time, "orbit": name.orbit}
+                {n: _said(field).get(n) for n in _DICTIONARY.names}
+                | {"column": field.name, "tile": tile, "date": name.day, "orbit": name.orbit}
+                | {"datetime": None if time is None else dt.datetime.fromisoformat(time)}
             )
     return pa.Table.from_pylist(rows, _DICTIONARY)
 
@@ -135,21 +141,50 @@ def _markers_view(tables: dict[str, pa.Table]) -> str:
     return "CREATE VIEW markers AS " + " UNION ALL BY NAME ".join(selects)
 
 
-def _observations_view(tables: dict[str, pa.Table]) -> str:
-    """Long form; made per tile, so that a tile's columns meet the tile's own dictionary."""
-    selects = []
-    of_column = [f"d.{n}" for n in ("tile", "sensor", "orbit", "grid", "date", "datetime", "variable", "statistic")]
+def _observations_view(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> str:
+    """Long form: one branch a tile, variable and statistic, with its acquisitions as lists.
+
+    A branch's names are constants, so DuckDB drops branches that a condition excludes before it reads a column.
+    Each has a narrow table of its own, because binding one with thousands of columns again and again (or an
+    UNPIVOT over them) takes minutes.
+    """
+    branches: list[str] = []
     for tile, table in tables.items():
-        columns = [f"nullif({_quoted(f.name)}::DOUBLE, 'NaN'::DOUBLE) AS {_quoted(f.name)}" for f in _markers(table)]
-        wide = _select([ID_COLUMN, *columns], _quoted(f"markers_{tile}"))
-        long = f'UNPIVOT ({wide}) ON COLUMNS(* EXCLUDE {ID_COLUMN}) INTO NAME "column" VALUE value'
-        source = f'({long}) u JOIN dictionary d ON d."column" = u."column" AND d.tile = \'{tile}\''
-        selects.append(_select([f"u.{ID_COLUMN}", *of_column, "d.unit", "u.value"], source))
-    return "CREATE VIEW observations AS " + " UNION ALL ".join(selects)
+        by_kind = defaultdict[tuple[str | None, ...], list[pa.Field]](list)
+        for field in _markers(table):
+            name, said = parse_name(field.name), _said(field)
+            described = (said.get("grid"), said["variable"], said["statistic"], said.get("unit"))
+            by_kind[(name.sensor, name.orbit, *described)].append(field)
+        for kind, fields in by_kind.items():
+            source = f"observations_{len(branches)}"
+            connection.register(source, table.select([ID_COLUMN, *(f.name for f in fields)]))
+            dates = ", ".join(f"DATE '{parse_name(f.name).day}'" for f in fields)
+            times = ", ".join(f"{_text(_time(f))}::TIMESTAMP" for f in fields)
+            values = ", ".join(f"{_quoted(f.name)}::DOUBLE" for f in fields)
+            constants = [f"{_text(v)} AS {n}" for n, v in zip(_KIND, (tile, *kind), strict=True)]
+            lists = [f"unnest([{dates}]) AS date", f"unnest([{times}]) AS datetime", f"unnest([{values}]) AS value"]
+            branches.append(_select([ID_COLUMN, *constants, *lists], source))
+    names = [ID_COLUMN, "tile", "sensor", "orbit", "grid", "date", "datetime", "variable", "statistic", "unit", "value"]
+    every = " UNION ALL ".join(branches)
+    return f"CREATE VIEW observations AS {_select(names, f'({every})')} WHERE NOT isnan(value)"
 
 
 def _select(columns: Sequence[str], source: str) -> str:
     return f"SELECT {', '.join(columns)} FROM {source}"  # noqa: S608 - names from our own files, and quoted
+
+
+def _said(field: pa.Field) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+
+
+def _time(field: pa.Field) -> str | None:
+    """Acquisition time without its zone, which is UTC."""
+    said = _said(field).get("datetime")
+    return None if said is None else dt.datetime.fromisoformat(said).astimezone(dt.UTC).replace(tzinfo=None).isoformat()
+
+
+def _text(value: str | None) -> str:
+    return "NULL::VARCHAR" if value is None else "'" + value.replace("'", "''") + "'"
 
 
 def _markers(table: pa.Table) -> list[pa.Field]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -18,9 +19,6 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.markers.attributes import GEOMETRY, Geometry
 from s4c_hpc.markers.part import ID_COLUMN
-
-GPKG_MAX_COLUMNS = 1998
-"""SQLite tables have at most 2000 columns, two of which are the feature id and the geometry."""
 
 ROW_GROUP_BYTES = 64 * 2**20
 """Size of a Parquet row group before compression."""
@@ -40,6 +38,9 @@ class ExportFormat(StrEnum):
         """Whether parcels get their outlines."""
         return self in {ExportFormat.GEOPARQUET, ExportFormat.GPKG}
 
+
+MAX_COLUMNS = {ExportFormat.GPKG: 1999}
+"""Columns that a format can hold. SQLite tables have at most 2000, one of which is GeoPackage's feature id."""
 
 Batches = Iterator[pa.RecordBatch]
 Writer = Callable[[Path, pa.Schema, Batches, Geometry | None], None]
@@ -74,23 +75,22 @@ def write_parquet(path: Path, schema: pa.Schema, batches: Batches, geometry: Geo
 
 def write_gpkg(path: Path, schema: pa.Schema, batches: Batches, geometry: Geometry | None) -> None:
     """GeoPackage with a layer ``markers``; unknown values are NULL."""
-    import pyogrio.raw  # noqa: PLC0415 - loads GDAL, which the other formats do without
+    import pyogrio.errors  # noqa: PLC0415 - loads GDAL, which the other formats do without
+    import pyogrio.raw  # noqa: PLC0415
     from pyproj import CRS  # noqa: PLC0415
 
     if geometry is None:
         raise InputError("a GeoPackage needs geometries", where=str(path))
-    if len(schema) - 1 > GPKG_MAX_COLUMNS:
-        raise InputError(
-            f"a GeoPackage holds at most {GPKG_MAX_COLUMNS} columns, these are {len(schema) - 1}",
-            where=str(path),
-            hint="choose columns or periods, or export GeoParquet",
-        )
     nullable = _nullable(schema).remove_metadata()
     stream = pa.RecordBatchReader.from_batches(nullable, (_multi(_nan_to_null(b, nullable)) for b in batches))
     crs = "OGC:CRS84" if geometry.crs is None else CRS.from_json_dict(geometry.crs).to_wkt()
-    pyogrio.raw.write_arrow(
-        stream, path, layer="markers", driver="GPKG", geometry_name=GEOMETRY, geometry_type="MultiPolygon", crs=crs
-    )
+    try:
+        pyogrio.raw.write_arrow(
+            stream, path, layer="markers", driver="GPKG", geometry_name=GEOMETRY, geometry_type="MultiPolygon", crs=crs
+        )
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
+        # SQLite says "database or disk is full"; callers tell a full disk from others by its number.
+        raise OSError(errno.ENOSPC if "full" in str(error) else errno.EIO, str(error)) from error
 
 
 def write_arrow(path: Path, schema: pa.Schema, batches: Batches, geometry: Geometry | None) -> None:
@@ -106,6 +106,12 @@ WRITERS: Mapping[ExportFormat, Writer] = {
     ExportFormat.GPKG: write_gpkg,
     ExportFormat.ARROW: write_arrow,
 }
+
+
+def unknown_to_null(table: pa.Table) -> pa.Table:
+    """The same table with null instead of NaN: for writers of text, which else print ``nan``."""
+    nullable = _nullable(table.schema)
+    return pa.Table.from_batches([_nan_to_null(batch, nullable) for batch in table.to_batches()], nullable)
 
 
 def _nullable(schema: pa.Schema) -> pa.Schema:

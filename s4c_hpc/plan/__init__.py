@@ -13,7 +13,6 @@ from s4c_hpc.plan.make import make_plan
 from s4c_hpc.plan.model import Plan
 from s4c_hpc.plan.predict import Span, makespan, predict_seconds
 from s4c_hpc.plan.run_folder import RunFolder, latest_run, new_run_id, run_folders
-from s4c_hpc.plan.space import human_bytes
 from s4c_hpc.plan.summary import StageSummary
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "RunFolder",
     "Span",
     "StageSummary",
-    "human_bytes",
     "latest_run",
     "make_plan",
     "makespan",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -81,12 +80,12 @@ def make_plan(
 def existing_outputs(workspace: Workspace, tasks: pa.Table) -> set[str]:
     """Workspace-relative files in the folders that the tasks write to: one listing a folder, no stat a file."""
     _, paths = flattened(tasks["outputs"])
-    folders = {str(PurePosixPath(path).parent) for path in paths.to_pylist()}
+    folders = {path.rpartition("/")[0] for path in paths.to_pylist()}
     found: set[str] = set()
     for folder in sorted(folders):
         try:
             with os.scandir(workspace.root / folder) as entries:
-                found.update(f"{folder}/{entry.name}" for entry in entries)
+                found.update(f"{folder}/{entry.name}".lstrip("/") for entry in entries)
         except FileNotFoundError:
             continue
     return found

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from s4c_hpc.core.errors import ConfigError, TemporaryError
+from s4c_hpc.core.text import human_bytes
 from s4c_hpc.plan.summary import StageSummary
-
-
-def human_bytes(n_bytes: float) -> str:
-    """``n_bytes`` for a reader, e.g. ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.1f} TiB"
 
 
 def check_space(

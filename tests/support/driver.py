@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from support.probe_stage import PROBES
+from support.runs import probe_config
+
 from s4c_hpc.core.errors import S4cError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute import run
-from support.probe_stage import PROBES
-from support.runs import probe_config
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,13 +53,15 @@ def describe_probe(workspace: Path, **changes: Any) -> None:
     draft.replace(path)
 
 
-class _Probe:
-    name: ClassVar[str]
-    after: ClassVar[Sequence[str]] = ()
-    tolerates_missing: ClassVar[bool] = False
-    n_outputs: ClassVar[int] = 1
-    version = "1"
-    launch = Launch.ARRAY
+class Probe:
+    """What the probe stages share."""
+
+    name: str
+    version: str = "1"
+    launch: Launch = Launch.ARRAY
+    after: Sequence[str] = ()
+    tolerates_missing: bool = False
+    n_outputs: int = 1
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
         return Resources(cpus=1, mem_bytes=int(params.get("mem_bytes", 512 * MIB)), walltime_s=60)
@@ -130,16 +132,16 @@ class _Probe:
         )
 
 
-class RootProbe(_Probe):
+class RootProbe(Probe):
     name = "probe-root"
 
     def _rows(self, ctx: PlanContext, probe: dict[str, Any], tile: str) -> Iterator[Task]:
         yield self._task(probe, tile, "mask", [], f"parcels:{tile}")
 
 
-class MidProbe(_Probe):
+class MidProbe(Probe):
     name = "probe-mid"
-    after = ("probe-root",)
+    after: Sequence[str] = ("probe-root",)
     n_outputs = 2
 
     def _rows(self, ctx: PlanContext, probe: dict[str, Any], tile: str) -> Iterator[Task]:
@@ -148,18 +150,18 @@ class MidProbe(_Probe):
             yield self._task(probe, tile, product, list(root.values()), f"product:{product}")
 
 
-class LeafProbe(_Probe):
+class LeafProbe(Probe):
     name = "probe-leaf"
-    after = ("probe-mid",)
+    after: Sequence[str] = ("probe-mid",)
 
     def _rows(self, ctx: PlanContext, probe: dict[str, Any], tile: str) -> Iterator[Task]:
         for product, identity in _ids(ctx, "probe-mid", tile).items():
             yield self._task(probe, tile, product, [identity])
 
 
-class SumProbe(_Probe):
+class SumProbe(Probe):
     name = "probe-sum"
-    after = ("probe-leaf",)
+    after: Sequence[str] = ("probe-leaf",)
     tolerates_missing = True
 
     def _rows(self, ctx: PlanContext, probe: dict[str, Any], tile: str) -> Iterator[Task]:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from support.probe_stage import PROBES, describe_probe
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute import RunResult, run, run_chunk
 from s4c_hpc.execute.manifest import Chunk
 from s4c_hpc.plan import Plan, RunFolder
-from support.probe_stage import PROBES, describe_probe
 
 GIB = 1 << 30
 MARK = "S4C_TEST_MARK"
@@ -98,6 +98,7 @@ class Driver:
 
     def __init__(self, workspace: Workspace, probes: Path, *, workers: int = 2) -> None:
         self.mark = uuid.uuid4().hex
+        self._n_begun = n_begun(workspace)
         environment = {
             **os.environ,
             MARK: self.mark,
@@ -111,6 +112,20 @@ class Driver:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind, whatever the test found."""
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.communicate()
+
+    def wait_until_at_work(self, workspace: Workspace) -> None:
+        """Wait until a task of this driver has begun, or the driver has ended."""
+        wait_for(lambda: n_begun(workspace) > self._n_begun or self.process.poll() is not None)
 
     def finish(self, timeout_s: float = 60) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""

@@ -1,0 +1,20 @@
+"""Sizes and durations as people say them, for messages and tables."""
+
+from __future__ import annotations
+
+
+def human_bytes(n_bytes: float) -> str:
+    """A size with a unit that keeps it below 1024, e.g. ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n_bytes) < 1024:
+            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration in the coarsest unit that still tells, e.g. ``42 s``, ``17 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,206 @@
+"""The real local cluster: the same bytes as elsewhere, bounded, private, resumable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import psutil
+import pytest
+from support.probe_stage import PROBES, describe_probe, tree_hash
+from support.runs import Driver, n_begun, probe_config, probe_workspace, run_inline, wait_for
+
+from s4c_hpc.core.errors import TemporaryError
+from s4c_hpc.execute import Progress, RunStatus, cancel, current_owner, fold_journals, run, status
+
+MIB = 1 << 20
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_run_with_every_kind_of_trouble_ends_partial_and_the_rest_is_as_elsewhere(tmp_path: Path) -> None:
+    behaviour = {
+        "probe-mid 32UPU a": {"end": "input"},
+        "probe-mid 32UPU b": {"end": "kill", "times": 1},
+        "probe-mid 32UPU c": {"end": "memory", "times": 1, "mb": 100, "ms": 80},
+        "probe-leaf 32UPU c": {"end": "internal"},
+        "probe-mid 32UPU d": {"end": "temporary", "times": 1},
+    }
+    products = {"products": ["a", "b", "c", "d"]}
+    workspace = probe_workspace(tmp_path / "ws", behaviour=behaviour, **products)
+    seen: list[Progress] = []
+    listening: set[str] = set()
+
+    def look(progress: Progress) -> None:
+        seen.append(progress)
+        own = psutil.Process()
+        for process in (own, *own.children(recursive=True)):
+            try:
+                connections = process.net_connections(kind="inet")
+            except psutil.Error:
+                continue
+            listening.update(c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN)
+
+    result = run(workspace, probe_config(workers=2), registry=PROBES, on_progress=look)
+    assert result.exit_code == 5
+    assert result.status is not None
+    assert {p.name: p.state for p in result.status.problems} == {
+        "probe-mid 32UPU a": "quarantined",
+        "probe-leaf 32UPU a": "blocked",
+        "probe-leaf 32UPU c": "failed",
+    }
+    assert listening == {"127.0.0.1"}
+    assert seen[0].total == 10
+    assert seen[-1].done == 7
+    assert all(p.done + p.running + p.submitted + p.waiting + p.n_problems == p.total for p in seen)
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    history = fold_journals(workspace).to_pylist()
+    kinds = sorted(row["kind"] for row in history if row["kind"] != "done")
+    assert kinds == ["input", "internal", "internal", "internal", "lost", "resource", "temporary"]
+    assert max(row["peak_anon_bytes"] for row in history) <= 512 * MIB, "measured <= asked"
+    (large,) = (r for r in history if (r["stage"], r["subject"], r["kind"]) == ("probe-mid", "c", "done"))
+    assert large["peak_anon_bytes"] - large["base_anon_bytes"] >= 90 * MIB
+    assert not list(workspace.temporary.iterdir())
+    assert wait_for(lambda: not _workers(), 5), "no worker stays behind"
+
+    elsewhere = probe_workspace(tmp_path / "inline", behaviour={
+        "probe-mid 32UPU a": {"end": "input"}, "probe-leaf 32UPU c": {"end": "internal"}
+    }, **products)  # fmt: skip
+    run_inline(elsewhere)
+    assert tree_hash(workspace.root) == tree_hash(elsewhere.root)
+
+
+def _workers() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, probes: Path) -> None:
+    behaviour = {"probe-mid 32UPU b": {"end": "sleep"}}
+    workspace = probe_workspace(tmp_path / "ws", behaviour=behaviour)
+    with Driver(workspace, probes, workers=1) as driver:
+        assert wait_for(lambda: _running(status(workspace)) == ("probe-mid 32UPU b",))
+        now = status(workspace)
+        assert now is not None
+        assert now.is_active
+        assert now.owner == current_owner(workspace)
+        mid = next(line for line in now.lines if line.stage == "probe-mid")
+        assert (mid.tile, mid.running) == ("32UPU", 1)
+        assert now.to_json()["progress"]["running"] == 1
+        with pytest.raises(TemporaryError, match=f"process {driver.process.pid} "):
+            run_inline(workspace)
+        owner = cancel(workspace)
+        assert owner is not None
+        assert owner.pid == driver.process.pid
+        code, out, err = driver.finish()
+        assert (code, out) == (75, "")
+        assert "stopped by SIGTERM" in err
+        assert "'s4c run' goes on from here" in err
+        assert driver.family_is_gone()
+    over = status(workspace)
+    assert over is not None
+    assert not over.is_active
+    assert over.running == ()
+    assert over.progress.waiting > 0
+
+    describe_probe(workspace.root, behaviour={})
+    result = run_inline(workspace)
+    assert result.exit_code == 0
+    cancelled = [row for row in fold_journals(workspace).to_pylist() if row["kind"] == "cancelled"]
+    assert [row["subject"] for row in cancelled] == ["b"]
+    whole = probe_workspace(tmp_path / "whole")
+    run_inline(whole)
+    assert tree_hash(workspace.root) == tree_hash(whole.root)
+
+
+def _running(now: RunStatus | None) -> tuple[str, ...]:
+    return () if now is None else now.running
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_task_that_asks_for_more_memory_than_there_is_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path, mem_bytes=8 << 30)
+    result = run_inline(workspace)
+    assert result.exit_code == 5
+    assert result.status is not None
+    root = result.status.problems[0]
+    assert root.state == "failed"
+    assert root.reason == (
+        "asks for 8.0 GiB of memory, all tasks together may have 4.0 GiB; "
+        "raise execute.memory or run where there is more"
+    )
+    describe_probe(workspace.root, mem_bytes=512 * MIB)
+    assert run_inline(workspace).exit_code == 0, "not held against the tasks"
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_full_disk_stops_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
+    """As the operating system reports it, from within a stage."""
+    workspace = probe_workspace(tmp_path / "ws", behaviour={"probe-leaf 32UPU b": {"end": "full"}})
+    with pytest.raises(TemporaryError, match=r"the disk is full \(No space left on device") as caught:
+        run_inline(workspace)
+    assert caught.value.exit_code == 75
+    assert "are still to be written" in caught.value.what
+    assert not list(workspace.temporary.iterdir())
+    describe_probe(workspace.root, behaviour={})
+    assert run_inline(workspace).exit_code == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(mount)]
+    if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a real small disk needs the right to mount; the test above fakes the same error in a stage")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_really_full_disk_stops_the_run_and_more_room_lets_it_go_on(
+    small_disk: Path, tmp_path: Path, probes: Path
+) -> None:
+    size = {"payload_bytes": 400_000, "claimed_bytes": 1000}
+    workspace = probe_workspace(small_disk / "ws", **size)
+    with Driver(workspace, probes, workers=1) as driver:
+        code, _, err = driver.finish()
+        assert code == 75, err
+        assert "the disk is full" in err
+        assert "run again" in err
+        assert driver.family_is_gone()
+    for path, digest in tree_hash(workspace.root).items():
+        assert digest, path
+        assert (workspace.root / path).stat().st_size == 400_000, "whole or not there"
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert run_inline(workspace).exit_code == 0
+    whole = probe_workspace(tmp_path / "whole", **size)
+    run_inline(whole)
+    assert tree_hash(workspace.root) == tree_hash(whole.root)
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_driver_that_cannot_write_says_that_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(import_module("s4c_hpc.execute.advance"), "write_wave", full)
+    with pytest.raises(TemporaryError, match="the disk is full"):
+        run_inline(probe_workspace(tmp_path))
+
+
+def test_interrupt_is_exit_75_and_the_terminal_stays_clean(tmp_path: Path, probes: Path) -> None:
+    """Ctrl-C reaches the whole process group, workers included."""
+    workspace = probe_workspace(tmp_path / "ws", behaviour={"probe-mid 32UPU a": {"end": "child"}})
+    with Driver(workspace, probes, workers=1) as driver:
+        assert wait_for(lambda: n_begun(workspace) >= 2)
+        os.killpg(driver.process.pid, signal.SIGINT)
+        code, out, err = driver.finish()
+        assert (code, out) == (75, "")
+        assert err.strip().count("\n") == 0, "one sentence, no traceback"
+        assert "stopped by SIGINT" in err
+        assert driver.family_is_gone()
