@@ -209,6 +209,31 @@ def test_with_distinct_values_and_whole_pixels_both_weightings_agree(values: lis
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-6)
 
 
+def crowded(name: str) -> list[float]:
+    """Values that do not spread over buckets of equal width, in disorder."""
+    near = [float(value) for value in np.random.default_rng(1).permutation(500) / 7]
+    return {
+        "outlier": [*near[:250], 1e12, *near[250:]],
+        "two outliers": [-1e300, *near, 1e300],
+        "two values": [1.0, 2.0] * 200,
+        "smallest step": [0.0, 5e-324] * 3,
+        "whole range": [1.7e308, 0.0, -1.7e308, 1.0],
+        "one value": [0.1] * 100,
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["outlier", "two outliers", "two values", "smallest step", "whole range", "one value"])
+def test_values_that_crowd_are_sorted_as_well(name: str) -> None:
+    values = crowded(name)
+    ranks = [f"p{k}" for k in range(0, 101, 5)]
+    with np.errstate(over="ignore", invalid="ignore"):  # numpy interpolates through infinity on the widest range
+        expected = np.percentile(values, range(0, 101, 5))
+    found = np.array(of_values(values, Weighting.CENTRE, tuple(ranks)))
+    assert np.array_equal(found, expected, equal_nan=True)
+    if np.unique(values).size == len(values) and name != "whole range":
+        np.testing.assert_allclose(of_values(values, Weighting.COVERAGE, tuple(ranks)), expected, rtol=1e-9)
+
+
 def test_large_means_lose_no_digits_of_the_stdev() -> None:
     """Two passes: one over squares would leave nothing of a deviation of 1 at a mean of 1e9."""
     values = [1e9 + d for d in (-1.0, 0.0, 1.0)]
@@ -245,6 +270,21 @@ def test_arrays_that_do_not_fit_are_a_bug() -> None:
         block_statistics(block, rows, values, np.ones(3, np.uint8), USABLE, *arguments)
     with pytest.raises(InternalError, match="beyond the 7"):
         block_statistics(block, rows, values, np.full(2, 7, np.uint8), USABLE, *arguments)
+
+
+@pytest.mark.parametrize("rows", [RowRanges.single(0, 3), RowRanges.single(1, 5)])
+def test_rows_that_do_not_hold_all_pixels_are_a_bug_and_not_a_crash(rows: RowRanges) -> None:
+    block = one_parcel(2, [0.5, 0.5])
+    with pytest.raises(InternalError, match="do not hold all pixels"):
+        block_statistics(
+            block,
+            rows,
+            np.zeros((1, rows.n_rows)),
+            np.ones(rows.n_rows, np.uint8),
+            USABLE,
+            ("mean",),
+            Weighting.COVERAGE,
+        )
 
 
 def test_the_same_input_gives_the_same_bits() -> None:

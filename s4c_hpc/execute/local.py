@@ -87,7 +87,11 @@ def local_executor(run: RunFolder, config: Config) -> Iterator[Executor]:
     slots = config.execute.workers or cores()
     scratch = run.scratch / "dask"
     scratch.mkdir(parents=True, exist_ok=True)
-    with dask.config.set(DASK_CONFIG), _quiet(), contextlib.ExitStack() as stack:
+    with (
+        dask.config.set({**DASK_CONFIG, "temporary-directory": str(scratch)}),
+        _quiet(),
+        contextlib.ExitStack() as stack,
+    ):
         try:
             security = distributed.Security.temporary()
             cluster = distributed.LocalCluster(

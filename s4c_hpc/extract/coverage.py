@@ -215,9 +215,10 @@ def _coverage(
 ) -> CoverageTable:
     """``coverage`` with room to spare at the end of the arrays of runs and edge pixels."""
     run_offsets, edge_offsets = np.zeros(offsets.size, np.int64), np.zeros(offsets.size, np.int64)
-    row, c0, c1 = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.int32)
-    edge_row, column = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    fraction = np.empty(1024, np.float32)
+    # Enough for parcels of a hectare at 10 m; more is found as needed.
+    room = 64 * offsets.size
+    row, c0, c1 = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    edge_row, column, fraction = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.float32)
     n_runs, n_edges = run_offsets[0], edge_offsets[0]  # 0, but not a literal, which would compile _sweep once more
     for g in range(offsets.size - 1):
         first, last = ring_offsets[offsets[g]], ring_offsets[offsets[g + 1]]

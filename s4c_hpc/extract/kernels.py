@@ -15,6 +15,9 @@ _RUN: Final = 16
 _CROWD: Final = 64
 """Values in one bucket above which insertion would be too slow."""
 
+_NARROWEST: Final = 1e-290
+"""Spread of values below which their places in buckets would no longer be reckoned exactly."""
+
 Spans = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 """Offsets by parcel, then local row and length of each run of whole pixels."""
 
@@ -73,16 +76,18 @@ def _sort(
     """
     if low == high:
         return
-    scale = (n - 1) / (high - low)
-    crowded = 0 if np.isfinite(scale) and np.isfinite(high - low) else n
-    if crowded == 0:
-        for i in range(n + 1):
-            ends[i] = 0
-        for i in range(n):
-            ends[int((value[i] - low) * scale) + 1] += 1
-        for i in range(n):
-            crowded = max(crowded, ends[i + 1])
-            ends[i + 1] += ends[i]
+    span = high - low
+    if not _NARROWEST < span < np.inf:  # the width of a bucket would be nothing, or infinite
+        _merge_sort(value, weight, n, spare)
+        return
+    scale, crowded = (n - 1) / span, 0
+    for i in range(n + 1):
+        ends[i] = 0
+    for i in range(n):
+        ends[int((value[i] - low) * scale) + 1] += 1
+    for i in range(n):
+        crowded = max(crowded, ends[i + 1])
+        ends[i + 1] += ends[i]
     if crowded > _CROWD:
         _merge_sort(value, weight, n, spare)
         return

@@ -86,14 +86,18 @@ def block_statistics(
         raise InternalError(f"values {values.shape} and categories {categories.shape} are not for {rows.n_rows} rows")
     if categories.size and int(categories.max()) >= usable.size:
         raise InternalError(f"category code {categories.max()} is beyond the {usable.size} that are known")
+    runs, edges = rows.local(block.run_start), rows.local(block.edge_row)
+    ends = np.r_[runs + block.run_length, edges + 1]
+    if ends.size and (min(runs.min(initial=0), edges.min(initial=0)) < 0 or ends.max() > rows.n_rows):
+        raise InternalError("the stack rows given do not hold all pixels of the block")  # kernels do not check
     slots = np.array([statistics.index(name) if name in statistics else -1 for name in MOMENTS], dtype=np.int64)
     places = [i for i, name in enumerate(statistics) if name not in MOMENTS]
     shares = np.array([percentile_of(statistics[i]) / 100.0 for i in places], dtype=np.float64)
     is_centre = weighting is Weighting.CENTRE
     out = np.full((values.shape[0], len(statistics), block.n_parcels), np.nan)
     counts = all_statistics(
-        (block.run_offsets, rows.local(block.run_start), block.run_length),
-        (block.edge_offsets, rows.local(block.edge_row), block.edge_fraction),
+        (block.run_offsets, runs, block.run_length),
+        (block.edge_offsets, edges, block.edge_fraction),
         np.ascontiguousarray(values),
         categories,
         usable,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.parcels.read import Layer
 from s4c_hpc.parcels.table import Built
+
+if TYPE_CHECKING:
+    from s4c_hpc.parcels.read import Layer
 
 _N_LISTED = 100
 """Offenders of each kind that are listed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,9 @@ from s4c_hpc.parcels.checks import Overlaps, duplicates, overlaps, repair, shape
 from s4c_hpc.parcels.columns import plain, without_clashes
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY
 from s4c_hpc.parcels.projection import Floats, Geometries, measure, outside_area_of_use
-from s4c_hpc.parcels.read import Layer
+
+if TYPE_CHECKING:
+    from s4c_hpc.parcels.read import Layer
 
 BLOCK = 1024
 """Parcels per block. Blocks are the unit of work of everything after: record batches, MPI ranks, memory."""

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +30,11 @@ from s4c_hpc.parcels.columns import as_text
 from s4c_hpc.parcels.findings import summary
 from s4c_hpc.parcels.geoparquet import write_geoparquet
 from s4c_hpc.parcels.ids import number, original_ids
-from s4c_hpc.parcels.read import Layer, read_layer
 from s4c_hpc.parcels.store import PARCELS, REPORT, TILES, latest_version, versions
 from s4c_hpc.parcels.table import Built, build, tile_table
+
+if TYPE_CHECKING:
+    from s4c_hpc.parcels.read import Layer
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -90,6 +93,8 @@ def import_parcels(
         raise ConfigError("no parcel file is named", where="parcels.file", hint="set it or name a file")
     ids = tuple(settings.id_columns if id_columns is None else id_columns)
     crop = settings.crop_column if crop_column is None else crop_column
+    from s4c_hpc.parcels.read import read_layer  # noqa: PLC0415 - loads GDAL and pandas, which workers do without
+
     source = read_layer(file, settings.layer if layer is None else layer, [*ids, *([crop] if crop else [])])
     ori_id = original_ids(source.attributes, ids, str(file))
     ori_crop = as_text(source.attributes.column(crop)) if crop else np.full(len(ori_id), None, dtype=object)
