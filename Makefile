@@ -23,6 +23,7 @@ $(READY): requirements.lock pyproject.toml .ci/system-packages
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m s4c_hpc.extract.warm
 	@touch $@
 
 demo: $(READY)

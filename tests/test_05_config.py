@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from s4c_hpc.config import Category, GeoTiffSource, Weighting, load_config
+from s4c_hpc.config import Category, Config, GeoTiffSource, Weighting, load_config
 from s4c_hpc.config.schema import config_schema
 from s4c_hpc.core.bundled import bundled
 from s4c_hpc.core.errors import ConfigError, MissingDataError
 
 ROOT = Path(__file__).parents[1]
 MINIMAL = '[site]\nname = "a"\nseason_start = 2018-01-01\nseason_end = 2018-12-31\n'
+GEOTIFF = "[[sources]]\nkind = 'geotiff'\nroot = 'x'\npattern = '{datetime}.tif'\ntile = 'A'\nbands = { B04 = 1 }\n"
 
 
 def write(folder: Path, text: str = MINIMAL, name: str = "s4c.toml") -> Path:
@@ -75,6 +77,14 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ),
         ("[[sources]]\nkind = 'sentinel9'\nroot = 'x'\n", r"sources\.0.*sentinel2-l2a"),
         ("[[grid.tiles]]\nid = 'A'\ncrs = 'EPSG:32632'\n", r"key 'grid\.tiles\.0\.ulx' is missing"),
+        (GEOTIFF + "nodata = 'None'\n", r"key 'sources\.0\.nodata': Input should be 'none'"),
+        (GEOTIFF + "mask_classes = { 255 = 'valid' }\n", r"key 'sources\.0\.mask_classes\.255'.* equal to 254"),
+        (
+            "[extract]\nbuffer_m = { 30m = 5 }\n",
+            r"extract\.buffer_m\.30m': there is no grid '30m', only 10m, 20m, 60m",
+        ),
+        ("[variables.formulas]\nn = 'B04'\n", r"key 'variables\.formulas\.n': 'n' would pass for a class count"),
+        ("[variables.formulas]\nn_red = 'B04'\n", "'n_red' would pass for a class count"),
         ("[site\n", "not valid TOML"),
     ],
 )
@@ -104,6 +114,24 @@ def test_changing_one_scene_class_keeps_the_others(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, MINIMAL + '[validity.scl]\n7 = "cloud"\n'), environment={})
     assert loaded.config.validity.scl[7] is Category.CLOUD
     assert loaded.config.validity.scl[4] is Category.VALID
+
+
+@pytest.mark.parametrize(("text", "value"), [("", 0.0), ("-9999", -9999.0), ("'none'", "none"), ("nan", math.nan)])
+def test_nodata_comes_back_from_the_frozen_copy_of_a_run(tmp_path: Path, text: str, value: object) -> None:
+    config = load_config(write(tmp_path, MINIMAL + GEOTIFF + (f"nodata = {text}\n" if text else ""))).config
+    for found in (config, Config.model_validate(json.loads(config.model_dump_json()))):
+        assert isinstance(found.sources[0], GeoTiffSource)
+        assert repr(found.sources[0].nodata) == repr(value)
+
+
+def test_a_category_that_is_named_twice_is_used_once(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, MINIMAL + "[validity]\nuse = ['water', 'valid', 'water']\n"))
+    assert loaded.config.validity.use == (Category.WATER, Category.VALID)
+
+
+def test_a_formula_may_start_with_n(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, MINIMAL + "[variables.formulas]\nndre = 'B08 - B05'\n"))
+    assert set(loaded.config.variables.formulas) == {"ndre"}
 
 
 def test_the_committed_schema_is_the_model_s() -> None:

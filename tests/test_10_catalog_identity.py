@@ -14,17 +14,19 @@ from s4c_hpc.catalog.identity import settle
 from s4c_hpc.catalog.index import Entry
 
 
-def make(name: str, tile: str, path: str, status: str = OK) -> Entry:
+def make(name: str, tile: str, path: str, status: str = OK, sensor: str = "s2", revision: str = "") -> Entry:
+    """A Sentinel-2 product, or with a revision one of a declared set, as its reader makes it."""
     product = Product(
         id=name,
-        source="sentinel2-l2a",
-        sensor="s2",
+        source="geotiff" if revision else "sentinel2-l2a",
+        sensor=sensor,
         platform="",
         tile=tile,
         datetime=dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
-        baseline="05.09",
+        baseline=None if revision else "05.09",
         size_bytes=1,
-        datatake=name,
+        datatake="" if revision else name,
+        revision="" if status == BROKEN else revision,
         status=status,
         reason="" if status == OK else "truncated",
     )
@@ -35,7 +37,18 @@ def make(name: str, tile: str, path: str, status: str = OK) -> Entry:
 def entries(draw: st.DrawFn) -> list[Entry]:
     paths = draw(st.lists(st.integers(0, 99).map("/p{:02d}".format), max_size=10, unique=True))
     names, tiles = st.sampled_from(["A", "B"]), st.sampled_from(["32UPU", "33UUP", "A"])
-    return [make(draw(names), draw(tiles), path, draw(st.sampled_from([OK, OK, BROKEN]))) for path in paths]
+    status, sensors, revisions = st.sampled_from([OK, OK, BROKEN]), st.sampled_from(["s2", "l8"]), st.sampled_from("12")
+    return [
+        make(draw(names), draw(tiles), path, draw(status))
+        if draw(st.booleans())
+        else make(draw(names), draw(tiles), path, draw(status), draw(sensors), draw(revisions))
+        for path in paths
+    ]
+
+
+def what_it_is(entry: Entry) -> tuple[str, ...]:
+    product = entry.product
+    return (entry.native_id, product.source, product.sensor, product.tile, product.revision)
 
 
 @given(entries(), st.randoms())
@@ -58,9 +71,9 @@ def test_ids_are_unique_and_one_of_each_acquisition_is_used(found: list[Entry]) 
     settled = settle(found)
     ids = [entry.product.id for entry in settled]
     assert len(set(ids)) == len(ids) == len(found)
-    usable = [(e.native_id, e.product.tile) for e in settled if e.product.status == OK]
+    usable = [what_it_is(e) for e in settled if e.product.status == OK]
     assert len(set(usable)) == len(usable)
-    assert set(usable) == {(e.native_id, e.product.tile) for e in found if e.product.status == OK}
+    assert set(usable) == {what_it_is(e) for e in found if e.product.status == OK}
     for entry in settled:
         assert bool(entry.product.reason) == (entry.product.status != OK)
 
@@ -71,3 +84,34 @@ def test_three_copies_get_three_ids() -> None:
     assert [e.product.status for e in (first, second, third)] == [OK, SUPERSEDED, SUPERSEDED]
     assert third.product.reason == "another copy of A, which is at /a"
     assert replace(third.as_read(), id="A") == first.product
+
+
+@given(entries(), st.randoms())
+def test_the_key_of_what_is_used_does_not_depend_on_where_it_lies(found: list[Entry], random: Random) -> None:
+    def keys(settled: list[Entry]) -> set[str]:
+        return {e.product.key for e in settled if e.product.status == OK}
+
+    paths = [entry.path for entry in found]
+    random.shuffle(paths)
+    assert keys(settle([replace(e, path=path) for e, path in zip(found, paths, strict=True)])) == keys(settle(found))
+
+
+def test_equal_names_are_told_apart_by_sensor_tile_and_content() -> None:
+    def ids(*found: Entry) -> list[str]:
+        return [e.product.id for e in sorted(settle(found), key=lambda e: e.path) if e.product.status == OK]
+
+    one = make("A", "T", "/1", revision="r1")
+    assert ids(one, make("A", "U", "/2", revision="r1")) == ["A-s2-T", "A-s2-U"]
+    assert ids(one, make("A", "T", "/2", sensor="l8", revision="r1")) == ["A-s2-T", "A-l8-T"]
+    assert ids(one, make("A", "T", "/2", revision="r2")) == ["A-s2-T-r1", "A-s2-T-r2"]
+    assert ids(one, make("A", "T", "/2", revision="r2"), make("A", "U", "/3", revision="r1")) == [
+        "A-s2-T-r1",
+        "A-s2-T-r2",
+        "A-s2-U",
+    ]
+    assert ids(one, make("A", "T", "/2", revision="r1")) == ["A"]
+    assert ids(one, make("A", "U", "/2", revision="r1"), make("A-s2-T", "T", "/3", revision="r9")) == [
+        "A-s2-T2",
+        "A-s2-U",
+        "A-s2-T",
+    ]

@@ -121,6 +121,46 @@ def test_a_built_product_keeps_its_place_and_time(tmp_path: Path, baseline: Base
     assert product.size_bytes == sum(p.stat().st_size for p in safe.rglob("*") if p.is_file())
 
 
+def test_what_lies_beside_the_files_that_are_used_does_not_change_the_key(tmp_path: Path) -> None:
+    safe = build_safe(tmp_path, size_m=600)
+    key = read(safe).key
+    image = image_path(safe, "B04")
+    image.with_name(f"{image.name}.aux.xml").write_text("<PAMDataset/>")
+    for unused in ("HTML/UserProduct_index.html", f"{image.parent.relative_to(safe)}/T01WCP_AOT_10m.jp2"):
+        (safe / unused).parent.mkdir(exist_ok=True)
+        (safe / unused).write_bytes(b"not read")
+    assert read(safe).key == key
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert read(safe).key != key
+
+
+@pytest.mark.parametrize(
+    ("after_s", "ending", "time"),
+    [
+        (-5, "", "2020-05-01T23:58:31.024+00:00"),
+        (3, "", "2020-05-01T23:58:31.024+00:00"),
+        (60, "_S20200501T235931", "2020-05-01T23:59:31+00:00"),
+        (480, "_S20200502T000631", "2020-05-02T00:06:31+00:00"),
+    ],
+)
+def test_the_parts_of_a_datatake_are_told_apart_by_the_start_of_their_datastrip(
+    tmp_path: Path, after_s: int, ending: str, time: str
+) -> None:
+    sensing = dt.datetime(2020, 5, 1, 23, 58, 31, tzinfo=dt.UTC)
+    datastrip = sensing + dt.timedelta(seconds=after_s)
+    product = read(build_safe(tmp_path, sensing=sensing, datastrip=datastrip, size_m=600))
+    assert product.datatake == f"GS2A_20200501T235831_041826{ending}"
+    assert product.datetime.isoformat(timespec="auto").replace(".024000", ".024") == time
+
+
+def test_a_product_that_does_not_tell_its_datastrip_is_of_the_first(tmp_path: Path) -> None:
+    safe = build_safe(tmp_path, size_m=600)
+    whole = read(safe)
+    edit(product_xml(safe), r'datastripIdentifier="[^"]*"', "")
+    product = read(safe)
+    assert (product.status, product.datatake, product.datetime) == (OK, whole.datatake, whole.datetime)
+
+
 def test_no_raster_is_opened_when_the_metadata_is_whole(tmp_path: Path) -> None:
     before = (opened(), headers_read())
     assert read(build_safe(tmp_path, size_m=600)).status == OK

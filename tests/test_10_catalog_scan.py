@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.permissions import permissions_count
 from support.safe import (
     DATA,
     REAL_L1C,
+    Baseline,
     build_safe,
     build_skeleton,
     drop_band,
@@ -192,9 +194,90 @@ def test_files_of_two_tiles_with_the_same_names_stay_apart(ws: Workspace, archiv
     products = by_id(ws)
     name = "S2_L2A_20180507T102648Z"
     assert {i: (p.tile, p.status) for i, p in products.items()} == {
-        name: ("32UQU", OK),
+        f"{name}-s2-32UQU": ("32UQU", OK),
         f"{name}-s2-32UPU": ("32UPU", OK),
     }
+
+
+def copied(folder: Path, scale: int = 1) -> Path:
+    """A file of the demo in a new folder, or one of the same name with other values."""
+    folder.mkdir()
+    name = "S2_L2A_20180507T102648Z.tif"
+    shutil.copy(DEMO / name, folder)
+    if scale != 1:
+        with rasterio.open(folder / name, "r+") as raster:
+            raster.write(raster.read() * scale)
+    return folder
+
+
+def test_files_of_two_sensors_with_the_same_names_are_both_used(ws: Workspace, archive: Path) -> None:
+    east, west = copied(archive / "east"), copied(archive / "west")
+    scan(config(demo_source(east, sensor="s2"), demo_source(west, sensor="l8")), ws)
+    assert {(p.sensor, p.status) for p in read_products(ws.catalog)} == {("s2", OK), ("l8", OK)}
+
+
+RED_AND_INFRARED = {"B04": 4, "B08": 8}
+
+
+@pytest.mark.parametrize(
+    ("scale", "bands", "n_usable"), [(1, RED_AND_INFRARED, 1), (1, {"B11": 11}, 2), (2, RED_AND_INFRARED, 2)]
+)
+def test_only_what_is_equal_in_content_is_a_copy(
+    ws: Workspace, archive: Path, scale: int, bands: dict[str, int], n_usable: int
+) -> None:
+    east, west = copied(archive / "east"), copied(archive / "west", scale)
+    report = scan(config(demo_source(east), demo_source(west, bands=bands)), ws)
+    assert (report.n_usable, report.n_superseded) == (n_usable, 2 - n_usable)
+    assert len({p.id for p in read_products(ws.catalog)}) == 2
+
+
+def test_a_file_of_two_sets_is_refused(ws: Workspace, archive: Path) -> None:
+    folder = copied(archive / "set")
+    (archive / "link").symlink_to(folder)
+    asked = config(demo_source(folder), demo_source(archive / "link", pattern="S2_{datetime}.tif", datetime_format="x"))
+    with pytest.raises(ConfigError, match=r"sources\.1\.pattern: file .*102648Z\.tif belongs to sources\.0 as well"):
+        scan(asked, ws)
+
+
+def test_both_parts_of_a_tile_at_the_seam_of_two_datastrips_are_used(ws: Workspace, archive: Path) -> None:
+    """Each part is superseded by its own reprocessing only."""
+    later = SENSING + dt.timedelta(minutes=7)
+    asked = config(safe_source(archive))
+
+    def part(baseline: Baseline, datastrip: dt.datetime, hours: int) -> str:
+        generation = SENSING + dt.timedelta(hours=hours)
+        safe = build_safe(
+            archive,
+            baseline=baseline,
+            sensing=SENSING,
+            generation=generation,
+            datastrip=datastrip,
+            tile="22HBD",
+            datatake_of="02.14",
+            size_m=600,
+        )
+        return safe.stem
+
+    first, second = part("02.14", SENSING, 3), part("02.14", later, 4)
+    report = scan(asked, ws)
+    assert (report.n_usable, report.n_superseded) == (2, 0)
+    products = by_id(ws)
+    assert products[first].datetime.replace(microsecond=0) == SENSING
+    assert products[second].datetime == later
+    new = part("05.09", later, 9)
+    scan(asked, ws)
+    assert {i: p.status for i, p in by_id(ws).items()} == {first: OK, second: SUPERSEDED, new: OK}
+
+
+def test_a_set_whose_nodata_is_nan_is_scanned(ws: Workspace, archive: Path) -> None:
+    with rasterio.open(copied(archive / "set") / "S2_L2A_20180507T102648Z.tif") as raster:
+        pixels, profile = raster.read().astype("float32"), {**raster.profile, "dtype": "float32"}
+    with rasterio.open(archive / "S2_L2A_20180507T102648Z.tif", "w", **profile) as raster:
+        raster.write(pixels)
+    asked = config(demo_source(archive, nodata=math.nan))
+    assert scan(asked, ws).n_usable == 1
+    assert [math.isnan(band.nodata or 0) for band in read_products(ws.catalog)[0].bands] == [True, True]
+    assert counts(scan(asked, ws)) == (0, 1, 0)
 
 
 def test_no_products_is_a_report_and_not_an_error(ws: Workspace, archive: Path) -> None:

@@ -106,8 +106,14 @@ def test_other_tiles_datatakes_and_sources_are_left_alone() -> None:
         replace(one, id="P2", tile="33UUP"),
         replace(one, id="P3", datatake="E"),
         replace(one, id="P4", source="x"),
+        replace(one, id="P5", sensor="x"),
     ]
     assert all(p.status == OK for p in supersede([one, *others]))
+
+
+def test_what_tells_no_datatake_is_left_alone() -> None:
+    products = [make(number, "", "32UPU", None, None) for number in (1, 2)]
+    assert supersede(products) == products
 
 
 @pytest.mark.parametrize(("text", "number"), [("05.09", (5, 9)), ("99.99", (99, 99)), (None, ()), ("", ())])

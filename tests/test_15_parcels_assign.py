@@ -14,9 +14,9 @@ from pyproj import CRS
 from support.parcels import FREISING_TILE
 
 from s4c_hpc.config import OwnTile
+from s4c_hpc.core.mgrs import zone_at
 from s4c_hpc.parcels import mgrs_tile, tiles_at
 from s4c_hpc.parcels.assign import OUTSIDE, Assignment, assign
-from s4c_hpc.parcels.mgrs import zone_at
 from s4c_hpc.parcels.projection import reproject
 
 UTM = CRS.from_epsg(32632)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from s4c_hpc.parcels import (
     read_attributes,
     read_tile_parcels,
     read_tiles,
+    version_of,
+    versions_by_key,
 )
 
 FREISING_CONFIG = make_config(tiles=[FREISING_TILE], id_columns=["parcel_id"], crop_column="crop_code")
@@ -168,7 +171,45 @@ def test_key_of_a_tile_changes_with_its_parcels_only(tmp_path: Path) -> None:
         keys.append({t.tile.id: t.key for t in read_tiles(workspace, version)})
     assert keys[0]["W"] == keys[1]["W"]
     assert keys[0]["E"] != keys[1]["E"]
-    assert keys[0]["W"].startswith("parcels:v0001:")
+    assert re.fullmatch("parcels:[0-9a-f]{16}", keys[0]["W"])
+
+
+@pytest.mark.parametrize(
+    ("change", "is_other"),
+    [
+        ({}, False),
+        ({"columns": {"crop": ["x", "z", "y"]}}, False),
+        ({"columns": {"crop": ["x", "y", "z"], "note": ["", "", ""]}}, False),
+        ({"shift_m": 0.5}, True),
+        ({"tile": {"width_m": 4000}}, True),
+        ({"tile": {"ulx": 599_900, "width_m": 3100}}, True),
+        ({"crs": "EPSG:25832"}, True),
+    ],
+)
+def test_a_key_covers_what_pixels_depend_on(
+    tmp_path: Path, workspace: Workspace, change: dict[str, Any], is_other: bool
+) -> None:
+    keys = []
+    for n, how in enumerate(({}, change)):
+        tile = {"id": "T", "crs": "EPSG:32632", "ulx": 600_000, "uly": 5_301_000, "width_m": 3000, "height_m": 1000}
+        fields = [shapely.affinity.translate(field, how.get("shift_m", 0.0)) for field in squares(3)]
+        columns = {"id": ["a", "b", "c"], **how.get("columns", {"crop": ["x", "y", "z"]})}
+        crs = how.get("crs", "EPSG:32632")
+        file = write_layer(tmp_path / f"{n}.gpkg", fields, columns=columns, crs=crs)
+        config = make_config(tiles=[{**tile, **how.get("tile", {})}])
+        version = import_parcels(file, workspace, config, crop_column="crop").version
+        keys.append((version, read_tiles(workspace, version)[0].key))
+    (first, before), (second, after) = keys
+    assert (before != after) == is_other
+    assert first == "v0001"
+    assert version_of(workspace, "T", after) == (second if is_other else first)
+    assert versions_by_key(workspace)["T", before] == sorted({first, second} if not is_other else {first})
+
+
+def test_a_key_that_no_version_has_is_told(workspace: Workspace) -> None:
+    import_parcels(FREISING, workspace, FREISING_CONFIG)
+    with pytest.raises(MissingDataError, match="no parcel version has parcels:0 on tile FREISING"):
+        version_of(workspace, "FREISING", "parcels:0")
 
 
 def test_every_row_stays_and_is_explained(tmp_path: Path, workspace: Workspace) -> None:

@@ -180,6 +180,38 @@ def test_stages_can_be_asked_for_alone_and_bring_what_they_need(tmp_path: Path) 
     assert ran(run_inline(workspace)) == ["leaf a", "leaf b", "leaf c", "sum set 2018-05"]
 
 
+def test_what_all_tasks_of_a_stage_have_in_common_is_told_and_else_the_kind_only(finished: Workspace) -> None:
+    changes = {"probe-leaf": {"statistics": {"p25": 1}}, "probe-sum": {"set": "other"}}
+    describe_probe(finished.root, products=["a", "b", "c", "d"], params=changes)
+    plan = plan_of(finished)
+    assert plan.reasons() == {
+        "probe-mid": {"new": 1},
+        "probe-leaf": {"parameters changed: statistics.p25": 3, "new": 1},
+        "probe-sum": {"parameters changed: set": 1},
+    }
+    assert plan.to_json()["reasons"] == {
+        "probe-mid": {"new": 1},
+        "probe-leaf": {"parameters changed": 3, "new": 1},
+        "probe-sum": {"parameters changed": 1},
+    }, "scripts see kinds"
+    lost = sorted(path for path in tree_hash(finished.root) if "/mid/" in path)
+    describe_probe(finished.root, products=["a", "b", "c"], params={})
+    for path in (lost[0], lost[2]):
+        (finished.root / path).unlink()
+    assert plan_of(finished).reasons()["probe-mid"] == {"output missing": 2}
+
+
+def test_an_unreadable_product_is_told_with_all_that_it_holds_up(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path, behaviour={"probe-mid 32UPU b": {"end": "input"}})
+    run_inline(workspace)
+    why = "/data/b.jp2: cannot be decoded; fetch it again"
+    assert plan_of(workspace).reasons() == {
+        "probe-mid": {f"quarantined: {why}": 1},
+        "probe-leaf": {f"blocked: probe-mid 32UPU b is not there: {why}": 1},
+    }
+    assert plan_of(workspace).to_json()["reasons"] == {"probe-mid": {"quarantined": 1}, "probe-leaf": {"blocked": 1}}
+
+
 def test_an_unknown_stage_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no stage is called gaher; stages are probe-root, probe-mid"):
         make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES, stages=["gaher"])
@@ -189,6 +221,7 @@ def test_no_task_at_all_is_an_error_not_success(tmp_path: Path) -> None:
     with pytest.raises(NoInputsError) as caught:
         make_plan(probe_workspace(tmp_path, tiles=[]), probe_config(), registry=PROBES)
     assert caught.value.exit_code == 6
+    assert "'s4c parcels list'" in str(caught.value)
 
 
 def test_two_tasks_that_write_one_file_are_a_bug_that_names_both(tmp_path: Path) -> None:

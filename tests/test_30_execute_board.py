@@ -45,7 +45,7 @@ def choose(board: Board, in_flight: list[Chunk] | None = None, **limits: Any) ->
 
 def history(plan: Plan, seed: int) -> tuple[list[Chunk], dict[str, list[Event]], dict[str, str]]:
     """A run as an executor might have it: chunks, events by journal, and how each task ended."""
-    chance = random.Random(seed)  # noqa: S311 - a seeded history, no secret
+    chance = random.Random(seed)
     board = board_of(plan)
     waves: list[Chunk] = []
     journals: dict[str, list[Event]] = {"driver": []}

@@ -56,7 +56,7 @@ def strike(victim: str, driver: Driver, chance: random.Random) -> None:
 def test_killed_at_random_moments_the_result_is_as_if_undisturbed(
     tmp_path: Path, probes: Path, undisturbed: dict[str, str], seed: int
 ) -> None:
-    chance = random.Random(seed)  # noqa: S311 - seeded so that it can be repeated
+    chance = random.Random(seed)
     workspace = probe_workspace(tmp_path / "ws", **CHAIN)
     for victim in VICTIMS:
         with Driver(workspace, probes) as driver:

@@ -49,14 +49,19 @@ def stacks(
         write_tif(folder / f"{name}.tif", layers[res_m][None], grid)
         bands = {name: band_of(name, folder / f"{name}.tif", 1, grid, "uint16")}
         columns = [StackColumn(name=name, dtype="uint16", scale=1e-4, offset=-0.1, nodata=0)]
+        kind = "scl" if res_m == 20 else "none"
         if res_m == 20:
-            write_tif(folder / "scl.tif", (layers[20][None] % 12).astype(np.uint8), grid)
+            write_tif(folder / "scl.tif", _classes(layers[20])[None].astype(np.uint8), grid)
             bands["class"] = band_of("SCL", folder / "scl.tif", 1, grid, "uint8")
-            columns.append(StackColumn(name="class", dtype="uint8", nodata=11))
-        with StackWriter(folder / grid.name, columns, {"class_kind": "scl"}) as writer:
+        columns.append(StackColumn(name="class", dtype="uint8", nodata=255))
+        with StackWriter(folder / grid.name, columns, {"class_kind": kind}) as writer:
             gather_grid(bands, mask.cells(grid), writer)
         found[grid.name] = Stack(folder / grid.name)
     return found
+
+
+def _classes(layer: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.where(layer % 12 == 11, 255, layer % 12).astype(np.uint8)
 
 
 def places(cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -108,11 +113,12 @@ def test_categories_know_the_cells_off_the_raster(
     reader = BlockReader(stacks, mask, TILE.grid(20))
     lut = np.arange(256, dtype=np.uint8) % 7
     everything = RowRanges.single(0, reader.cells.n_cells)
-    classes = (layers[20] % 12)[places(reader.cells)]
+    classes = _classes(layers[20])[places(reader.cells)]
     assert np.array_equal(reader.classes(everything), classes)
-    # 11 is what this stack says of cells without raster: nodata (code 0), though the table says something else.
-    assert np.array_equal(reader.categories(lut, everything), np.where(classes == 11, 0, classes % 7))
-    assert lut[11] == 4
+    # No raster is nodata (code 0), though the table says something else.
+    assert np.array_equal(reader.categories(lut, everything), np.where(classes == 255, 0, classes % 7))
+    assert lut[255] == 3
+    assert (classes == 255).any()
 
 
 def test_a_band_that_the_product_lacks_is_told(mask: Mask, stacks: dict[str, Stack]) -> None:

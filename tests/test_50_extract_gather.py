@@ -31,13 +31,15 @@ def mask() -> Mask:
     return farmland_mask(random_parcels(21, 24), TILE, 20.0)
 
 
-def gathered(path: Path, layers: Mapping[str, Band], cells: Cells) -> Stack:
+def gathered(path: Path, layers: Mapping[str, Band], cells: Cells, max_block_rows: int = 2048) -> Stack:
     columns = [
         StackColumn(name=name, dtype="uint8" if name == "class" else band.dtype, nodata=band.nodata)
         for name, band in layers.items()
     ]
+    if "class" not in layers:
+        columns.append(StackColumn(name="class", dtype="uint8", nodata=255))
     with StackWriter(path, columns, {}) as writer:
-        gather_grid(layers, cells, writer)
+        gather_grid(layers, cells, writer, max_block_rows)
     return Stack(path)
 
 
@@ -99,7 +101,7 @@ def test_a_stack_holds_what_a_plain_read_gives(
     stack = gathered(folder / "s.arrow", layers, cells)
     assert opened() - before == 2  # two files, three layers
     assert stack.n_rows == cells.n_cells
-    for name, layer, fill in (("B04", two[1], 0), ("B03", two[0], 9999), ("class", one[0], 0)):
+    for name, layer, fill in (("B04", two[1], 0), ("B03", two[0], 0), ("class", one[0], 255)):
         assert np.array_equal(stack.read(name, 0, stack.n_rows), expected(layer, grid, cells, fill))
 
 
@@ -138,12 +140,12 @@ def test_floats_keep_their_nan(mask: Mask, tmp_path: Path) -> None:
     cells = mask.cells(GRID)
     stack = gathered(tmp_path / "s", {"VV": band_of("VV", tmp_path / "r.tif", 1, GRID, "float32", np.nan)}, cells)
     found = stack.read("VV", 0, stack.n_rows)
-    assert np.array_equal(found, expected(layer[0], GRID, cells, np.nan), equal_nan=True)
+    assert np.array_equal(found, expected(layer[0], GRID, cells, 0), equal_nan=True)
 
 
 def test_classes_in_a_wide_type_become_bytes(mask: Mask, tmp_path: Path) -> None:
     layer = noise(5, 1, GRID)
-    layer[0, :, ::2] = 65_535  # is no class: counts as off the raster
+    layer[0, :, ::2] = 65_535  # is no class: counts as no raster
     write_tif(tmp_path / "r.tif", layer, GRID)
     cells = mask.cells(GRID)
     stack = gathered(tmp_path / "s", {"class": band_of("MASK", tmp_path / "r.tif", 1, GRID, "uint16", 255)}, cells)
@@ -203,11 +205,15 @@ def test_a_layer_that_is_not_there_or_of_another_type_is_told(
         _gather_one(mask, tmp_path, band_of("B04", tmp_path / "r.tif", index, GRID, dtype))
 
 
-def test_blocks_too_tall_for_the_promised_memory_are_told(mask: Mask, tmp_path: Path) -> None:
-    tall = dataclasses.replace(GRID, height=4000, width=4)
-    write_tif(tmp_path / "r.tif", noise(1, 1, tall), tall, blockysize=4000, compress="deflate")
-    with pytest.raises(InputError, match="blocks of 4000 rows") as caught:
-        _gather_one(mask, tmp_path, band_of("B04", tmp_path / "r.tif", 1, tall, "uint16"))
+@pytest.mark.parametrize("promised", [1024, 2048])
+def test_blocks_too_tall_for_the_promised_memory_are_told(mask: Mask, tmp_path: Path, promised: int) -> None:
+    for rows in (promised, promised + 16):
+        tall = dataclasses.replace(GRID, height=4000, width=4)
+        write_tif(tmp_path / f"{rows}.tif", noise(1, 1, tall), tall, blockysize=rows, compress="deflate")
+    layers = {rows: {"B04": band_of("B04", tmp_path / f"{rows}.tif", 1, tall, "uint16")} for rows in (promised, rows)}
+    gathered(tmp_path / "s", layers[promised], mask.cells(GRID), promised)
+    with pytest.raises(InputError, match=f"blocks of {rows} rows; {promised} at most") as caught:
+        gathered(tmp_path / "s", layers[rows], mask.cells(GRID), promised)
     assert "gdal_translate" in str(caught.value)
 
 

@@ -100,7 +100,7 @@ def test_what_the_columns_mean_is_kept(stack_file: Path) -> None:
     stack = Stack(stack_file)
     assert list(stack.bands) == ["B04", "VV", "class"]
     assert stack.bands["B04"] == COLUMNS[0]
-    assert np.isnan(stack.bands["VV"].fill)
+    assert np.isnan(stack.bands["VV"].nodata or 0.0)
     assert stack.metadata["product"] == "P"
 
 
@@ -108,10 +108,6 @@ def test_a_stack_without_rows_can_be_read(tmp_path: Path) -> None:
     stack = Stack(write(tmp_path / "s", {name: array[:0] for name, array in pixels(0).items()}, []))
     assert stack.n_rows == 0
     assert stack.read("B04", 0, 0).size == 0
-
-
-def test_a_column_without_nodata_is_filled_with_zero() -> None:
-    assert StackColumn(name="B", dtype="uint8").fill == 0
 
 
 @pytest.mark.parametrize(

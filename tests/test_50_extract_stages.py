@@ -27,7 +27,7 @@ from s4c_hpc.core.ids import short
 from s4c_hpc.core.stage import stage
 from s4c_hpc.core.task import Task
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.extract import Stack, read_index, read_mask
+from s4c_hpc.extract import Stack, bounds, read_index, read_mask
 from s4c_hpc.parcels import import_parcels
 
 DATA = Path(__file__).parent / "data" / "tum-freising-2018"
@@ -78,7 +78,7 @@ def test_rows_name_tile_grid_and_product_and_files_carry_the_id(demo: tuple[Chai
     ]
     first = rows["gather"][0]
     assert first.outputs == (f"tiles/FREISING/stack/s2/10m/20180213_S2_L2A_20180213T101559Z.{short(first.id)}.arrow",)
-    assert mask.input_keys[0].startswith("parcels:v0001:")
+    assert mask.input_keys[0].startswith("parcels:")
     assert index.input_keys == (mask.input_keys[0], mask.id)
     assert first.input_keys[0].startswith("product:S2_L2A_20180213T101559Z|")
     assert first.input_keys[1] == mask.id
@@ -118,10 +118,10 @@ def test_real_pixels_arrive_in_the_stack(demo: tuple[Chain, dict[str, list[Task]
                 found = stack.read(name, 0, stack.n_rows)
                 pixels = raster.read(number)[row[inside], column[inside]]
                 assert np.array_equal(found[inside], pixels)
-                assert (found[~inside] == stack.bands[name].fill).all()
+                assert (found[~inside] == (255 if name == "class" else 0)).all()
         assert set(stack.bands) == {*(n for n in raster.descriptions if n != "MASK"), "class"}
         assert stack.bands["class"].dtype == "uint8"
-        assert stack.bands["class"].fill == 255  # a value that the product's table does not use
+        assert (stack.bands["class"].nodata, stack.metadata["class_kind"]) == (255, "declared")
         assert stack.metadata["datetime"].startswith(f"{task.outputs[0].split('/')[-1][:4]}-")
         assert (stack.metadata["mask"], stack.metadata["grid"]) == (rows["mask"][0].id, "10m")
 
@@ -173,6 +173,7 @@ def test_an_attempt_that_comes_second_is_counted_and_discarded(demo: tuple[Chain
         ('variables.indices=["evi"]', set()),
         ('validity.use=["valid"]', set()),
         ("sources.0.mask_classes.2=valid", set()),
+        ("sources.0.mask_classes.254=snow", set()),
         ("sources.0.scale=0.001", {"gather"}),
     ],
 )
@@ -185,6 +186,8 @@ def test_what_a_changed_setting_changes(
     match flag.partition("=")[0]:
         case "sources.0.mask_classes.2":
             text = text.replace('2 = "cloud"', '2 = "valid"')
+        case "sources.0.mask_classes.254":
+            text = text.replace('2 = "cloud"', '2 = "cloud", 254 = "snow"')
         case "sources.0.scale":
             text = text.replace("scale = 1e-4", "scale = 1e-3")
         case "extract.buffer_m.10m":
@@ -262,7 +265,11 @@ def test_a_safe_product_becomes_a_stack_per_grid(safe: tuple[Path, Config], tmp_
         cells = mask.cells(Grid(crs="EPSG:32632", ulx=600_000, uly=5_400_000, res_m=res_m, width=1, height=1))
         row = np.repeat(cells.row, cells.c1 - cells.c0)
         column = np.concatenate([np.arange(a, b) for a, b in zip(cells.c0, cells.c1, strict=True)])
+        assert stack.metadata["class_kind"] == ("scl" if res_m == 20 else "none")
         for name in stack.bands:
+            if name == "class" and res_m != 20:
+                assert not stack.read(name, 0, stack.n_rows).any()
+                continue
             with rasterio.open(image_path(folder, "SCL" if name == "class" else name)) as raster:
                 assert np.array_equal(stack.read(name, 0, stack.n_rows), raster.read(1)[row, column])
     assert chain.done[task.id].n_rows == sum(mask.cells(_grid(res_m)).n_cells for res_m in (10, 20, 60))
@@ -309,15 +316,11 @@ def test_a_product_on_a_foreign_grid_is_bad_input_not_a_broken_plan(safe: tuple[
     config = Config.model_validate({**config.model_dump(), "sources": [*config.model_dump()["sources"], source]})
     chain = new_chain(tmp_path / "ws", config)
     rows = chain.plan(config, STAGES)
-    assert [task.subject for task in rows["index"]] == ["10m", "20m", "30m", "60m"]
-    foreign = next(task for task in rows["gather"] if task.subject.startswith("L_"))
-    chain.run(config, ["mask"])
-    for name, task in (("gather", foreign), ("index", rows["index"][2])):
-        with pytest.raises(InputError, match="foreign grid: pixels of 30 m"):
-            chain.run_task(stage(name), task, config)
+    assert [task.subject for task in rows["index"]] == ["10m", "20m", "60m"]
+    assert not [task for task in rows["gather"] if task.subject.startswith("L_")]
 
 
-def test_a_product_without_classes_has_stacks_without_them(tmp_path: Path) -> None:
+def test_a_product_without_classes_has_stacks_that_say_so(tmp_path: Path) -> None:
     grid = dataclasses.replace(_grid(10.0), width=120, height=120)
     (tmp_path / "tif").mkdir()
     write_tif(tmp_path / "tif" / "L_20180701T100000Z.tif", noise(1, 1, grid), grid)
@@ -332,7 +335,9 @@ def test_a_product_without_classes_has_stacks_without_them(tmp_path: Path) -> No
     config = safe_config(tmp_path, sources=[source])
     chain = new_chain(tmp_path / "ws", config)
     (task,) = chain.run(config, STAGES)["gather"]
-    assert list(Stack(chain.path(task.outputs[0])).bands) == ["B04"]
+    stack = Stack(chain.path(task.outputs[0]))
+    assert (list(stack.bands), stack.metadata["class_kind"]) == (["B04", "class"], "none")
+    assert not stack.read("class", 0, stack.n_rows).any()
     assert json.loads(task.params)["grids"]["10m"][0]["name"] == "B04"
 
 
@@ -346,6 +351,69 @@ def test_the_default_buffer_of_a_grid_is_half_a_pixel(safe: tuple[Path, Config],
         "v0001_1.5m_coverage",
         "v0001_30m_coverage",
     ]
+
+
+def test_what_a_task_needs_follows_from_its_row_alone(safe: tuple[Path, Config], tmp_path: Path) -> None:
+    """With less known than when it was planned: never below what the row asks for."""
+    _, config = safe
+    for name, tasks in new_chain(tmp_path / "ws", config).plan(config, (*STAGES, "stats")).items():
+        for task in tasks:
+            again = stage(name).resources(task.work, json.loads(task.params))
+            assert again.mem_bytes >= task.resources.mem_bytes
+            assert again.walltime_s == task.resources.walltime_s
+
+
+def test_how_tall_blocks_may_be_is_no_part_of_identity(
+    safe: tuple[Path, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, config = safe
+    chain = new_chain(tmp_path / "ws", config)
+    (before,) = chain.plan(config, STAGES)["gather"]
+    monkeypatch.setattr(bounds, "_BLOCK_ROWS", {"sentinel2-l2a": 2048})
+    (after,) = chain.plan(config, STAGES)["gather"]
+    assert (after.id, after.params) == (before.id, before.params)
+    assert after.resources.mem_bytes > before.resources.mem_bytes
+
+
+def test_blocks_taller_than_the_source_promises_are_refused(
+    safe: tuple[Path, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, config = safe
+    chain = new_chain(tmp_path / "ws", config)
+    monkeypatch.setattr(bounds, "_BLOCK_ROWS", {"sentinel2-l2a": 8})
+    with pytest.raises(InputError, match=r"blocks of \d+ rows; 8 at most"):
+        chain.run(config, STAGES)
+
+
+# --- another declaration -----------------------------------------------------------------------------------------
+
+
+def declare(root: Path, crop: str, **place: float) -> None:
+    write_parcels(root, **place)
+    gpd.read_file(root / "parcels.gpkg").assign(crop=crop).to_file(root / "parcels.gpkg")
+
+
+def test_another_crop_code_makes_no_work_and_another_outline_does(tmp_path: Path) -> None:
+    write_safe(tmp_path, 1)
+    declare(tmp_path, "wheat")
+    parcels = {"file": str(tmp_path / "parcels.gpkg"), "id_columns": ["id"], "crop_column": "crop"}
+    config = safe_config(tmp_path, parcels=parcels)
+    chain = new_chain(tmp_path / "ws", config)
+    names = (*STAGES, "stats", "merge")
+    first = chain.run(config, names)
+    declare(tmp_path, "barley")
+    assert import_parcels(None, chain.workspace, config).version == "v0002"
+    assert chain.run(config, names) == first
+    assert chain.ran == []
+    # What is made later of the same parcels comes from the version that had them first.
+    wider = safe_config(tmp_path, parcels=parcels, extract={"buffer_m": {"10m": 1}})
+    chain.run(wider, names)
+    assert [Path(task.outputs[0]).name[:5] for task in chain.ran if task.stage == "index"] == ["v0001"]
+    declare(tmp_path, "barley", offset_m=310.0)
+    assert import_parcels(None, chain.workspace, config).version == "v0003"
+    moved = chain.run(config, names)
+    assert all(not set(ids(moved, name)) & set(ids(first, name)) for name in names)
+    assert {Path(task.outputs[0]).name[:5] for task in moved["index"]} == {"v0003"}
 
 
 # --- nothing to do -----------------------------------------------------------------------------------------------

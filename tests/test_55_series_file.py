@@ -15,12 +15,13 @@ from support.series import TILE, Scene, config, read_table
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.extract import BlockReader
+from s4c_hpc.extract.bounds import Sizes
 from s4c_hpc.extract.index import IndexBlock
+from s4c_hpc.extract.pieces import pieces
 from s4c_hpc.optical import class_lut, resolve, usable_codes
 from s4c_hpc.series import CLASS_COUNTS, SeriesHeader, column_names, read_series, series_schema
 from s4c_hpc.series.assign import assign
 from s4c_hpc.series.compute import PixelRules, series_batches
-from s4c_hpc.series.pixels import pieces
 from s4c_hpc.series.stage_stats import StatsStage
 
 
@@ -80,7 +81,7 @@ def test_the_header_comes_back(tmp_path: Path) -> None:
     assert (header.product, header.product_key, header.datetime) == (product.id, product.key, product.datetime)
     assert (header.sensor, header.platform, header.grid, header.tile) == ("s2", "sentinel-2a", "20m", TILE.id)
     assert (header.relative_orbit, header.orbit_direction) == (65, "descending")
-    assert (header.parcels, header.buffer_m, header.task) == ("parcels:v0001:test", 10.0, "task-1")
+    assert (header.parcels, header.buffer_m, header.task) == ("parcels:test", 10.0, "task-1")
     assert '"4":"valid"' in header.validity
     assert SeriesHeader.from_metadata(header.to_metadata(), "here") == header
 
@@ -173,7 +174,7 @@ def test_how_work_is_cut_does_not_show(tmp_path: Path, weighting: str, monkeypat
     scene = Scene()
     inputs = scene.write(tmp_path, settings)
     whole = scene.run(tmp_path, settings, inputs)["10m"].read_bytes()
-    monkeypatch.setattr("s4c_hpc.series.pixels.SPAN_ROWS", 97)
+    monkeypatch.setattr("s4c_hpc.extract.pieces.SPAN_ROWS", 97)
     work = assign(scene.product, resolve(settings.variables)).grids[0]
     reader = BlockReader(inputs.stacks, inputs.mask, work.grid)
     rules = PixelRules(class_lut("scl", settings.validity), usable_codes(settings.validity))
@@ -198,9 +199,10 @@ def test_memory_stays_below_what_is_asked_for(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     pixels = sum(int(b.run_length.sum()) for b in inputs.indices["10m"])
-    params = {"grids": {"10m": {"variables": [0] * 4, "bands": [0] * 3}}, "boundary_m": 0.0}
+    params = {"grids": {"10m": {"variables": [0] * 4, "bands": [0] * 3}}}
+    sizes = Sizes(boundary_m=0.0, width_m=TILE.width_m)
     stage = StatsStage()
-    asked = stage.resources(7.0 * pixels, params).mem_bytes - stage.resources(0.0, params).mem_bytes
+    asked = stage.resources(7.0 * pixels, params, sizes).mem_bytes - stage.resources(0.0, params, sizes).mem_bytes
     spans = 64 * sum(stack.n_rows for stack in inputs.stacks.values())
     assert peak < asked + spans + 1_000_000  # the rest is the texts of the schema
 
@@ -219,7 +221,7 @@ def test_a_schema_can_be_made_without_pixels() -> None:
         orbit_direction=None,
         tile="T",
         grid="10m",
-        parcels="parcels:v0001:x",
+        parcels="parcels:x",
         weighting=settings.extract.weighting,
         buffer_m=5.0,
         validity="{}",

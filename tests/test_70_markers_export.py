@@ -231,6 +231,7 @@ class TestWholeOrNot:
     @pytest.mark.parametrize("write", [write_csv, write_parquet, write_arrow])
     def test_a_disk_that_is_really_full(self, space: MarkerSpace, write: Writer) -> None:
         """/dev/full refuses every byte as a full disk does; the real writer must say so."""
+        assert Path("/dev/full").is_char_device(), "not the device: the test would write a file there"
         table = query(space.workspace)
         with pytest.raises(OSError, match="No space left") as caught:
             write(Path("/dev/full"), table.schema, iter(table.to_batches()), None)

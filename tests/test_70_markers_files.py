@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from support.markers import MarkerSpace, make_config
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError
 from s4c_hpc.core.ipc import open_ipc
-from s4c_hpc.markers import list_markers, query, show_marker
+from s4c_hpc.markers import export_markers, list_markers, query, show_marker
+from s4c_hpc.markers.attributes import parcels_version
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,13 @@ def test_list_by_pattern(space: MarkerSpace) -> None:
     assert len(list_markers(space.workspace, periods=["2018-0[6-9]"])) == 2
     assert len(list_markers(space.workspace, tiles=["FREI*"], periods=["2018-05"], set_name="mdb1")) == 1
     assert list_markers(space.workspace, tiles=["32UPU"]) == []
+
+
+def test_the_newest_parcels_version_is_the_highest_number(space: MarkerSpace) -> None:
+    first, second, *_ = list_markers(space.workspace)
+    files = [replace(first, parcels_version="v9999"), replace(second, parcels_version="v10000")]
+    assert parcels_version(space.workspace, files) == parcels_version(space.workspace, files[::-1]) == "v10000"
+    assert parcels_version(space.workspace, [replace(first, parcels_version=None)]) == "v0001"
 
 
 def test_an_empty_workspace_lists_nothing(tmp_path: Path) -> None:
@@ -123,6 +133,22 @@ class TestChoice:
     def test_no_such_period(self, space: MarkerSpace) -> None:
         with pytest.raises(NoInputsError, match="periods are 2018-05, 2018-06"):
             query(space.workspace, set_name="mdb1", periods=["2019-*"])
+
+    def test_two_sites_are_not_mixed(self, tmp_path: Path) -> None:
+        """What a site that was renamed left behind; the next run removes it."""
+        space = MarkerSpace(tmp_path)
+        space.acquire("20180507T102648")
+        space.acquire("20180603T101329")
+        space.merge()
+        path = space.marker("2018-05")
+        shutil.copy(path, path.with_name("before_FREISING.arrow"))
+        assert [f.site for f in list_markers(space.workspace)] == ["before", "site", "site"]
+        both = r"markers of 2 sites: before, site; run 's4c run', which removes .* earlier configuration"
+        with pytest.raises(InputError, match=both):
+            query(space.workspace)
+        with pytest.raises(InputError, match=both):
+            export_markers(space.workspace, tmp_path / "out.csv")
+        assert query(space.workspace, periods=["2018-06"]).num_rows == 18, "what is chosen is of one site"
 
     def test_no_markers_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(NoInputsError, match="there are no marker files; run 's4c run' first"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.markers.naming import (
+    CLASS_COUNT_ORDER,
     Acquisition,
     MarkerName,
     is_marker_name,
@@ -18,6 +19,7 @@ from s4c_hpc.markers.naming import (
     parse_series_column,
     with_times,
 )
+from s4c_hpc.series.contract import CLASS_COUNTS
 
 STATISTICS = st.sampled_from(["count", "mean", "stdev", "min", "max", "median", "p0", "p5", "p25", "p100"])
 VARIABLES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True) | st.sampled_from(
@@ -107,8 +109,9 @@ def test_series_columns() -> None:
     assert parse_series_column("ndwi_gao_p25") == ("ndwi_gao", "p25")
     assert parse_series_column("n_saturated") == (None, "saturated")
     assert parse_series_column("n_valid_mean") == ("n_valid", "mean")
-    with pytest.raises(InputError, match="neither"):
-        parse_series_column("geometry")
+    for column in ("geometry", "n_land"):
+        with pytest.raises(InputError, match="neither"):
+            parse_series_column(column)
 
 
 def acquisition(product: str, when: str, sensor: str = "s2", orbit: str | None = None) -> Acquisition:
@@ -155,6 +158,24 @@ def test_a_plain_name_never_changes_its_meaning() -> None:
     assert not plain
 
 
-def test_two_products_of_one_second_are_an_error() -> None:
-    with pytest.raises(InputError, match="a, b"):
-        with_times([acquisition("b", "20180507T102648"), acquisition("a", "20180507T102648")])
+def test_products_of_one_second_share_their_name() -> None:
+    """Which of them may stand in a file is decided where their columns are known."""
+    twins = [acquisition("b", "20180507T102648"), acquisition("a", "20180507T102648")]
+    assert with_times(twins) == {"a": None, "b": None}
+    second_overpass = acquisition("c", "20180507T101012")
+    time = dt.time(10, 26, 48)
+    assert with_times([*twins, second_overpass]) == {"a": time, "b": time, "c": dt.time(10, 10, 12)}
+
+
+def test_class_counts_are_known_by_name() -> None:
+    assert {f"n_{name}" for name in CLASS_COUNT_ORDER} == set(CLASS_COUNTS)
+
+
+@pytest.mark.parametrize("variable", ["n", "n_x", "n_valid", "n_total"])
+def test_a_variable_that_begins_like_a_class_count_is_a_variable(variable: str) -> None:
+    for statistic in ("mean", "count", "p25"):
+        assert parse_series_column(f"{variable}_{statistic}") == (variable, statistic)
+        parsed = parse_name(f"s2_{variable}_{statistic}__20180507")
+        assert (parsed.variable, parsed.statistic, parsed.is_class_count) == (variable, statistic, False)
+    assert not is_marker_name("s2_10m_n_mean__20180507")
+    assert not is_marker_name("s2_10m_n_land__20180507")

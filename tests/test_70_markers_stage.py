@@ -34,6 +34,7 @@ def test_it_is_a_stage() -> None:
     stage: Stage = MergeStage()
     assert isinstance(stage, Stage)
     assert (stage.name, list(stage.after), stage.tolerates_missing) == ("merge", ["stats"], True)
+    assert stage.deliverable
 
 
 class TestPlan:
@@ -215,10 +216,77 @@ class TestSameDay:
         names = read(space.marker("2018-05")).column_names
         assert "s2_ndvi_mean__20180507t102648" in names, "the name does not change when the other one is repaired"
 
-    def test_one_second_is_an_error(self, space: MarkerSpace) -> None:
-        space.acquire(MAY[0], product="S2_again")
-        with pytest.raises(InputError, match=r"acquired at 2018-05-07 10:26:48: S2_20180507T102648, S2_again"):
-            space.merge()
+    @pytest.mark.parametrize("first", [True, False])
+    def test_of_two_products_of_one_second_the_later_id_is_left_out_and_told(self, tmp_path: Path, first: bool) -> None:
+        """Once an error of the whole month: one product too many must not cost all the others."""
+        space = MarkerSpace(tmp_path)
+        if first:
+            space.acquire(MAY[0], product="S2_again")
+        for when in MAY:
+            space.acquire(when)
+        if not first:
+            space.acquire(MAY[0], product="S2_again")
+        (outcome,) = space.merge()
+        why = f"acquired in the same second as S2_{MAY[0]}"
+        assert outcome.notes == (f"without S2_again: {why}",)
+        assert outcome.absent == (), "it was there: nothing is to be done again when it stays"
+        table, manifest = read(space.marker("2018-05")), read_manifest(space.marker("2018-05"))
+        (missing,) = manifest.missing
+        assert (missing.product, missing.reason, missing.datetime) == ("S2_again", why, "2018-05-07T10:26:48+00:00")
+        assert [i.product for i in manifest.inputs] == [f"S2_{when}" for when in MAY]
+        kept = space.tables[f"S2_{MAY[0]} 10m"].sort_by("NewID")
+        assert np.array_equal(table["s2_ndvi_mean__20180507"], kept["ndvi_mean"], equal_nan=True)
+        assert "s2_ndvi_mean__20180512" in table.column_names
+
+    def test_two_sets_of_one_acquisition_are_merged(self, tmp_path: Path) -> None:
+        """10 m bands in one GeoTIFF, 20 m bands in another: no column of the one is in the other."""
+        space = MarkerSpace(tmp_path)
+        space.acquire(MAY[0], product="fine", grids=("10m",))
+        space.acquire(MAY[0], product="coarse", grids=("20m",))
+        (outcome,) = space.merge()
+        assert outcome.notes == ()
+        manifest = read_manifest(space.marker("2018-05"))
+        assert manifest.missing == ()
+        assert [i.product for i in manifest.inputs] == ["coarse", "fine"]
+        names = read(space.marker("2018-05")).column_names
+        assert {"s2_ndvi_mean__20180507", "s2_b11_mean__20180507", "s2_10m_n_valid__20180507"} <= set(names)
+        assert manifest.columns["s2_b11_mean__20180507"]["product"] == "coarse"
+
+    def test_two_sets_of_one_acquisition_and_a_second_overpass(self, tmp_path: Path) -> None:
+        space = MarkerSpace(tmp_path)
+        space.acquire(MAY[0], product="fine", grids=("10m",))
+        space.acquire(MAY[0], product="coarse", grids=("20m",))
+        space.acquire("20180507T101012")
+        space.merge()
+        names = read(space.marker("2018-05")).column_names
+        stamped = {"s2_ndvi_mean__20180507t102648", "s2_b11_mean__20180507t102648", "s2_ndvi_mean__20180507t101012"}
+        assert stamped <= set(names)
+
+    def test_a_third_product_is_held_against_all_that_stay(self, tmp_path: Path) -> None:
+        space = MarkerSpace(tmp_path)
+        space.acquire(MAY[0], product="a", grids=("10m",))
+        space.acquire(MAY[0], product="b", grids=("20m",))
+        space.acquire(MAY[0], product="c", grids=("10m", "20m"))
+        space.acquire(MAY[0], product="d", grids=("20m",))
+        (outcome,) = space.merge()
+        assert outcome.notes == (
+            "without c: acquired in the same second as a",
+            "without d: acquired in the same second as b",
+        )
+
+    def test_a_twin_takes_the_place_of_a_product_that_cannot_be_used(self, space: MarkerSpace) -> None:
+        twin = space.acquire(MAY[0], product="S2_again")
+        space.merge(given_up={f"S2_{MAY[0]}": "cannot be decoded"})
+        manifest = read_manifest(space.marker("2018-05"))
+        assert twin in [i.product for i in manifest.inputs]
+        assert [m.product for m in manifest.missing] == [f"S2_{MAY[0]}"]
+        assert "s2_ndvi_mean__20180507" in read(space.marker("2018-05")).column_names
+
+    def test_one_second_in_two_orbits_of_radar_is_no_clash(self, tmp_path: Path) -> None:
+        space = MarkerSpace(tmp_path)
+        for orbit, direction in ((88, "descending"), (15, "ascending")):
+            space.acquire(MAY[0], product=direction, sensor="s1", relative_orbit=orbit, orbit_direction=direction)
+        assert space.merge()[0].notes == ()
 
     def test_two_sensors_of_one_day(self, space: MarkerSpace) -> None:
         space.acquire("20180507T100000", product="LC08", sensor="l8")

@@ -239,3 +239,12 @@ def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
     archive.chmod(0o755)
     assert str(archive) in done.stderr, done.stderr
     assert done.returncode in {4, 5, 6}
+
+
+def test_a_bug_has_an_exit_code_too(tmp_path: Path) -> None:
+    """A state file that only a bug (or a vandal) could have written: a folder where a file is expected."""
+    workspace = workspace_with(tmp_path / "ws")
+    (workspace / "catalog" / "products.parquet").mkdir(parents=True)
+    done = s4c("catalog", "list", workspace=workspace)
+    assert done.returncode in {4, 9}, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("s4c: ")

@@ -180,3 +180,24 @@ def test_report_is_one_file_without_network(demo: Path) -> None:
     assert "Baumacker" in text
     assert "src=" not in text
     assert s4c("report", "--output", demo / "again.html", workspace=demo).returncode == 0
+
+
+def test_a_corrupt_image_is_a_row_with_a_reason_and_the_rest_is_done(demo: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(DEMO_DATA, tmp_path / "data"))
+    image = data / "images" / "S2_L2A_20180812T101124Z.tif"
+    whole = image.read_bytes()
+    half = len(whole) // 2
+    image.write_bytes(whole[:half] + b"\xff" * 4096 + whole[half + 4096 :])
+    workspace = tmp_path / "ws"
+    done = s4c("demo", "--workspace", workspace, "--data", data)
+    assert done.returncode == 5, done.stderr
+    assert image.name in done.stderr
+    assert "20180812" in (workspace / "report.html").read_text(), "the report is written all the same and names it"
+    manifest = json.loads((workspace / "markers" / "mdb1" / "2018-08" / "freising_FREISING.manifest.json").read_text())
+    assert [m["product"] for m in manifest["missing"]] == [image.stem]
+    rest = {p.parent.name: p.read_bytes() for p in (workspace / "markers").rglob("*.arrow")}
+    good = {p.parent.name: p.read_bytes() for p in (demo / "markers").rglob("*.arrow")}
+    assert {month for month in good if rest[month] != good[month]} == {"2018-08"}
+    image.write_bytes(whole)  # the archive is repaired
+    assert s4c("demo", "--workspace", workspace).returncode == 0
+    assert tree_bytes(workspace, "markers") == tree_bytes(demo, "markers")

@@ -5,28 +5,29 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from s4c_hpc.catalog.content import add_content
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.rasters import Header, read_header
 from s4c_hpc.config import GeoTiffSource, OwnTile
 from s4c_hpc.config.model import BAND_NAME
 from s4c_hpc.core.errors import ConfigError, InputError, S4cError, listing
-from s4c_hpc.core.grid import Grid
-from s4c_hpc.core.ids import canonical_json
+from s4c_hpc.core.grid import FAMILY_RES_M, TOLERANCE_M, Grid, Tile
+from s4c_hpc.core.mgrs import mgrs_tile
 
 SOURCE = "geotiff"
 CLASS_LAYER = "MASK"
 
-_MGRS = re.compile(r"\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V]")
-_EDGE_BYTES = 65_536
 
-
-def check_declaration(source: GeoTiffSource, tiles: Sequence[OwnTile], where: str) -> None:
-    """Raise a ``ConfigError`` for what no file could ever satisfy.
+def check_declaration(source: GeoTiffSource, tiles: Sequence[OwnTile], where: str) -> Tile:
+    """The tile that the files must fit; a ``ConfigError`` for what no file could ever satisfy.
 
     Parameters
     ----------
@@ -41,17 +42,24 @@ def check_declaration(source: GeoTiffSource, tiles: Sequence[OwnTile], where: st
             raise ConfigError(
                 f"{name!r} is not a band name", where=f"{where}.bands", hint="capitals and digits, e.g. B04; not MASK"
             )
-    names = [tile.id for tile in tiles]
-    if names and source.tile not in names:
-        nearest = difflib.get_close_matches(source.tile, names, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"[[grid.tiles]] has {listing(names)}"
-        raise ConfigError(f"no own tile is called {source.tile!r}", where=f"{where}.tile", hint=hint)
-    if not names and not _MGRS.fullmatch(source.tile):
-        raise ConfigError(
-            f"{source.tile!r} is not an MGRS tile such as 32UPU",
-            where=f"{where}.tile",
-            hint="declare it under [[grid.tiles]] if it is one of your own",
-        )
+    return _declared_tile(source.tile, {tile.id: tile for tile in tiles}, f"{where}.tile")
+
+
+def _declared_tile(name: str, own: Mapping[str, OwnTile], where: str) -> Tile:
+    if not own:
+        try:
+            return mgrs_tile(name)
+        except InputError as error:
+            hint = "declare it under [[grid.tiles]] if it is one of your own"
+            raise ConfigError(f"{name!r} is not an MGRS tile such as 32UPU", where=where, hint=hint) from error
+    if name not in own:
+        nearest = difflib.get_close_matches(name, own, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"[[grid.tiles]] has {listing(list(own))}"
+        raise ConfigError(f"no own tile is called {name!r}", where=where, hint=hint)
+    tile = own[name]
+    return Tile(
+        id=tile.id, crs=tile.crs.upper(), ulx=tile.ulx, uly=tile.uly, width_m=tile.width_m, height_m=tile.height_m
+    )
 
 
 def find_geotiffs(source: GeoTiffSource) -> list[Path]:
@@ -60,7 +68,7 @@ def find_geotiffs(source: GeoTiffSource) -> list[Path]:
     return sorted(p for p in source.root.iterdir() if pattern.fullmatch(p.name) and p.is_file())
 
 
-def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: OwnTile | None) -> Product:
+def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: Tile) -> Product:
     """The product in a GeoTIFF, from its name, its header and the declaration; broken if it cannot be used.
 
     Parameters
@@ -68,15 +76,15 @@ def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: OwnT
     path : absolute
     measure : its size
     source : the declaration that its name fits
-    tile : the own tile that it must fit, if the declaration names one
+    tile : the tile that it must fit
     """
     known = _from_name(path, measure, source)
     try:
         time = _acquired(path, source)
         header = read_header(path)
         _check_numbers(header, source)
-        if tile is not None:
-            _check_tile(header.grid, tile)
+        _check_grid(header.grid, tile)
+        _check_nodata(header, source)
         return _product(path, measure, source, header, time)
     except S4cError as error:
         return known.broken(error.what)
@@ -104,23 +112,44 @@ def _check_numbers(header: Header, source: GeoTiffSource) -> None:
         raise InputError(f"{_NO_NUMBER}{listing(absent)}: the file has {header.n_bands}")
 
 
-def _check_tile(grid: Grid, tile: OwnTile) -> None:
-    if grid.crs != tile.crs.upper():
+def _check_grid(grid: Grid, tile: Tile) -> None:
+    """The cells of a tile are parents and children of its pixels by arithmetic: size and corner must allow that."""
+    if grid.crs != tile.crs:
         raise InputError(f"its CRS is {grid.crs}, that of tile {tile.id} is {tile.crs}")
+    if all(abs(grid.res_m - res_m) > 1e-9 for res_m in FAMILY_RES_M):
+        raise InputError(f"its pixels are {grid.res_m:g} m wide, not {listing([f'{r:g}' for r in FAMILY_RES_M])} m")
     west, south, east, north = grid.bounds
-    overlaps = (
-        west < tile.ulx + tile.width_m and east > tile.ulx and south < tile.uly and north > tile.uly - tile.height_m
-    )
-    if not overlaps:
+    xmin, ymin, xmax, ymax = tile.bounds
+    if not (west < xmax and east > xmin and south < ymax and north > ymin):
         raise InputError(f"lies outside of tile {tile.id}")
-    # The cells of a tile are parents and children of its pixels by arithmetic: pixels must fall on its corner.
     shift_m = max(_shift(grid.ulx - tile.ulx, grid.res_m), _shift(grid.uly - tile.uly, grid.res_m))
-    if shift_m > 1e-3 * grid.res_m:
+    if shift_m > TOLERANCE_M:
         raise InputError(f"its pixels lie {shift_m:g} m beside the grid of tile {tile.id}")
 
 
 def _shift(distance_m: float, res_m: float) -> float:
     return abs(distance_m - round(distance_m / res_m) * res_m)
+
+
+def _nodata(source: GeoTiffSource) -> float | None:
+    return None if source.nodata == "none" else float(source.nodata)
+
+
+def _check_nodata(header: Header, source: GeoTiffSource) -> None:
+    nodata = _nodata(source)
+    if nodata is None:
+        return
+    for name, number in sorted(source.bands.items()):
+        dtype = header.dtypes[number - 1]
+        if not _can_hold(dtype, nodata):
+            raise InputError(f"its band {number} ({name}) is {dtype} and can never be nodata = {nodata:g}")
+
+
+def _can_hold(dtype: str, value: float) -> bool:
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return value.is_integer() and int(limits.min) <= value <= int(limits.max)
+    return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
 
 
 def _product(path: Path, measure: Measure, source: GeoTiffSource, header: Header, time: dt.datetime) -> Product:
@@ -134,7 +163,7 @@ def _product(path: Path, measure: Measure, source: GeoTiffSource, header: Header
             dtype=header.dtypes[number - 1],
             scale=1.0 if is_class else source.scale,
             offset=0.0 if is_class else source.offset,
-            nodata=None if is_class else source.nodata,
+            nodata=None if is_class else _nodata(source),
         )
 
     classes = layer(CLASS_LAYER, source.mask_band) if source.mask_band else None
@@ -146,33 +175,30 @@ def _product(path: Path, measure: Measure, source: GeoTiffSource, header: Header
         tile=source.tile,
         datetime=time,
         size_bytes=measure.size_bytes,
-        datatake=path.stem,
+        datatake="",
         bands=tuple(layer(name, source.bands[name]) for name in sorted(source.bands)),
         classes=classes,
         class_kind="declared",
         class_table={value: str(category) for value, category in sorted(source.mask_classes.items())},
-        revision=_revision(path, source),
+        revision=_revision(path, source, time),
     )
 
 
-def _revision(path: Path, source: GeoTiffSource) -> str:
-    """12 hex digits of how the file is read and of both its ends: it has no generation time to tell it by.
+def _revision(path: Path, source: GeoTiffSource, time: dt.datetime) -> str:
+    """12 hex digits of when it was acquired, how it is read and what it holds: there is no generation time.
 
-    The ends hold the directory with the offsets and lengths of all compressed blocks, so other pixels of the same
-    compressed size hardly ever go unnoticed. Which class means what is left out: that is decided after decoding.
+    See ``add_content`` for what goes unseen. Which class means what is left out: that is decided after decoding.
     """
-    declared = {
-        "bands": source.bands,
-        "mask_band": source.mask_band,
-        "scale": float(source.scale),
-        "offset": float(source.offset),
-        "nodata": None if source.nodata is None else float(source.nodata),
-    }
-    digest = hashlib.sha256(canonical_json(declared).encode())
-    with path.open("rb") as stream:
-        digest.update(stream.read(_EDGE_BYTES))
-        stream.seek(max(stream.seek(0, 2) - _EDGE_BYTES, 0))
-        digest.update(stream.read())
+    declared = (
+        time.isoformat(),
+        sorted(source.bands.items()),
+        source.mask_band,
+        float(source.scale),
+        float(source.offset),
+        _nodata(source),
+    )
+    digest = hashlib.sha256(repr(declared).encode())  # repr and not JSON, which has no NaN
+    add_content(digest, path)
     return digest.hexdigest()[:12]
 
 
@@ -189,7 +215,7 @@ def _from_name(path: Path, measure: Measure, source: GeoTiffSource) -> Product:
         tile=source.tile,
         datetime=time,
         size_bytes=measure.size_bytes,
-        datatake=path.stem,
+        datatake="",
         class_kind="declared",
     )
 

@@ -54,7 +54,8 @@ class Product:
     tile: str
     """Upper-case MGRS without ``T``, or the name of an own tile; empty in some broken products."""
     datetime: dt.datetime
-    """Acquisition, UTC; ``UNKNOWN_TIME`` in some broken products."""
+    """Start of the acquisition, UTC: of the datatake, or of the datastrip if that begins later (see ``safe_s2``).
+    ``UNKNOWN_TIME`` in some broken products."""
     relative_orbit: int | None = None
     orbit_direction: str | None = None
     """``ascending`` or ``descending``."""
@@ -63,9 +64,9 @@ class Product:
     generation_time: dt.datetime | None = None
     """When it was processed, UTC."""
     size_bytes: int
-    """Sum of the sizes of its files."""
+    """Sum of the sizes of the files that are used: what else lies beside them changes nothing."""
     datatake: str
-    """Identity of the acquisition, whatever it was processed with."""
+    """Identity of the acquisition, whatever it was processed with; empty where the source does not tell it."""
     bands: tuple[Band, ...] = ()
     """Spectral bands, each at its native resolution or the next coarser one that the product holds."""
     classes: Band | None = None

@@ -87,12 +87,17 @@ def _file_of(entry: str, measure: Measure) -> str:
     return next((f for f in measure.files if f.startswith("GRANULE/") and f.endswith(endings)), entry)
 
 
+def granule_files(measure: Measure) -> list[str]:
+    """The granule's metadata file, relative to the SAFE folder, or nothing if it is missing."""
+    return [file for file in measure.files if PurePosixPath(file).match("GRANULE/*/MTD_TL.xml")][:1]
+
+
 def pixel_grids(folder: Path, measure: Measure, images: list[LayerFile]) -> dict[int, Grid]:
     """Pixel grid by pixel size in metres, from the granule's metadata ``MTD_TL.xml``.
 
     Where that file is missing, from the header of one image a pixel size.
     """
-    files = [f for f in measure.files if PurePosixPath(f).match("GRANULE/*/MTD_TL.xml")]
+    files = granule_files(measure)
     if not files:
         one_each = {image.res_m: image.file for image in images}
         return {res_m: read_header(folder / file).grid for res_m, file in one_each.items()}

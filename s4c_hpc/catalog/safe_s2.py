@@ -13,7 +13,7 @@ from pathlib import Path
 
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
-from s4c_hpc.catalog.safe_layers import CLASS_LAYER, chosen_images, pixel_grids
+from s4c_hpc.catalog.safe_layers import CLASS_LAYER, chosen_images, granule_files, pixel_grids
 from s4c_hpc.catalog.supersede import baseline_number
 from s4c_hpc.catalog.xml import optional_text, read_xml, text_of
 from s4c_hpc.core.errors import InputError, S4cError
@@ -28,6 +28,9 @@ _OFFSET_SINCE = (4, 0)
 
 _LOCAL_BASELINE = 99
 """Major number that Sen2Cor writes when a user runs it; it says nothing about an offset."""
+
+_FIRST_STRIP = dt.timedelta(seconds=10)
+"""The first datastrip begins this long after its datatake at most; 5 s before to 3 s after have been seen."""
 
 _NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<sensing>\d{8}T\d{6})_N(?P<baseline>\d{4})"
@@ -92,6 +95,7 @@ def _read(folder: Path, measure: Measure, known: Product) -> Product:
         if image.layer != CLASS_LAYER
     )
     scl = next(image for image in images if image.layer == CLASS_LAYER)
+    time, acquisition = _acquired(_utc(text_of(root, "PRODUCT_START_TIME", where)), granule)
     cloud = optional_text(root, "Cloud_Coverage_Assessment")
     return Product(
         # The name inside the metadata is the product's own; that of the folder may have been changed.
@@ -100,14 +104,14 @@ def _read(folder: Path, measure: Measure, known: Product) -> Product:
         sensor=SENSOR,
         platform=text_of(datatake, "SPACECRAFT_NAME", where).lower(),
         tile=tile[1],
-        datetime=_utc(text_of(root, "PRODUCT_START_TIME", where)),
+        datetime=time,
         relative_orbit=int(text_of(datatake, "SENSING_ORBIT_NUMBER", where)),
         orbit_direction=text_of(datatake, "SENSING_ORBIT_DIRECTION", where).lower(),
         baseline=baseline,
         generation_time=_utc(text_of(root, "GENERATION_TIME", where)),
-        size_bytes=measure.size_bytes,
+        size_bytes=sum(measure.files[file] for file in {where, *granule_files(measure), *(i.file for i in images)}),
         # GS2A_20230625T234621_041826_N05.09: the last part is the processing, not the acquisition.
-        datatake=re.sub(r"_N\d+\.\d+$", "", datatake.get("datatakeIdentifier", "")) or known.datatake,
+        datatake=(re.sub(r"_N\d+\.\d+$", "", datatake.get("datatakeIdentifier", "")) or known.datatake) + acquisition,
         bands=bands,
         classes=Band(
             name=CLASS_LAYER,
@@ -140,6 +144,25 @@ def _from_name(folder: Path, measure: Measure) -> Product:
         size_bytes=measure.size_bytes,
         datatake=stem,
     )
+
+
+def _acquired(datatake_start: dt.datetime, granule: ET.Element) -> tuple[dt.datetime, str]:
+    """When a product was acquired, and what tells it from others of the same datatake and tile.
+
+    A tile at the seam of two datastrips of a datatake comes as two products with a part of it each, and both state the
+    start of the datatake as their own. The start of the datastrip tells them apart; it stands in its identifier,
+    in whole seconds, and is the same after reprocessing. In the first datastrip, which begins within some seconds
+    before or after the datatake, the start of the datatake is kept: the time that the product's name has.
+
+    Returns
+    -------
+    The time, UTC, and an ending of the datatake's identity such as ``_S20180721T054512``; empty in the first datastrip.
+    """
+    found = re.search(r"_S(\d{8}T\d{6})(?=_|$)", granule.get("datastripIdentifier", ""))
+    start = _utc(found[1]) if found else datatake_start
+    if start - datatake_start <= _FIRST_STRIP:
+        return datatake_start, ""
+    return start, f"_S{start:%Y%m%dT%H%M%S}"
 
 
 def _utc(text: str) -> dt.datetime:

@@ -12,11 +12,12 @@ from s4c_hpc.catalog.discover import Measure, check_root, find_safe, measure_fil
 from s4c_hpc.catalog.identity import settle
 from s4c_hpc.catalog.index import Entry, read_entries, write_entries
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, Product
-from s4c_hpc.config import Config, GeoTiffSource, OwnTile, Sentinel2Source
+from s4c_hpc.config import Config, GeoTiffSource, Sentinel2Source
 from s4c_hpc.core.errors import ConfigError, InputError
+from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.workspace import Workspace
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised when a reader comes to other results: then every product is read again, once."""
 
 
@@ -57,6 +58,8 @@ class _Session:
     known: dict[tuple[str, str], Entry]
     """Rows of the index as it was, by kind of source and path."""
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    declared: dict[Path, str] = field(default_factory=dict)
+    """Declaration of each GeoTIFF, ``sources.0``."""
     n_read: int = 0
     looked_in: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -79,6 +82,17 @@ class _Session:
             product=product, native_id=product.id, path=str(path), fingerprint=fingerprint
         )
 
+    def declare(self, folder: Path, files: Iterable[Path], where: str) -> None:
+        """Note whose the files are; a ``ConfigError`` if one is another set's: it is read in one way only."""
+        for file in files:
+            other = self.declared.setdefault(folder / file.name, where)
+            if other != where:
+                raise ConfigError(
+                    f"file {file} belongs to {other} as well",
+                    where=f"{where}.pattern",
+                    hint="let the patterns tell the files apart, or declare all bands in one of the two",
+                )
+
     def add_unreadable(self, kind: str, path: Path, product: Product) -> None:
         """Add a row for what cannot be read now; it is tried again by the next scan."""
         self.n_read += 1
@@ -96,7 +110,8 @@ def scan(config: Config, workspace: Workspace) -> ScanReport:
     MissingDataError
         If the folder of a source is not there or cannot be listed; the index stays as it was.
     ConfigError
-        If a declared set can never be read: unknown tile, a band number that none of its files has.
+        If a declared set can never be read: unknown tile, a band number that none of its files has. If two sets
+        declare the same file.
     """
     session = _Session(known={})
     if workspace.catalog.exists():
@@ -104,15 +119,14 @@ def scan(config: Config, workspace: Workspace) -> ScanReport:
             session.known = {(e.product.source, e.path): e for e in read_entries(workspace.catalog)}
         except (InputError, KeyError) as error:
             session.warnings.append(f"the index was not usable and is made anew: {error}")
-    own_tiles = {tile.id: tile for tile in config.grid.tiles}
     for number, source in enumerate(config.sources):
         where = f"sources.{number}"
         check_root(source.root, f"{where}.root")
         if isinstance(source, Sentinel2Source):
             _scan_safe(session, source)
         else:
-            geotiff.check_declaration(source, config.grid.tiles, where)
-            _scan_geotiff(session, source, own_tiles.get(source.tile), where)
+            tile = geotiff.check_declaration(source, config.grid.tiles, where)
+            _scan_geotiff(session, source, tile, where)
     entries = settle(session.entries.values())
     write_entries(workspace.catalog, entries)
     return _report(session, entries)
@@ -150,11 +164,10 @@ def _keep_below(session: _Session, folder: Path, reason: str) -> None:
             session.add_unreadable(kind, Path(path), product)
 
 
-def _scan_geotiff(session: _Session, source: GeoTiffSource, tile: OwnTile | None, where: str) -> None:
-    declaration = (
-        f"{geotiff.SOURCE} {READER_VERSION} {source.model_dump_json()} {tile.model_dump_json() if tile else ''}"
-    )
+def _scan_geotiff(session: _Session, source: GeoTiffSource, tile: Tile, where: str) -> None:
+    declaration = f"{geotiff.SOURCE} {READER_VERSION} {source.model_dump_json()} {tile}"
     files = geotiff.find_geotiffs(source)
+    session.declare(source.root.resolve(), files, where)
     reader = _Reader(
         measure_file,
         partial(geotiff.read_geotiff, source=source, tile=tile),

@@ -15,23 +15,19 @@ _EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
 def supersede(products: Iterable[Product]) -> list[Product]:
     """The same products in the same order, with all but one processing of each acquisition superseded.
 
-    Of the products of one source that share datatake and tile, the one with the newest processing baseline stays,
-    then the one generated last, then the last id. Broken products neither win nor lose: a good old
-    processing serves as long as the new one cannot be read. The result does not depend on the order.
-
-    Notes
-    -----
-    A tile at the seam of two datastrips of one datatake comes as two products with a part of the tile each, under
-    the same rule: the one generated last is used. The other is listed with its reason.
+    Of the products of one source and sensor that share datatake and tile, the one with the newest processing baseline
+    stays, then the one generated last, then the last id. Broken products neither win nor lose: a good old
+    processing serves as long as the new one cannot be read. Products whose source tells no datatake are left alone.
+    The result does not depend on the order.
     """
     rows = list(products)
-    winners: dict[tuple[str, str, str], Product] = {}
+    winners: dict[tuple[str, ...], Product] = {}
     for product in rows:
-        if product.status == OK:
+        if _competes(product):
             current = winners.get(_acquisition(product))
             if current is None or _newness(product) > _newness(current):
                 winners[_acquisition(product)] = product
-    return [_judged(product, winners[_acquisition(product)]) if product.status == OK else product for product in rows]
+    return [_judged(p, winners[_acquisition(p)]) if _competes(p) else p for p in rows]
 
 
 def baseline_number(baseline: str | None) -> tuple[int, ...]:
@@ -39,8 +35,12 @@ def baseline_number(baseline: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", baseline or ""))
 
 
-def _acquisition(product: Product) -> tuple[str, str, str]:
-    return (product.source, product.tile, product.datatake)
+def _competes(product: Product) -> bool:
+    return product.status == OK and product.datatake != ""
+
+
+def _acquisition(product: Product) -> tuple[str, ...]:
+    return (product.source, product.sensor, product.tile, product.datatake)
 
 
 def _newness(product: Product) -> tuple[tuple[int, ...], dt.datetime, str]:

@@ -40,9 +40,10 @@ def demo(
     config = load_config(ws.config, environment=dict(os.environ)).config
     say_scan(catalog.scan(config, ws))
     say_import(parcels.import_parcels(None, ws, config))
-    run_and_tell(ws, config)
+    code = run_and_tell(ws, config)
     report = write_report(ws, config, ws.root / "report.html")
     say(f"finished in {human_seconds(time.monotonic() - started)}")
     say(f"try: s4c status -w {workspace}; s4c markers list -w {workspace}")
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")
+    raise typer.Exit(int(code))

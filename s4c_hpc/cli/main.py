@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -66,7 +67,14 @@ def main() -> None:
             _fail(f"{where}the disk is full; free some space and run the same command again", ExitCode.TEMPORARY)
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             _fail(f"{where}{error.strerror}; check owner and mode of the file and its folders", ExitCode.INPUT)
-        raise
+        _bug()
+    except Exception:  # noqa: BLE001 - the last line of defence: no error leaves without its exit code
+        _bug()
+
+
+def _bug() -> None:
+    traceback.print_exc()
+    _fail("this is a bug in s4c-hpc; please report it with the lines above", ExitCode.INTERNAL)
 
 
 def _fail(message: str, code: ExitCode) -> None:

@@ -14,6 +14,7 @@ from s4c_hpc.core.text import human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from s4c_hpc.config import Config
+    from s4c_hpc.core.errors import ExitCode
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.execute import Problem, RunStatus
     from s4c_hpc.plan import Plan
@@ -52,13 +53,13 @@ def run(
 ) -> None:
     """Bring everything up to date. Stop it at any time and run it again: it goes on where it was."""
     ws, loaded = open_workspace(workspace, overrides)
-    run_and_tell(ws, loaded.config, stages, retry_quarantined=retry_quarantined)
+    raise typer.Exit(int(run_and_tell(ws, loaded.config, stages, retry_quarantined=retry_quarantined)))
 
 
 def run_and_tell(
     workspace: Workspace, config: Config, stages: list[str] | None = None, *, retry_quarantined: bool = False
-) -> None:
-    """Run on this machine with progress; leave with ``PARTIAL`` if some rows have no result."""
+) -> ExitCode:
+    """Run on this machine with progress; ``PARTIAL`` if some rows have no result."""
     from s4c_hpc import execute
     from s4c_hpc.cli.progress import progress_shown
     from s4c_hpc.core.errors import ExitCode
@@ -73,9 +74,11 @@ def run_and_tell(
     else:
         say(f"{result.status.progress.done} tasks done in {human_seconds(time.monotonic() - started)}")
         _say_problems(result.status.problems)
+    if result.retired:
+        say(f"removed {len(result.retired)} files that this configuration no longer makes")
     if result.exit_code is not ExitCode.OK:
         say("the rest is done; 's4c status' and 's4c report' show what is missing and why")
-        raise typer.Exit(int(result.exit_code))
+    return result.exit_code
 
 
 def status(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
@@ -135,6 +138,8 @@ def _print_plan(planned: Plan, workers: int) -> None:
     print_table(rows)
     for stage, reasons in planned.reasons().items():
         say(f"{stage}: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}")
+    if planned.obsolete:
+        say(f"{len(planned.obsolete)} files that this configuration no longer makes will be removed")
     if planned.is_up_to_date:
         say("everything is up to date")
         return

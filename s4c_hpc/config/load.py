@@ -20,6 +20,9 @@ from s4c_hpc.core.errors import ConfigError, MissingDataError, listing
 ENV_PREFIX = "S4C_SET__"
 """Environment variables like ``S4C_SET__EXTRACT__WEIGHTING=coverage`` override the file."""
 
+_NOT_KEYS = {"sentinel2-l2a", "geotiff", "float", "literal['none']", "[key]"}
+"""What pydantic puts into the place of an error beside the keys: variants of a value, and that a key is to blame."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -188,7 +191,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str], path: str) -> s
 
 
 def _explain_one(detail: ErrorDetails, origins: Mapping[str, str], path: str) -> str:
-    location = [str(part) for part in detail["loc"] if str(part) not in {"sentinel2-l2a", "geotiff"}]
+    location = [str(part) for part in detail["loc"] if str(part) not in _NOT_KEYS]
     key = ".".join(location)
     origin = next((origins[k] for k in _prefixes(key) if k in origins), path)
     if detail["type"] == "extra_forbidden":

@@ -11,13 +11,35 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+
+from s4c_hpc.core.errors import listing
+from s4c_hpc.core.grid import FAMILY_RES_M
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 """A name that may stand in a file name; no underscore, which separates the parts of one."""
 
-VariableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+def _no_class_count(name: str) -> str:
+    if name == "n" or name.startswith("n_"):
+        raise ValueError(f"{name!r} would pass for a class count such as n_total; choose another name")
+    return name
+
+
+VariableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_no_class_count)]
 """A variable's name as it stands in column names."""
+
+_GRIDS = [f"{res_m:g}m" for res_m in FAMILY_RES_M]
+
+
+def _one_of_the_grids(name: str) -> str:
+    if name not in _GRIDS:
+        raise ValueError(f"there is no grid {name!r}, only {listing(_GRIDS)}")
+    return name
+
+
+GridName = Annotated[str, AfterValidator(_one_of_the_grids), Field(json_schema_extra={"enum": list(_GRIDS)})]
+"""A grid by the size of its pixels, e.g. ``10m``."""
 
 Statistic = Annotated[str, Field(pattern=r"^(count|mean|stdev|min|max|median|p(100|[1-9]?[0-9]))$")]
 """``count``, ``mean``, ``stdev``, ``min``, ``max``, ``median`` or a percentile ``p0`` ... ``p100``."""
@@ -26,7 +48,8 @@ Statistic = Annotated[str, Field(pattern=r"^(count|mean|stdev|min|max|median|p(1
 class Section(BaseModel):
     """A table of the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN: as a text it comes back from the frozen copy of a run as it was.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Category(StrEnum):
@@ -85,10 +108,13 @@ class GeoTiffSource(Section):
     bands: dict[str, Annotated[int, Field(ge=1)]] = Field(description="Band name -> number in the file, from 1.")
     scale: float = Field(1e-4, description="Physical value = DN * scale + offset.")
     offset: float = Field(0.0, description="See scale.")
-    nodata: float | None = Field(0, description="DN that means no data.")
+    nodata: float | Literal["none"] = Field(
+        0.0, description="DN that means no data; nan is one, too. 'none': every value is a value."
+    )
     mask_band: int | None = Field(None, ge=1, description="Number of the band that holds the pixel classes.")
-    mask_classes: dict[Annotated[int, Field(ge=0, le=255)], Category] = Field(
-        default_factory=dict, description="Class value -> category; a value not listed counts as cloud."
+    mask_classes: dict[Annotated[int, Field(ge=0, le=254)], Category] = Field(
+        default_factory=dict,
+        description="Class value -> category; a value not listed counts as cloud. 255 is reserved: no raster here.",
     )
 
     @field_validator("pattern")
@@ -146,7 +172,7 @@ class Extract(Section):
     weighting: Weighting = Field(
         Weighting.CENTRE, description="centre: pixel centre inside; coverage: exact area fraction."
     )
-    buffer_m: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    buffer_m: dict[GridName, Annotated[float, Field(ge=0)]] = Field(
         default_factory=lambda: {"10m": 5.0, "20m": 10.0, "60m": 30.0},
         description="Inward buffer of a parcel on each grid, in metres.",
     )
@@ -175,7 +201,7 @@ SCL_DEFAULT: dict[int, Category] = {
 class Validity(Section):
     """Which pixel classes count as what."""
 
-    scl: dict[Annotated[int, Field(ge=0, le=255)], Category] = Field(
+    scl: dict[Annotated[int, Field(ge=0, le=254)], Category] = Field(
         default_factory=lambda: dict(SCL_DEFAULT), description="Sen2Cor scene class -> category."
     )
     use: tuple[Category, ...] = Field(
@@ -195,7 +221,7 @@ class Validity(Section):
             raise ValueError("nodata pixels cannot enter the statistics")
         if not value:
             raise ValueError("at least one category must be used")
-        return value
+        return tuple(dict.fromkeys(value))
 
 
 class Variables(Section):

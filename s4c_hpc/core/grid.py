@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from s4c_hpc.core.errors import InputError
 
+FAMILY_RES_M = (10.0, 20.0, 60.0)
+"""Pixel sizes whose grids are parent and child by arithmetic, in metres: no other one can be extracted."""
+
+TOLERANCE_M = 1e-3
+"""Corners that lie closer together are the same, in metres."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -40,7 +46,7 @@ class Grid:
         """Affine coefficients ``(a, b, c, d, e, f)`` as rasterio and GDAL's ``Affine`` order them."""
         return (self.res_m, 0.0, self.ulx, 0.0, -self.res_m, self.uly)
 
-    def same_as(self, other: Grid, tolerance_m: float = 1e-3) -> bool:
+    def same_as(self, other: Grid, tolerance_m: float = TOLERANCE_M) -> bool:
         """Whether both grids put every pixel in the same place."""
         return (
             self.crs == other.crs

@@ -33,8 +33,6 @@ class PlanContext:
     """The frozen ``s4c_hpc.config.Config``; ``Any`` because core does not import config."""
     upstream: Mapping[str, pa.Table]
     """Rows already planned, by stage name; columns as in ``core.plan_schema.PLAN_SCHEMA``."""
-    quarantined: frozenset[str] = field(default=frozenset())
-    """Task ids whose input was found bad earlier; their dependants are planned without them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class Stage(Protocol):
     """Names of stages whose rows ``tasks`` reads: the order of planning."""
     tolerates_missing: bool
     """Whether a task runs although a dependency ended without output (merge does, stats does not)."""
+    deliverable: bool
+    """Whether outputs have fixed names for people and are removed when the plan no longer makes them."""
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """Rows of this stage in ``PLAN_SCHEMA``; a million of them in seconds."""

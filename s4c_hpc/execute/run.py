@@ -25,9 +25,10 @@ from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.local import local_executor
 from s4c_hpc.execute.progress import Progress
+from s4c_hpc.execute.retire import retire
 from s4c_hpc.execute.state import fold_journals
 from s4c_hpc.execute.status import RunStatus, describe
-from s4c_hpc.plan import Plan, RunFolder, latest_run, make_plan, new_run_id
+from s4c_hpc.plan import Plan, RunFolder, judge_again, latest_run, make_plan, new_run_id
 
 TICK_S = 0.25
 """Longest pause between two looks at the journals."""
@@ -44,6 +45,8 @@ class RunResult:
     plan: Plan
     status: RunStatus | None
     """``None`` if there was nothing to do and so no run."""
+    retired: tuple[str, ...]
+    """Workspace-relative files that were removed, since this configuration no longer makes them."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -76,7 +79,9 @@ def run(
     registry: Mapping[str, Stage] | None = None,
     executor: ExecutorFactory = local_executor,
 ) -> RunResult:
-    """Bring the workspace up to date.
+    """Bring the workspace up to date, then remove the deliverables that the plan no longer makes.
+
+    A run of some ``stages`` only removes nothing, nor does one that ends in an error.
 
     Parameters
     ----------
@@ -101,14 +106,16 @@ def run(
         _clean_up(workspace)
         plan = current_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
         if plan.is_up_to_date:
-            return RunResult(plan=plan, status=None)
+            return RunResult(plan=plan, status=None, retired=retire(workspace, plan.obsolete))
         if stop:
             raise _stopped(workspace, stop[0], "nothing was begun")
         plan.check_space()
         newest = latest_run(workspace)
         try:
             folder = plan.write(workspace.runs / new_run_id(newest.id if newest else None))
-            return RunResult(plan=plan, status=_drive(folder, config, executor, on_progress, stop))
+            status = _drive(folder, config, executor, on_progress, stop)
+            retired = retire(workspace, judge_again(plan, registry).obsolete)
+            return RunResult(plan=plan, status=status, retired=retired)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise

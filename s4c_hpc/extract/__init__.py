@@ -1,19 +1,20 @@
 """From imagery to numbers: farmland mask, parcel index, stacks, statistics; stages mask, index and gather."""
 
 from s4c_hpc.extract.blocks import BlockReader
-from s4c_hpc.extract.cells import BASE_RES_M, FAMILY_RES_M, Cells, Mask, is_family
+from s4c_hpc.extract.cells import BASE_RES_M, Cells, Mask, is_family
 from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
 from s4c_hpc.extract.gather import gather_grid
 from s4c_hpc.extract.index import IndexBlock, ParcelIndex, build_index, index_batches, read_index, write_index
 from s4c_hpc.extract.nearest import nearest_rows
 from s4c_hpc.extract.ranges import RowRanges
-from s4c_hpc.extract.stack import CLASS_COLUMN, STACK_BATCH_ROWS, Stack, StackColumn, StackWriter
+from s4c_hpc.extract.stack import CLASS_COLUMN, NO_CLASSES, NO_RASTER, STACK_BATCH_ROWS, Stack, StackColumn, StackWriter
 from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
 
 __all__ = [
     "BASE_RES_M",
     "CLASS_COLUMN",
-    "FAMILY_RES_M",
+    "NO_CLASSES",
+    "NO_RASTER",
     "STACK_BATCH_ROWS",
     "BlockReader",
     "BlockStatistics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,35 @@ from s4c_hpc.core.grid import Grid
 from s4c_hpc.extract.cells import Cells, Mask
 from s4c_hpc.extract.nearest import nearest_rows
 from s4c_hpc.extract.ranges import RowRanges
-from s4c_hpc.extract.stack import CLASS_COLUMN, Stack
+from s4c_hpc.extract.stack import CLASS_COLUMN, NO_CLASSES, NO_RASTER, Stack
 from s4c_hpc.optical import CODE
+
+
+@dataclass(frozen=True, eq=False)
+class _Home:
+    """A stack and where its rows lie."""
+
+    stack: Stack
+    cells: Cells
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """From ranges of rows to those of a stack."""
+
+    wanted: RowRanges
+    source: RowRanges
+    local: NDArray[np.int64] | slice
+    """Place of each wanted row among the source's."""
+    is_absent: NDArray[np.bool_]
+    """(wanted.n_rows,) whether that stack's rasters do not reach the row."""
 
 
 class BlockReader:
     """Reads the stacks of one product as if all bands were on one grid; other grids by nearest neighbour.
 
-    Memory: what a call returns, and 16 bytes a row for each other grid (the way from row to row, kept while the same
-    ranges are asked for).
+    Memory: what a call returns, a byte a row for each grid and 16 for each other one (the way from row to row, kept
+    while the same ranges are asked for).
     """
 
     def __init__(self, stacks: Mapping[str, Stack], mask: Mask, grid: Grid) -> None:
@@ -40,7 +61,7 @@ class BlockReader:
             If a stack has another number of rows than the mask.
         """
         self.cells = mask.cells(grid)
-        self._home: dict[str, tuple[Stack, Cells]] = {}
+        self._home: dict[str, _Home] = {}
         for name, stack in stacks.items():
             cells = mask.cells(Grid(**{**_fields(self.cells.grid), "res_m": float(name.removesuffix("m"))}))
             if stack.n_rows != cells.n_cells:
@@ -49,8 +70,11 @@ class BlockReader:
                     where=f"tile {mask.tile}",
                     hint="it was gathered with another mask: plan again",
                 )
-            self._home.update((band, (stack, cells)) for band in stack.bands)
-        self._ways: dict[str, tuple[RowRanges, RowRanges, NDArray[np.int64]]] = {}
+            home = _Home(stack, cells)
+            self._home.update((band, home) for band in stack.bands if band != CLASS_COLUMN)
+            if stack.metadata["class_kind"] != NO_CLASSES:
+                self._home[CLASS_COLUMN] = home
+        self._ways: dict[str, _Way] = {}
 
     def read(self, band: str, ranges: RowRanges) -> NDArray[Any]:
         """DN of a band, in its stored type; (ranges.n_rows,).
@@ -64,19 +88,20 @@ class BlockReader:
             raise InputError(
                 f"no stack of this product has a band {band}", hint=f"it has {', '.join(sorted(self._home))}"
             )
-        stack, cells = self._home[band]
-        if cells.grid.name == self.cells.grid.name:
-            return stack.read_ranges(band, ranges)
-        source, local = self._way(cells, ranges)
-        return stack.read_ranges(band, source)[local]
+        home = self._home[band]
+        way = self._way(home, ranges)
+        return home.stack.read_ranges(band, way.source)[way.local]
 
     def physical(self, band: str, ranges: RowRanges) -> NDArray[np.float64]:
-        """DN * scale + offset of a band, NaN where it has no data; (ranges.n_rows,) float64."""
+        """DN * scale + offset of a band, NaN for no data, saturation and off the raster; (ranges.n_rows,) float64."""
         dn = self.read(band, ranges)
-        column = self._home[band][0].bands[band]
+        home = self._home[band]
+        column = home.stack.bands[band]
         values: NDArray[np.float64] = dn.astype(np.float64) * column.scale + column.offset
-        if column.nodata is not None:
-            values[dn == column.nodata] = np.nan
+        for no_value in (column.nodata, column.saturated):
+            if no_value is not None:
+                values[dn == no_value] = np.nan
+        values[self._way(home, ranges).is_absent] = np.nan
         return values
 
     def classes(self, ranges: RowRanges) -> NDArray[np.uint8]:
@@ -88,24 +113,30 @@ class BlockReader:
 
         Parameters
         ----------
-        lut : (256,) category code of every class value, as ``optical.class_lut`` makes it for this product. Cells off
-            the raster are nodata whatever it says.
+        lut : (256,) category code of every class value, as ``optical.class_lut`` makes it for this product. Cells
+            without a class are nodata whatever it says.
         """
         own = lut.copy()
-        own[int(self._home[CLASS_COLUMN][0].bands[CLASS_COLUMN].fill)] = CODE[Category.NODATA]
+        own[NO_RASTER] = CODE[Category.NODATA]
         found: NDArray[np.uint8] = own[self.classes(ranges)]
         return found
 
-    def _way(self, cells: Cells, ranges: RowRanges) -> tuple[RowRanges, NDArray[np.int64]]:
-        known = self._ways.get(cells.grid.name)
-        if known is not None and known[0] is ranges:
-            return known[1:]
+    def _way(self, home: _Home, ranges: RowRanges) -> _Way:
+        name = home.cells.grid.name
+        known = self._ways.get(name)
+        if known is not None and known.wanted is ranges:
+            return known
+        source, local = (ranges, slice(None)) if name == self.cells.grid.name else self._nearest(home.cells, ranges)
+        is_absent = home.stack.read_ranges(CLASS_COLUMN, source)[local] == NO_RASTER
+        self._ways[name] = _Way(ranges, source, local, is_absent)
+        return self._ways[name]
+
+    def _nearest(self, cells: Cells, ranges: RowRanges) -> tuple[RowRanges, NDArray[np.int64]]:
         rows = np.concatenate(
             [np.empty(0, np.int64), *(nearest_rows(self.cells, cells, start, stop) for start, stop in ranges)]
         )
         source = RowRanges.covering(rows)
-        self._ways[cells.grid.name] = (ranges, source, source.local(rows))
-        return self._ways[cells.grid.name][1:]
+        return source, source.local(rows)
 
 
 def _fields(grid: Grid) -> dict[str, Any]:

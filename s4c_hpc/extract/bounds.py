@@ -6,7 +6,8 @@ perimeter; *boundary* is the perimeter and 80 m more for each parcel, and carrie
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from s4c_hpc.parcels import TileParcels
 
@@ -21,6 +22,38 @@ _BYTES_PER_VERTEX: Final = 100
 
 _BYTES_PER_RUN: Final = 60
 """A run of cells is 20 bytes; making the runs of a 10 m grid needs three times as much."""
+
+
+MAX_BLOCK_ROWS: Final = 2048
+"""Tallest blocks of a raster that are accepted: they decide the memory of a task, promised before a file is opened."""
+
+_BLOCK_ROWS: Final = {"sentinel2-l2a": 1024}
+"""Rows of the blocks of a source whose format fixes them."""
+
+
+def block_rows(source: str) -> int:
+    """Tallest blocks that memory is promised for, by kind of source."""
+    return _BLOCK_ROWS.get(source, MAX_BLOCK_ROWS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What bounds the memory of a task beside its own work; known when it is planned, and no part of its identity."""
+
+    boundary_m: float
+    """See ``boundary_m``."""
+    width_m: float
+    """Extent of the tile to the east."""
+    block_rows: int = MAX_BLOCK_ROWS
+
+    @classmethod
+    def of(cls, parcels: TileParcels, source: str) -> Self:
+        """Sizes for a product of this kind of source."""
+        return cls(boundary_m=boundary_m(parcels), width_m=parcels.tile.width_m, block_rows=block_rows(source))
+
+
+MGRS_TILE: Final = Sizes(boundary_m=300e6, width_m=109_800.0)
+"""What is reckoned with where nothing but a plan row is known: a tile full of parcels of 4 ha."""
 
 
 def boundary_m(parcels: TileParcels) -> float:

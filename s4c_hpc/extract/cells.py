@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError
-from s4c_hpc.core.grid import Grid
+from s4c_hpc.core.grid import FAMILY_RES_M, Grid
 
 BASE_RES_M: Final = 20.0
 """Pixel size of the mask, in metres."""
-
-FAMILY_RES_M: Final = (10.0, 20.0, 60.0)
-"""Pixel sizes whose cells follow from the mask's by arithmetic, in metres."""
 
 
 def is_family(res_m: float) -> bool:

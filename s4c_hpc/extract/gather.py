@@ -13,10 +13,11 @@ from rasterio.windows import Window
 
 from s4c_hpc.catalog.model import Band
 from s4c_hpc.catalog.rasters import open_raster
+from s4c_hpc.extract.bounds import MAX_BLOCK_ROWS
 from s4c_hpc.extract.cells import Cells
 from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.layer_file import LayerFile
-from s4c_hpc.extract.stack import CLASS_COLUMN, StackWriter
+from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, StackWriter
 
 CACHE_BYTES: Final = 64 << 20
 """GDAL's block cache: enough for the blocks of one window, since none is asked for twice."""
@@ -25,14 +26,17 @@ WINDOW_BYTES: Final = 32 << 20
 """Largest window that is read at a time, unless a single block is larger."""
 
 
-def gather_grid(layers: Mapping[str, Band], cells: Cells, writer: StackWriter) -> int:
+def gather_grid(
+    layers: Mapping[str, Band], cells: Cells, writer: StackWriter, max_block_rows: int = MAX_BLOCK_ROWS
+) -> int:
     """Fill the stack of one grid of a product.
 
     Parameters
     ----------
     layers : by column of the stack; all of the pixel size of ``cells``
-    cells : where the rows of the stack lie; cells off a raster get the column's nodata
-    writer : open, its columns in the types of the layers; the class column in uint8
+    cells : where the rows of the stack lie; cells off any of the rasters have 0 in all bands and class ``NO_RASTER``
+    writer : open, its columns in the types of the layers; the class column in uint8, 0 where ``layers`` has none
+    max_block_rows : tallest blocks that the task's memory was promised for
 
     Returns
     -------
@@ -53,7 +57,7 @@ def gather_grid(layers: Mapping[str, Band], cells: Cells, writer: StackWriter) -
         files = []
         for path in paths:
             wanted = {column: band for column, band in layers.items() if band.path == path}
-            files.append(LayerFile(path, opened.enter_context(open_raster(path)), wanted, cells.grid))
+            files.append(LayerFile(path, opened.enter_context(open_raster(path)), wanted, cells.grid, max_block_rows))
         for strip in _strips(cells, files):
             writer.append(_strip_values(files, strip, writer))
     return len(files)
@@ -108,23 +112,25 @@ def _strips(cells: Cells, files: Sequence[LayerFile]) -> Iterator[_Strip]:
 
 def _strip_values(files: Sequence[LayerFile], strip: _Strip, writer: StackWriter) -> dict[str, NDArray[Any]]:
     """Column values of all cells of a strip."""
-    fill = {column.name: column.fill for column in writer.columns}
-    values = {c.name: np.full(strip.n_cells, c.fill, dtype=c.dtype) for c in writer.columns}
+    values = {column.name: np.zeros(strip.n_cells, dtype=column.dtype) for column in writer.columns}
     for file in files:
         row_bytes = (strip.bottom - strip.top) * sum(np.dtype(band.dtype).itemsize for band in file.layers.values())
         for window in strip.windows(file, WINDOW_BYTES // row_bytes):
             corner = (window.row_off + file.row, window.col_off + file.column)
             for layer, column in zip(file.read(window), file.layers, strict=True):
-                pixels = _as_classes(layer, fill[column]) if column == CLASS_COLUMN else layer
+                pixels = _as_classes(layer) if column == CLASS_COLUMN else layer
                 _pick(pixels, corner, strip.row, strip.c0, strip.c1, strip.start, values[column])
+    for file in files:  # the last word: what a layer says beside the raster of another one is not kept
+        extent = (file.row, file.column, file.raster.height, file.raster.width)
+        _mark_outside(extent, strip.row, strip.c0, strip.c1, strip.start, values[CLASS_COLUMN])
     return values
 
 
-def _as_classes(layer: NDArray[Any], outside: float) -> NDArray[np.uint8]:
-    """Classes as uint8; what cannot be one (65535 in a 16-bit layer, say) becomes the value of cells off the raster."""
+def _as_classes(layer: NDArray[Any]) -> NDArray[np.uint8]:
+    """Classes as uint8; what cannot be one (65535 in a 16-bit layer, say) becomes ``NO_RASTER``."""
     if layer.dtype == np.uint8:
         return layer
-    return np.where((layer >= 0) & (layer <= 255), layer, outside).astype(np.uint8)
+    return np.where((layer >= 0) & (layer < NO_RASTER), layer, NO_RASTER).astype(np.uint8)
 
 
 @kernel
@@ -145,3 +151,21 @@ def _pick(
         if 0 <= r < height:
             for c in range(max(c0[run], left), min(c1[run], left + width)):
                 out[start[run] + c - c0[run]] = layer[r, c - left]
+
+
+@kernel
+def _mark_outside(
+    extent: tuple[int, int, int, int],
+    row: NDArray[np.int32],
+    c0: NDArray[np.int32],
+    c1: NDArray[np.int32],
+    start: NDArray[np.int64],
+    classes: NDArray[np.uint8],
+) -> None:
+    """Give the cells of runs the class ``NO_RASTER`` where they lie off a raster, told by its first pixel and size."""
+    top, left, height, width = extent
+    for run in range(row.size):
+        is_beside = row[run] < top or row[run] >= top + height
+        for c in range(c0[run], c1[run]):
+            if is_beside or c < left or c >= left + width:
+                classes[start[run] + c - c0[run]] = NO_RASTER

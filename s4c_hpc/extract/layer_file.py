@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -16,14 +16,11 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.grid import Grid
 from s4c_hpc.extract.cells import pixel_shift, text_of
 
-MAX_BLOCK_ROWS: Final = 2048
-"""Tallest blocks that are accepted: they decide the memory of a task, which is promised before a file is opened."""
-
 
 class LayerFile:
     """A raster and the layers that are wanted of it."""
 
-    def __init__(self, path: str, raster: Any, layers: Mapping[str, Band], grid: Grid) -> None:
+    def __init__(self, path: str, raster: Any, layers: Mapping[str, Band], grid: Grid, max_block_rows: int) -> None:
         """Check an open raster.
 
         Parameters
@@ -31,6 +28,7 @@ class LayerFile:
         raster : ``rasterio.DatasetReader``
         layers : of this file, by column of the stack
         grid : of the tile, at the pixel size of the layers
+        max_block_rows : tallest blocks that the task's memory was promised for
 
         Raises
         ------
@@ -45,9 +43,9 @@ class LayerFile:
         shapes = [raster.block_shapes[band.index - 1] for band in layers.values()]
         self.block_rows = min(max(rows for rows, _ in shapes), raster.height)
         self.block_columns = max(columns for _, columns in shapes)
-        if self.block_rows > MAX_BLOCK_ROWS:
+        if self.block_rows > max_block_rows:
             raise InputError(
-                f"is stored in blocks of {self.block_rows} rows; {MAX_BLOCK_ROWS} at most fit into a task's memory",
+                f"is stored in blocks of {self.block_rows} rows; {max_block_rows} at most fit into a task's memory",
                 where=path,
                 hint="store it tiled: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT",
             )

@@ -6,10 +6,18 @@ from collections import Counter
 from typing import Any
 
 from s4c_hpc.catalog import Product, read_products
-from s4c_hpc.core.errors import InternalError, NoInputsError, listing
+from s4c_hpc.core.errors import NoInputsError, listing
+from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Task
-from s4c_hpc.parcels import TileParcels, latest_version, read_tiles
+from s4c_hpc.parcels import (
+    ParcelBlockTable,
+    TileParcels,
+    latest_version,
+    read_tile_parcels,
+    read_tiles,
+    version_of,
+)
 
 
 def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
@@ -69,14 +77,14 @@ def mask_ids(ctx: PlanContext) -> dict[str, str]:
     return {row["tile"]: row["id"] for row in rows}
 
 
-def version_of(parcels_key: str) -> str:
-    """Parcel version in an input key ``parcels:<version>:<digest>``."""
-    return parcels_key.split(":")[1]
+def task_parcels(task: Task, io: TaskIO) -> tuple[Tile, ParcelBlockTable]:
+    """The tile of a task and the parcels that it was planned with, whose key is the task's first input.
 
-
-def task_tile(task: Task, io: TaskIO, parcels_key: str) -> TileParcels:
-    """The tile of a task, in the parcel version that it was planned with."""
-    for parcels in read_tiles(io.workspace, version_of(parcels_key)):
-        if parcels.tile.id == task.tile:
-            return parcels
-    raise InternalError(f"parcel version {version_of(parcels_key)} has no tile {task.tile}", where=f"task {task.id}")
+    Raises
+    ------
+    MissingDataError
+        If their version is not there any more.
+    """
+    version = version_of(io.workspace, task.tile, task.input_keys[0])
+    tile = next(parcels.tile for parcels in read_tiles(io.workspace, version) if parcels.tile.id == task.tile)
+    return tile, read_tile_parcels(io.workspace, version, tile)

@@ -21,7 +21,14 @@ STACK_BATCH_ROWS: Final = 262_144
 """Rows of every record batch but the last: a fixed number, so that bytes depend on nothing but the pixels."""
 
 CLASS_COLUMN: Final = "class"
-"""Name of the column with the source's own pixel class; its ``nodata`` stands only where there is no raster."""
+"""Name of the column that every stack has: the source's own pixel class on the grid of its class layer, else 0."""
+
+NO_RASTER: Final = 255
+"""Class of cells that lie off the rasters of their grid, and by convention of source values that are no class: they
+are nodata in every column and for every table of classes."""
+
+NO_CLASSES: Final = "none"
+"""``class_kind`` of a stack whose class column only tells where there are rasters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +45,8 @@ class StackColumn:
     """In physical units."""
     nodata: float | None = None
     """DN that means no data."""
-
-    @property
-    def fill(self) -> float:
-        """DN of cells that lie off the raster."""
-        return 0.0 if self.nodata is None else self.nodata
+    saturated: float | None = None
+    """DN that means saturated: no value either. It is not counted in ``n_saturated``, which counts pixels by class."""
 
 
 class StackWriter:

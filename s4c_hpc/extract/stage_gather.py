@@ -15,16 +15,12 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
-from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes, farmland_m2
+from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, block_rows, cells_bytes, farmland_m2
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.gather import CACHE_BYTES, WINDOW_BYTES, gather_grid
-from s4c_hpc.extract.layer_file import MAX_BLOCK_ROWS
 from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products
-from s4c_hpc.extract.stack import CLASS_COLUMN, STACK_BATCH_ROWS, StackColumn, StackWriter
+from s4c_hpc.extract.stack import CLASS_COLUMN, NO_CLASSES, NO_RASTER, STACK_BATCH_ROWS, StackColumn, StackWriter
 from s4c_hpc.parcels import TileParcels
-
-_BLOCK_ROWS: Final = {"sentinel2-l2a": 1024}
-"""Rows of the blocks of a source whose format fixes them; others may have up to ``MAX_BLOCK_ROWS``."""
 
 _ROWS_AT_A_TIME: Final = 4096
 """Plan rows in a record batch."""
@@ -38,6 +34,7 @@ class GatherStage:
     launch = Launch.ARRAY
     after: Sequence[str] = ("mask",)
     tolerates_missing = False
+    deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row a product that counts.
@@ -71,12 +68,9 @@ class GatherStage:
         n_rows = 0
         for (grid, layers), output in zip(layers_by_grid(product).items(), task.outputs, strict=True):
             cells = mask.cells(next(iter(layers.values())).grid)
-            metadata = {**_metadata(product), "grid": grid, "mask": mask_id, "task": task.id}
-            with (
-                io.publisher.new(output) as path,
-                StackWriter(path, stack_columns(product, layers), metadata) as writer,
-            ):
-                gather_grid(layers, cells, writer)
+            metadata = {**_metadata(product, layers), "grid": grid, "mask": mask_id, "task": task.id}
+            with io.publisher.new(output) as path, StackWriter(path, stack_columns(layers), metadata) as writer:
+                gather_grid(layers, cells, writer, block_rows(product.source))
                 n_rows += writer.n_rows
         return Outcome(
             outputs=task.outputs,
@@ -85,31 +79,29 @@ class GatherStage:
             twins_discarded=io.publisher.twins_discarded,
         )
 
-    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
+    def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE) -> Resources:
         """Upper bounds for a task.
 
         Parameters
         ----------
         work : pixels of all layers
-        params : those of the task, and ``boundary_m`` of the parcels and ``width_m`` of the tile
+        params : those of the task
+        sizes : of its tile
         """
         most = 0.0
         for name, columns in params["grids"].items():
             res_m = float(name.removesuffix("m"))
-            row_bytes = params["width_m"] / res_m * sum(np.dtype(column["dtype"]).itemsize for column in columns)
-            batch = STACK_BATCH_ROWS * sum(np.dtype(column["dtype"]).itemsize for column in columns)
-            strip = params["block_rows"] * row_bytes
+            pixel_bytes = sum(np.dtype(column["dtype"]).itemsize for column in columns)
+            strip = sizes.block_rows * sizes.width_m / res_m * pixel_bytes
+            batch = STACK_BATCH_ROWS * pixel_bytes
             # A window is WINDOW_BYTES, or a block as wide as the tile where a file is not tiled.
-            most = max(most, 2 * strip + WINDOW_BYTES + 2 * batch + cells_bytes(params["boundary_m"], res_m))
+            most = max(most, 2 * strip + WINDOW_BYTES + 2 * batch + cells_bytes(sizes.boundary_m, res_m))
         return Resources(cpus=1, mem_bytes=int(BASE_BYTES + CACHE_BYTES + most), walltime_s=int(300 + 1e-6 * work))
 
     def _row(self, product: Product, parcels: TileParcels, mask_id: str, ring_m: float) -> Task:
         grids = layers_by_grid(product)
-        columns = {name: stack_columns(product, layers) for name, layers in grids.items()}
-        params = {
-            "grids": {name: [_described(column) for column in found] for name, found in columns.items()},
-            "block_rows": _BLOCK_ROWS.get(product.source, MAX_BLOCK_ROWS),
-        }
+        columns = {name: stack_columns(layers) for name, layers in grids.items()}
+        params = {"grids": {name: [_described(column) for column in found] for name, found in columns.items()}}
         keys = (product.key, mask_id)
         identity = task_id(self.name, self.version, keys, canonical_json(params))
         folder = f"{tile_dir(product.tile)}/stack/{product.sensor}"
@@ -117,7 +109,6 @@ class GatherStage:
         layers = [band for found in grids.values() for band in found.values()]
         work = float(sum(band.grid.width * band.grid.height for band in layers))
         area_m2 = farmland_m2(parcels, ring_m)
-        known = {**params, "boundary_m": boundary_m(parcels), "width_m": parcels.tile.width_m}
         return Task(
             id=identity,
             stage=self.name,
@@ -128,9 +119,15 @@ class GatherStage:
             depends_on=(mask_id,),
             outputs=tuple(f"{folder}/{name}/{file}" for name in grids),
             work=work,
-            bytes_out=int(sum(area_m2 / b.grid.res_m**2 * np.dtype(b.dtype).itemsize for b in layers)),
+            bytes_out=int(
+                sum(
+                    area_m2 / float(name.removesuffix("m")) ** 2 * np.dtype(column.dtype).itemsize
+                    for name, found in columns.items()
+                    for column in found
+                )
+            ),
             opens_imagery=len({band.path for band in layers}),
-            resources=self.resources(work, known),
+            resources=self.resources(work, params, Sizes.of(parcels, product.source)),
         )
 
 
@@ -145,25 +142,21 @@ def layers_by_grid(product: Product) -> dict[str, dict[str, Band]]:
     return grids
 
 
-def stack_columns(product: Product, layers: Mapping[str, Band]) -> list[StackColumn]:
-    """Columns of a stack."""
-    return [
+def stack_columns(layers: Mapping[str, Band]) -> list[StackColumn]:
+    """Columns of a stack: the bands, then the class, whether or not one of the layers holds it."""
+    bands = [
         StackColumn(
             name=name,
-            dtype="uint8" if name == CLASS_COLUMN else band.dtype,
+            dtype=band.dtype,
             scale=band.scale,
             offset=band.offset,
-            nodata=_outside(product) if name == CLASS_COLUMN else band.nodata,
+            nodata=band.nodata,
+            saturated=band.saturated,
         )
         for name, band in layers.items()
+        if name != CLASS_COLUMN
     ]
-
-
-def _outside(product: Product) -> float:
-    """Class value of cells off the raster: Sen2Cor's own, or one that the product's table does not use."""
-    if product.class_kind == "scl":
-        return 0.0
-    return float(max(set(range(256)) - {int(value) for value in product.class_table or {}}, default=0))
+    return [*bands, StackColumn(name=CLASS_COLUMN, dtype="uint8", nodata=NO_RASTER)]
 
 
 def _described(column: StackColumn) -> dict[str, Any]:
@@ -172,11 +165,17 @@ def _described(column: StackColumn) -> dict[str, Any]:
         "dtype": column.dtype,
         "scale": column.scale,
         "offset": column.offset,
-        "nodata": None if column.nodata is None else repr(column.nodata),  # JSON has no NaN
+        "nodata": _text(column.nodata),
+        "saturated": _text(column.saturated),
     }
 
 
-def _metadata(product: Product) -> dict[str, str]:
+def _text(dn: float | None) -> str | None:
+    """JSON has no NaN."""
+    return None if dn is None else repr(float(dn))
+
+
+def _metadata(product: Product, layers: Mapping[str, Band]) -> dict[str, str]:
     """What a stack says of its product. The meaning of class values is left out: it is decided when they are used."""
     return {
         "product": product.id,
@@ -186,5 +185,5 @@ def _metadata(product: Product) -> dict[str, str]:
         "platform": product.platform,
         "tile": product.tile,
         "datetime": product.datetime.isoformat(),
-        "class_kind": product.class_kind,
+        "class_kind": product.class_kind if CLASS_COLUMN in layers else NO_CLASSES,
     }

@@ -18,8 +18,8 @@ from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes, geometry_bytes
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.index import index_batches, write_index
-from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products, task_tile, version_of
-from s4c_hpc.parcels import TileParcels, read_tile_parcels
+from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products, task_parcels
+from s4c_hpc.parcels import TileParcels, versions_by_key
 
 
 class IndexStage:
@@ -30,6 +30,7 @@ class IndexStage:
     launch = Launch.ARRAY
     after: Sequence[str] = ("mask",)
     tolerates_missing = False
+    deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row for each tile and each grid that bands of its products have.
@@ -43,9 +44,9 @@ class IndexStage:
         grids: dict[str, set[float]] = {}
         for product in season_products(ctx, tiles):
             grids.setdefault(product.tile, set()).update(band.grid.res_m for band in product.bands)
-        masks = mask_ids(ctx)
+        masks, versions = mask_ids(ctx), versions_by_key(ctx.workspace)
         yield tasks_to_batch(
-            self._row(tiles[tile], res_m, masks[tile], ctx.config)
+            self._row(tiles[tile], res_m, masks[tile], versions[tile, tiles[tile].key][0], ctx.config)
             for tile in sorted(grids)
             for res_m in sorted(grids[tile])
         )
@@ -60,10 +61,9 @@ class IndexStage:
         """
         key, mask_id = task.input_keys
         params = json.loads(task.params)
-        tile = task_tile(task, io, key).tile
+        tile, table = task_parcels(task, io)
         mask = read_mask(io.workspace.root / io.upstream_outputs[mask_id][0])
         cells = mask.cells(tile.grid(params["res_m"]))
-        table = read_tile_parcels(io.workspace, version_of(key), tile)
         batches = index_batches(
             table.new_id, table.block, table.geometry, cells, Weighting(params["weighting"]), params["buffer_m"]
         )
@@ -97,13 +97,13 @@ class IndexStage:
             walltime_s=int(120 + 4e-6 * work),
         )
 
-    def _row(self, parcels: TileParcels, res_m: float, mask_id: str, config: Config) -> Task:
+    def _row(self, parcels: TileParcels, res_m: float, mask_id: str, version: str, config: Config) -> Task:
         grid = parcels.tile.grid(res_m).name
         buffer_m, weighting = config.extract.buffer_m.get(grid, res_m / 2.0), config.extract.weighting
         params = {"buffer_m": buffer_m, "res_m": res_m, "weighting": weighting.value}
         keys = (parcels.key, mask_id)
         identity = task_id(self.name, self.version, keys, canonical_json(params))
-        file = f"{version_of(parcels.key)}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
+        file = f"{version}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
         work = boundary_m(parcels)
         per_pixel_of_boundary = 3.0 if weighting is Weighting.CENTRE else 14.0  # bytes: a run in three, or all edges
         return Task(

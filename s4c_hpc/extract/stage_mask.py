@@ -15,8 +15,8 @@ from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, geometry_bytes
 from s4c_hpc.extract.cells import BASE_RES_M
 from s4c_hpc.extract.farmland import farmland_mask, write_mask
-from s4c_hpc.extract.planning import parcel_tiles, task_tile, version_of
-from s4c_hpc.parcels import TileParcels, read_tile_parcels
+from s4c_hpc.extract.planning import parcel_tiles, task_parcels
+from s4c_hpc.parcels import TileParcels
 
 _BYTES_PER_CELL: Final = 4
 """Three byte maps of the tile and a strip of runs."""
@@ -30,6 +30,7 @@ class MaskStage:
     launch = Launch.ARRAY
     after: Sequence[str] = ()
     tolerates_missing = False
+    deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row a tile that owns parcels.
@@ -44,10 +45,8 @@ class MaskStage:
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
         """Write the mask of a tile."""
-        key = task.input_keys[0]
-        tile = task_tile(task, io, key).tile
-        table = read_tile_parcels(io.workspace, version_of(key), tile)
-        mask = farmland_mask(table.geometry, tile, io.config.extract.mask_ring_m, parcels_key=key)
+        tile, table = task_parcels(task, io)
+        mask = farmland_mask(table.geometry, tile, io.config.extract.mask_ring_m, parcels_key=task.input_keys[0])
         with io.publisher.new(task.outputs[0]) as path:
             write_mask(path, mask)
         return Outcome(outputs=task.outputs, n_rows=int(mask.row.size), twins_discarded=io.publisher.twins_discarded)
@@ -69,7 +68,6 @@ class MaskStage:
 
     def _row(self, parcels: TileParcels, ring_m: float) -> Task:
         tile = parcels.tile
-        # The key of the parcels does not tell where the tile lies; an own tile can be moved.
         extent = {"crs": tile.crs, "ulx": tile.ulx, "uly": tile.uly, "width_m": tile.width_m, "height_m": tile.height_m}
         params = {"base_m": BASE_RES_M, "ring_m": ring_m, "tile": extent}
         identity = task_id(self.name, self.version, (parcels.key,), canonical_json(params))

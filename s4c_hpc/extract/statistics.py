@@ -29,6 +29,7 @@ from s4c_hpc.config.model import Weighting
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.extract.index import IndexBlock
 from s4c_hpc.extract.kernels import all_statistics
+from s4c_hpc.extract.quantiles import quantile_of
 from s4c_hpc.extract.ranges import RowRanges
 
 MOMENTS: Final = ("count", "mean", "stdev", "min", "max")
@@ -44,21 +45,6 @@ class BlockStatistics:
     the count is 0 and the rest NaN."""
     class_counts: NDArray[np.int32] | NDArray[np.float64]
     """(n_parcels, n_categories) pixels of each category, by code; whole with centre weighting."""
-
-
-def percentile_of(statistic: str) -> float:
-    """Percentile that a statistic's name stands for.
-
-    Raises
-    ------
-    InternalError
-        If it is no percentile.
-    """
-    if statistic == "median":
-        return 50.0
-    if statistic.startswith("p") and statistic[1:].isdigit() and int(statistic[1:]) <= 100:
-        return float(statistic[1:])
-    raise InternalError(f"{statistic!r} is not a statistic; known are {', '.join(MOMENTS)}, median and p0 to p100")
 
 
 def block_statistics(
@@ -92,7 +78,10 @@ def block_statistics(
         raise InternalError("the stack rows given do not hold all pixels of the block")  # kernels do not check
     slots = np.array([statistics.index(name) if name in statistics else -1 for name in MOMENTS], dtype=np.int64)
     places = [i for i, name in enumerate(statistics) if name not in MOMENTS]
-    shares = np.array([percentile_of(statistics[i]) / 100.0 for i in places], dtype=np.float64)
+    shares = [quantile_of(statistics[i]) for i in places]
+    if None in shares:
+        what = statistics[places[shares.index(None)]]
+        raise InternalError(f"{what!r} is not a statistic; known are {', '.join(MOMENTS)}, median and p0 to p100")
     is_centre = weighting is Weighting.CENTRE
     out = np.full((values.shape[0], len(statistics), block.n_parcels), np.nan)
     counts = all_statistics(
@@ -103,7 +92,7 @@ def block_statistics(
         usable,
         is_centre,
         slots,
-        shares,
+        np.array(shares, dtype=np.float64),
         np.array(places, dtype=np.int64),
         int(block.n_pixels.max(initial=0)),
         out,

@@ -25,7 +25,8 @@ GEOMETRY = "geometry"
 def parcels_version(workspace: Workspace, files: Sequence[MarkerFile]) -> str:
     """The newest parcel version that any of the files was made with; the latest one if none of them says."""
     versions = [f.parcels_version for f in files if f.parcels_version is not None]
-    version = max(versions) if versions else latest_version(workspace)
+    # Numbers behind a "v", filled with zeros to four digits: a longer one is a higher one.
+    version = max(versions, key=lambda v: (len(v), v)) if versions else latest_version(workspace)
     if version is None:
         raise MissingDataError("there are no parcels", where=str(workspace.parcels), hint="run 's4c parcels import'")
     return version

@@ -13,6 +13,7 @@ from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.markers.inputs import orbit_name
 from s4c_hpc.markers.naming import Acquisition
 
+# Not catalog.read_products: it reads the whole index, every product's layers included, once a task.
 _COLUMNS = ["id", "datetime", "s4c:sensor", "s4c:status", "s4c:reason", "sat:relative_orbit", "sat:orbit_state"]
 
 
@@ -22,7 +23,7 @@ class Expected:
 
     acquisition: Acquisition
     status: str
-    """``ok``, ``broken`` or ``superseded``."""
+    """``catalog.OK``, ``BROKEN`` or ``SUPERSEDED``."""
     reason: str
 
 

@@ -112,7 +112,7 @@ def choose_files(
     ConfigError
         If there are several sets and none was named.
     InputError
-        If one of the files is damaged.
+        If one of the files is damaged, or they are of several sites.
     """
     everything = list_markers(workspace)
     if not everything:
@@ -135,6 +135,13 @@ def choose_files(
             where=str(workspace.markers),
             hint=f"tiles are {listing(sorted({f.tile for f in of_set}))}; "
             f"periods are {listing(sorted({f.period for f in of_set}), 24)}",
+        )
+    sites = sorted({f.site for f in chosen})
+    if len(sites) > 1:
+        raise InputError(
+            f"there are markers of {len(sites)} sites: {listing(sites)}",
+            where=str(workspace.markers),
+            hint="run 's4c run', which removes what it made with an earlier configuration",
         )
     for file in chosen:
         open_ipc(file.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ class SeriesInput:
     path: str
     """Relative to the workspace."""
     header: SeriesHeader
+    schema: pa.Schema
 
     @property
     def orbit(self) -> str | None:
@@ -50,11 +52,12 @@ class SeriesInput:
         selection : the marker set
         time : time that the names carry, if any
         """
-        return part_from_file(root / self.path, lambda schema: self._columns(schema, selection, time))
+        return part_from_file(root / self.path, lambda _: self.columns(selection, time))
 
-    def _columns(self, schema: pa.Schema, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
+    def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
+        """Columns that the set keeps -> their fields in the marker file; see ``part``."""
         columns: dict[str, pa.Field] = {}
-        for field in schema:
+        for field in self.schema:
             if field.name == ID_COLUMN or not selection.keeps(field.name):
                 continue
             variable, statistic = parse_series_column(field.name)
@@ -92,7 +95,31 @@ def open_series(root: Path, path: str) -> SeriesInput:
         If it is not there or not a series file.
     """
     schema = open_ipc(root / path).schema
-    return SeriesInput(path=path, header=SeriesHeader.from_metadata(read_metadata(schema), str(root / path)))
+    header = SeriesHeader.from_metadata(read_metadata(schema), str(root / path))
+    return SeriesInput(path=path, header=header, schema=schema)
+
+
+def without_twins(files: Sequence[SeriesInput], selection: Selection) -> tuple[list[SeriesInput], Mapping[str, str]]:
+    """Files whose columns can stand beside each other.
+
+    Two products of one second may be two sets of bands of one acquisition: then no column is in both. Otherwise the
+    one whose id sorts later is left out, whatever else there is that month.
+
+    Returns
+    -------
+    kept : in the order of ``files``
+    left_out : products that are left out -> the product that has their place
+    """
+    owner: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for product, group in _by_product(files):
+        # With the time to the second in them, names are the same only if everything else is.
+        names = {f.name for one in group for f in one.columns(selection, one.acquisition.time).values()}
+        if taken := sorted(names & owner.keys()):
+            left_out[product] = owner[taken[0]]
+        else:
+            owner |= dict.fromkeys(names, product)
+    return [f for f in files if f.header.product not in left_out], left_out
 
 
 def orbit_name(sensor: str, relative_orbit: int | None, direction: str | None) -> str | None:
@@ -104,9 +131,6 @@ def orbit_name(sensor: str, relative_orbit: int | None, direction: str | None) -
 
 def manifest_inputs(files: Sequence[SeriesInput]) -> tuple[Input, ...]:
     """One entry a product, by acquisition time."""
-    by_product: dict[str, list[SeriesInput]] = {}
-    for one in sorted(files, key=lambda f: (f.header.datetime, f.header.product, f.path)):
-        by_product.setdefault(one.header.product, []).append(one)
     return tuple(
         Input(
             product=product,
@@ -114,5 +138,11 @@ def manifest_inputs(files: Sequence[SeriesInput]) -> tuple[Input, ...]:
             datetime=group[0].header.datetime.isoformat(),
             series=tuple(SeriesEntry(path=f.path, grid=f.header.grid, task_id=f.header.task) for f in group),
         )
-        for product, group in by_product.items()
+        for product, group in sorted(_by_product(files), key=lambda pair: pair[1][0].header.datetime)
     )
+
+
+def _by_product(files: Sequence[SeriesInput]) -> list[tuple[str, list[SeriesInput]]]:
+    """Files of each product by path, products by id."""
+    ordered = sorted(files, key=lambda f: (f.header.product, f.path))
+    return [(product, list(group)) for product, group in groupby(ordered, key=lambda f: f.header.product)]

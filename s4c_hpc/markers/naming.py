@@ -7,6 +7,9 @@ Two acquisitions of one sensor (and orbit) over a tile on the same UTC day: **ev
 the time, ``s2_ndvi_mean__20180507t102648``. The names are thus a function of the set of products, whatever
 arrives first, and a plain name never changes its meaning: where a second overpass turns up later, the plain
 name is gone and asking for it is an error that names the new ones, instead of a value from another overpass.
+
+Products of one second (two sets of bands of one acquisition) share their names, which do not clash as long as no
+column is in both; see ``inputs.without_twins``.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from s4c_hpc.core.errors import InputError, listing
+from s4c_hpc.core.errors import InputError
 
 STATISTIC_ORDER = ("count", "mean", "stdev", "min", "max", "median")
 CLASS_COUNT_ORDER = ("total", "valid", "water", "cloud", "shadow", "snow", "saturated", "nodata")
@@ -27,9 +30,11 @@ _ORBIT = r"(?:_(?P<orbit>[0-9]{3}[ad]))?"
 _STAMP = r"__(?P<day>[0-9]{8})(?:t(?P<time>[0-9]{6}))?"
 _STATISTIC = r"(?P<statistic>count|mean|stdev|min|max|median|p(?:100|[1-9]?[0-9]))"
 _VALUE = re.compile(rf"{_SENSOR}{_ORBIT}_(?P<variable>[a-z][a-z0-9_]*)_{_STATISTIC}{_STAMP}")
-_COUNT = re.compile(rf"{_SENSOR}{_ORBIT}_(?P<grid>[0-9.]+m)_n_(?P<category>[a-z]+){_STAMP}")
+# By name: a variable may be called "n", and its mean is no class count.
+_CATEGORY = rf"n_(?P<category>{'|'.join(CLASS_COUNT_ORDER)})"
+_COUNT = re.compile(rf"{_SENSOR}{_ORBIT}_(?P<grid>[0-9.]+m)_{_CATEGORY}{_STAMP}")
 _SERIES_VALUE = re.compile(rf"(?P<variable>[a-z][a-z0-9_]*)_{_STATISTIC}")
-_SERIES_COUNT = re.compile(r"n_(?P<category>[a-z]+)")
+_SERIES_COUNT = re.compile(_CATEGORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +148,11 @@ class Acquisition:
     """UTC."""
     orbit: str | None = None
 
+    @property
+    def time(self) -> dt.time:
+        """Acquisition time to the second, UTC."""
+        return self.datetime.time().replace(microsecond=0)
+
 
 def with_times(acquisitions: Iterable[Acquisition]) -> Mapping[str, dt.time | None]:
     """The time that a product's column names carry, by product id: ``None`` where the day says enough.
@@ -151,25 +161,12 @@ def with_times(acquisitions: Iterable[Acquisition]) -> Mapping[str, dt.time | No
     ----------
     acquisitions : all products that are planned for a tile and period, those without a usable series as well:
         a quarantined product that becomes usable later must not rename what was there
-
-    Raises
-    ------
-    InputError
-        If two products of a sensor were acquired in the same second: their columns would have the same name.
     """
-    days: dict[tuple[str, str | None, dt.date], set[Acquisition]] = defaultdict(set)
+    days: dict[tuple[str, str | None, dt.date], dict[str, dt.time]] = defaultdict(dict)
     for one in acquisitions:
-        days[one.sensor, one.orbit, one.datetime.date()].add(one)
+        days[one.sensor, one.orbit, one.datetime.date()][one.product] = one.time
     times: dict[str, dt.time | None] = {}
-    for (sensor, _, day), group in days.items():
-        seconds: dict[dt.time, list[str]] = defaultdict(list)
-        for one in group:
-            seconds[one.datetime.time().replace(microsecond=0, tzinfo=None)].append(one.product)
-        for time, products in seconds.items():
-            if len(products) > 1:
-                raise InputError(
-                    f"two products of sensor {sensor} were acquired at {day} {time}: {listing(sorted(products))}",
-                    hint="their columns would have the same name; remove one, or give its source another sensor name",
-                )
-            times[products[0]] = time if len(group) > 1 else None
+    for of_day in days.values():
+        is_plain = len(set(of_day.values())) == 1
+        times |= dict.fromkeys(of_day) if is_plain else of_day
     return times

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from s4c_hpc.catalog import BROKEN, OK
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, TemporaryError, listing
 from s4c_hpc.core.ids import canonical_json, task_id
@@ -20,14 +21,14 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.markers.expected import Expected, expected_products
-from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series
+from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series, without_twins
 from s4c_hpc.markers.manifest import Manifest, Missing, software
 from s4c_hpc.markers.merge import STRIP_BYTES, merge_parts
 from s4c_hpc.markers.naming import CLASS_COUNT_ORDER, with_times
 from s4c_hpc.markers.part import ID_COLUMN
 from s4c_hpc.markers.sets import Selection, check_sets
 from s4c_hpc.optical import resolve
-from s4c_hpc.parcels import TileParcels, latest_version, read_tiles
+from s4c_hpc.parcels import TileParcels, latest_version, read_tiles, version_of
 
 CONTRACT = "s4c-markers-1"
 """Changes when the meaning of columns or metadata changes."""
@@ -57,6 +58,7 @@ class MergeStage:
     launch = Launch.ARRAY
     after: Sequence[str] = ("stats",)
     tolerates_missing = True
+    deliverable = True
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row a tile, month and set; its identity is what is merged and the set's definition."""
@@ -89,8 +91,8 @@ class MergeStage:
         period, selection = params["period"], Selection.from_params(params["selection"])
         expected = expected_products(io.catalog_path, task.tile, period)
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
-        missing = _missing(absent, io, expected)
-        files = _open(task, io)
+        files, left_out = without_twins(_open(task, io), selection)
+        missing = _missing(absent, io, expected, left_out)
         if not files:
             raise InputError(
                 f"no usable product for tile {task.tile} in {period}",
@@ -102,7 +104,7 @@ class MergeStage:
             {
                 *(f.acquisition for f in files),
                 # A product that could not be used this time keeps its place among the names of its day.
-                *(e.acquisition for product, e in expected.items() if product in lost and e.status == "ok"),
+                *(e.acquisition for product, e in expected.items() if product in lost and e.status == OK),
             }
         )
         root = io.workspace.root
@@ -129,7 +131,7 @@ class MergeStage:
             set=params["set"],
             selection=params["selection"],
             task_id=task.id,
-            parcels_version=files[0].header.parcels.split(":")[1],
+            parcels_version=version_of(io.workspace, task.tile, files[0].header.parcels),
             n_parcels=merged.n_rows,
             inputs=manifest_inputs(files),
             missing=missing,
@@ -210,10 +212,13 @@ def _open(task: Task, io: TaskIO) -> list[SeriesInput]:
     return files
 
 
-def _missing(absent: Sequence[str], io: TaskIO, expected: Mapping[str, Expected]) -> tuple[Missing, ...]:
-    """Products that belong to this file and are not in it: given up on the way, or broken in the catalog."""
+def _missing(
+    absent: Sequence[str], io: TaskIO, expected: Mapping[str, Expected], left_out: Mapping[str, str]
+) -> tuple[Missing, ...]:
+    """Products that belong to this file and are not in it: given up, broken in the catalog, or one too many."""
     reasons = {_product_of(io, i): io.upstream_reasons.get(i, "not there") for i in absent}
-    reasons |= {product: e.reason for product, e in expected.items() if e.status == "broken"}
+    reasons |= {product: e.reason for product, e in expected.items() if e.status == BROKEN}
+    reasons |= {product: f"acquired in the same second as {other}" for product, other in left_out.items()}
     known = {product: e.acquisition.datetime.isoformat() for product, e in expected.items()}
     return tuple(
         Missing(product=product, datetime=known.get(product), reason=reasons[product])

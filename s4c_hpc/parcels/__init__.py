@@ -1,6 +1,6 @@
 """Parcels: read any declaration, check it, give each parcel a number and a tile, keep it as an immutable version."""
 
-from s4c_hpc.parcels.mgrs import mgrs_tile, tile_at, tiles_at
+from s4c_hpc.core.mgrs import mgrs_tile, tile_at, tiles_at
 from s4c_hpc.parcels.store import (
     ParcelBlockTable,
     TileParcels,
@@ -8,7 +8,9 @@ from s4c_hpc.parcels.store import (
     read_attributes,
     read_tile_parcels,
     read_tiles,
+    version_of,
     versions,
+    versions_by_key,
 )
 from s4c_hpc.parcels.table import BLOCK
 from s4c_hpc.parcels.version import ImportReport, import_parcels
@@ -26,5 +28,7 @@ __all__ = [
     "read_tiles",
     "tile_at",
     "tiles_at",
+    "version_of",
     "versions",
+    "versions_by_key",
 ]

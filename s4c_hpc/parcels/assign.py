@@ -29,7 +29,7 @@ from pyproj.exceptions import CRSError
 from s4c_hpc.config import OwnTile
 from s4c_hpc.core.errors import ConfigError
 from s4c_hpc.core.grid import Tile
-from s4c_hpc.parcels.mgrs import LATTICE_M, SQUARE_M, TILE_M, Square, mgrs_tile, square_name, utm_crs, zone_at
+from s4c_hpc.core.mgrs import LATTICE_M, SQUARE_M, TILE_M, Square, mgrs_tile, square_name, utm_crs, zone_at
 from s4c_hpc.parcels.projection import Floats, Geometries, bounds_in, is_metric, reproject, transform
 
 OUTSIDE = "outside of all tiles"

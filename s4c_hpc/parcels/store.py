@@ -36,7 +36,8 @@ class TileParcels:
     perimeter_m: float
     """Summed perimeter of the parcels."""
     key: str
-    """``parcels:<version>:<16 hex>``, the digits from numbers, blocks and geometries of this tile."""
+    """``parcels:<16 hex>``, the digits from the tile's rectangle and the numbers, blocks and geometries on it: versions
+    that differ in attributes only have the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,34 @@ def read_tiles(workspace: Workspace, version: str) -> list[TileParcels]:
         )
         for r in rows
     ]
+
+
+def versions_by_key(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
+    """Versions with the same parcels on a tile, oldest first, by tile and key."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for version in versions(workspace):
+        table = _read(workspace, version, TILES, ["tile", "key"])
+        for tile, key in zip(table["tile"].to_pylist(), table["key"].to_pylist(), strict=True):
+            found.setdefault((tile, key), []).append(version)
+    return found
+
+
+def version_of(workspace: Workspace, tile: str, key: str) -> str:
+    """The first version with these parcels on a tile: it stays the same whatever is imported later.
+
+    Raises
+    ------
+    MissingDataError
+        No version has them.
+    """
+    found = versions_by_key(workspace).get((tile, key))
+    if not found:
+        raise MissingDataError(
+            f"no parcel version has {key} on tile {tile}",
+            where=str(workspace.parcels),
+            hint="a version was deleted: put it back, or plan again",
+        )
+    return found[0]
 
 
 def read_tile_parcels(workspace: Workspace, version: str, tile: Tile) -> ParcelBlockTable:

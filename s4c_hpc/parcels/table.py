@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
+from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.parcels.assign import Assignment, assign
 from s4c_hpc.parcels.checks import Overlaps, duplicates, overlaps, repair, shape_index
 from s4c_hpc.parcels.columns import plain, without_clashes
@@ -148,15 +149,25 @@ def _row_order(
     return order, block, row_groups
 
 
-def tile_table(built: Built, version: str) -> pa.Table:
-    """One row a tile: its rectangle, its parcels in numbers, and the key of its parcels."""
+def tile_table(built: Built, crs: str) -> pa.Table:
+    """One row a tile: its rectangle, its parcels in numbers, and the key of its parcels.
+
+    The key covers what pixels depend on: numbers, blocks and geometries of the parcels, the CRS they are in and the
+    tile's rectangle. Neither attributes nor the version are part of it, so that another crop code makes no work.
+
+    Parameters
+    ----------
+    crs : of the parcels, as text
+    """
     tile = built.table.column("tile").to_numpy()
     new_id, block = (built.table.column(n).to_numpy() for n in ("NewID", "block"))
     area = built.table.column("Area_meters").to_numpy()
     rows = []
     for t in built.assignment.tiles:
         mine = np.flatnonzero(tile == t.id)
-        digest = hashlib.sha256(new_id[mine].astype("<i4").tobytes() + block[mine].astype("<i4").tobytes())
+        place = canonical_json([crs, t.crs, *(float(v) for v in (t.ulx, t.uly, t.width_m, t.height_m))])
+        digest = hashlib.sha256(place.encode())
+        digest.update(new_id[mine].astype("<i4").tobytes() + block[mine].astype("<i4").tobytes())
         for wkb in shapely.to_wkb(built.geometry[mine]):
             digest.update(wkb)
         rows.append(
@@ -171,7 +182,7 @@ def tile_table(built: Built, version: str) -> pa.Table:
                 "n_blocks": int(block[mine].max()) + 1,
                 "area_m2": float(area[mine].sum()),
                 "perimeter_m": float(built.perimeter_m[mine].sum()),
-                "key": f"parcels:{version}:{digest.hexdigest()[:16]}",
+                "key": f"parcels:{digest.hexdigest()[:16]}",
             }
         )
     return pa.Table.from_pylist(rows, schema=_TILES_SCHEMA)

@@ -9,7 +9,7 @@ from s4c_hpc.plan.ledger import (
     STATUS_SCHEMA,
     read_ledger,
 )
-from s4c_hpc.plan.make import make_plan
+from s4c_hpc.plan.make import judge_again, make_plan
 from s4c_hpc.plan.model import Plan
 from s4c_hpc.plan.predict import Span, makespan, predict_seconds
 from s4c_hpc.plan.run_folder import RunFolder, latest_run, new_run_id, run_folders
@@ -26,6 +26,7 @@ __all__ = [
     "RunFolder",
     "Span",
     "StageSummary",
+    "judge_again",
     "latest_run",
     "make_plan",
     "makespan",

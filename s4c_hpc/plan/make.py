@@ -18,6 +18,7 @@ from s4c_hpc.plan.classify import classify
 from s4c_hpc.plan.graph import Graph, flattened
 from s4c_hpc.plan.ledger import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, read_ledger
 from s4c_hpc.plan.model import Plan
+from s4c_hpc.plan.obsolete import obsolete_outputs
 from s4c_hpc.plan.predict import predict_seconds
 
 
@@ -50,37 +51,72 @@ def make_plan(
     """
     registry = installed_stages() if registry is None else registry
     wanted = frozenset(registry if stages is None else stages)
-    done = read_ledger(workspace.state / "done.parquet", DONE_SCHEMA)
-    failed = read_ledger(workspace.state / "failed.parquet", FAILED_SCHEMA)
-    history = read_ledger(workspace.state / "history.parquet", HISTORY_SCHEMA)
-    bad_input = failed.filter(pc.equal(failed["kind"], "input"))["id"].to_pylist()
-    quarantined = frozenset() if retry_quarantined else frozenset(bad_input)
-    tasks = _ask(workspace, config, _with_upstream(wanted, registry), quarantined)
+    tasks = _ask(workspace, config, _with_upstream(wanted, registry))
     if not tasks.num_rows:
         raise NoInputsError(
             f"there is nothing to plan for the stages {', '.join(wanted & registry.keys())}",
             where=str(workspace.root),
-            hint="see what 's4c catalog list' and 's4c parcels check' find",
+            hint="see what 's4c catalog list' and 's4c parcels list' find",
         )
     check_rows(tasks)
-    if wanted != frozenset(registry):
+    is_whole = wanted == frozenset(registry)
+    if not is_whole:
         tasks = _only_needed(tasks, wanted)
+    return _judged(workspace, config, tasks, registry, is_whole=is_whole, retry_quarantined=retry_quarantined)
+
+
+def judge_again(plan: Plan, registry: Mapping[str, Stage] | None = None) -> Plan:
+    """The same tasks held against what has been done by now; no stage is asked again.
+
+    Parameters
+    ----------
+    registry : as in ``make_plan``
+    """
+    registry = installed_stages() if registry is None else registry
+    return _judged(plan.workspace, plan.config, plan.tasks, registry, is_whole=plan.is_whole)
+
+
+def _judged(
+    workspace: Workspace,
+    config: Config,
+    tasks: pa.Table,
+    registry: Mapping[str, Stage],
+    *,
+    is_whole: bool,
+    retry_quarantined: bool = False,
+) -> Plan:
+    done = read_ledger(workspace.state / "done.parquet", DONE_SCHEMA)
+    failed = read_ledger(workspace.state / "failed.parquet", FAILED_SCHEMA)
+    history = read_ledger(workspace.state / "history.parquet", HISTORY_SCHEMA)
+    _, outputs = flattened(tasks["outputs"])
     status = classify(
         tasks,
         done,
         failed,
-        existing_outputs(workspace, tasks),
+        existing_files(workspace, outputs.to_pylist()),
         {name: stage.tolerates_missing for name, stage in registry.items()},
         max_attempts=config.execute.max_attempts,
         retry_quarantined=retry_quarantined,
     )
-    return Plan(workspace, config, tasks, status, predict_seconds(tasks, history))
+    obsolete: set[str] = set()
+    if is_whole:  # what a part of the stages does not write, another one may
+        deliverable = {name for name, stage in registry.items() if stage.deliverable}
+        obsolete = obsolete_outputs(tasks, status, failed, history, deliverable)
+        obsolete &= existing_files(workspace, obsolete)
+    return Plan(
+        workspace,
+        config,
+        tasks,
+        status,
+        predict_seconds(tasks, history),
+        obsolete=tuple(sorted(obsolete)),
+        is_whole=is_whole,
+    )
 
 
-def existing_outputs(workspace: Workspace, tasks: pa.Table) -> set[str]:
-    """Workspace-relative files in the folders that the tasks write to: one listing a folder, no stat a file."""
-    _, paths = flattened(tasks["outputs"])
-    folders = {path.rpartition("/")[0] for path in paths.to_pylist()}
+def existing_files(workspace: Workspace, paths: Iterable[str]) -> set[str]:
+    """Workspace-relative files in the folders that ``paths`` lie in: one listing a folder, no stat a file."""
+    folders = {path.rpartition("/")[0] for path in paths}
     found: set[str] = set()
     for folder in sorted(folders):
         try:
@@ -102,10 +138,10 @@ def check_rows(tasks: pa.Table) -> None:
         raise InternalError(f"two tasks write the same file: {_both(rows)}", where=twice)
 
 
-def _ask(workspace: Workspace, config: Config, asked: Mapping[str, Stage], quarantined: frozenset[str]) -> pa.Table:
+def _ask(workspace: Workspace, config: Config, asked: Mapping[str, Stage]) -> pa.Table:
     upstream: dict[str, pa.Table] = {}
     for name, stage in asked.items():
-        context = PlanContext(workspace, config, dict(upstream), quarantined)
+        context = PlanContext(workspace, config, dict(upstream))
         batches = list(stage.tasks(context))
         for batch in batches:
             if not batch.schema.equals(PLAN_SCHEMA):

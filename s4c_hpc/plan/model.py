@@ -40,6 +40,11 @@ class Plan:
     """(n_tasks,) rows in ``STATUS_SCHEMA``: done or to do, and why."""
     estimates: pa.Table
     """(n_tasks,) rows in ``ESTIMATE_SCHEMA``."""
+    obsolete: tuple[str, ...] = ()
+    """Workspace-relative files that deliverable stages made and that this plan does not: the end of a run removes
+    them. Sorted; none in a plan of some stages only."""
+    is_whole: bool = True
+    """Whether every stage was asked for its rows."""
 
     @cached_property
     def counts(self) -> dict[PlanState, int]:
@@ -67,8 +72,20 @@ class Plan:
         return makespan(self.tasks["stage"].filter(todo).to_pylist(), self.estimates.filter(todo), n_workers)
 
     def reasons(self) -> dict[str, dict[str, int]]:
-        """By stage, how many tasks run (or do not) for which kind of reason; the text before a colon."""
-        counted: dict[str, dict[str, int]] = {}
+        """By stage, how many tasks run (or do not) for which reason, for readers.
+
+        A reason is the kind, ``parameters changed``, and what follows it where that is the same for all tasks of
+        the stage and kind: ``parameters changed: variables.ndvi``.
+        """
+        return {
+            name: {texts[0] if len(set(texts)) == 1 else kind: len(texts) for kind, texts in kinds.items()}
+            for name, kinds in self._reasons_by_kind.items()
+        }
+
+    @cached_property
+    def _reasons_by_kind(self) -> dict[str, dict[str, list[str]]]:
+        """By stage and kind (the text before a colon), the reasons of all tasks that are not done."""
+        found: dict[str, dict[str, list[str]]] = {}
         for name, state, reason in zip(
             self.tasks["stage"].to_pylist(),
             self.status["state"].to_pylist(),
@@ -77,13 +94,16 @@ class Plan:
         ):
             if state == PlanState.DONE.value:
                 continue
-            kind = "blocked" if state == PlanState.BLOCKED.value else reason.partition(":")[0]
-            counts = counted.setdefault(name, {})
-            counts[kind] = counts.get(kind, 0) + 1
-        return counted
+            text = f"blocked: {reason}" if state == PlanState.BLOCKED.value else reason
+            found.setdefault(name, {}).setdefault(text.partition(":")[0], []).append(text)
+        return found
 
     def to_json(self, n_workers: int = 1) -> dict[str, Any]:
-        """The plan as values for ``json.dumps``; keys are stable, counts and bytes are whole numbers."""
+        """The plan as values for ``json.dumps``; keys are stable, counts and bytes are whole numbers.
+
+        ``reasons`` counts by kind alone (``parameters changed``), since the texts that ``reasons()`` gives to
+        readers may change. ``obsolete`` is the number of files that the end of a run will remove.
+        """
         span = self.makespan(n_workers)
         total = self.total
         return {
@@ -92,7 +112,11 @@ class Plan:
             "up_to_date": self.is_up_to_date,
             "stages": [line.to_json() for line in self.summary],
             "total": total.to_json(),
-            "reasons": self.reasons(),
+            "reasons": {
+                name: {kind: len(texts) for kind, texts in kinds.items()}
+                for name, kinds in self._reasons_by_kind.items()
+            },
+            "obsolete": len(self.obsolete),
             "workers": n_workers,
             "makespan_s": {"expected": span.seconds, "low": span.low_s, "high": span.high_s},
             "quota": {

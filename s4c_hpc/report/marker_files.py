@@ -66,13 +66,12 @@ class MarkerFile:
     def batches(self, columns: Iterable[MarkerColumn]) -> Iterator[tuple[NDArray[np.int32], pa.RecordBatch]]:
         """NewIDs and the given columns, one record batch at a time.
 
-        Only these columns are mapped: a file of a season may have many thousand.
+        Whole batches are mapped; reading chosen fields only (``included_fields``) would copy them into memory.
         """
-        fields = [self.schema.get_field_index(ID_COLUMN), *(c.index for c in columns)]
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(fields)))
-        with pa.memory_map(str(self.path), "r") as source, pa.ipc.open_file(source, options=options) as reader:
+        names = [ID_COLUMN, *(c.name for c in columns)]
+        with open_ipc(self.path) as reader:
             for i in range(reader.num_record_batches):
-                batch = reader.get_batch(i)
+                batch = reader.get_batch(i).select(names)
                 yield batch.column(ID_COLUMN).to_numpy(), batch
 
     def new_ids(self) -> NDArray[np.int32]:

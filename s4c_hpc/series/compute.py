@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from s4c_hpc.config.model import Category, Weighting
 from s4c_hpc.extract.blocks import BlockReader
 from s4c_hpc.extract.index import IndexBlock, ParcelIndex
+from s4c_hpc.extract.pieces import PIECE_PIXELS, Piece, Reader, pieces
 from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
 from s4c_hpc.optical import CODE, Variable
 from s4c_hpc.series.contract import CLASS_COUNTS
-from s4c_hpc.series.pixels import PIECE_PIXELS, Piece, Reader, pieces
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from s4c_hpc.config.model import Category, Weighting
 from s4c_hpc.core.errors import InputError
+from s4c_hpc.extract.quantiles import quantile_of
 from s4c_hpc.optical import Variable
 
 CONTRACT: Final = "s4c-series-1"
@@ -29,7 +30,11 @@ CLASS_COUNTS: Final[Mapping[str, Category | None]] = {
     "n_saturated": Category.SATURATED,
     "n_nodata": Category.NODATA,
 }
-"""Count column -> category; ``n_total`` is the sum of the others."""
+"""Count column -> category; ``n_total`` is the sum of the others.
+
+Pixels are counted by their class alone: a pixel with a DN that means saturated or no data in one band is missing from
+the statistics of what uses that band, and is seen in their ``count``, not in ``n_saturated`` or ``n_nodata``.
+"""
 
 PIXEL: Final = "pixel"
 """Unit of counts; in coverage mode a sum of pixel fractions."""
@@ -76,7 +81,7 @@ class SeriesHeader:
     grid: str
     """Name of the grid, ``10m``."""
     parcels: str
-    """Key of the tile's parcels, ``parcels:v0001:...``."""
+    """Key of the tile's parcels, ``parcels:<16 hex>``."""
     weighting: Weighting
     buffer_m: float
     """Inward buffer of the parcels, in metres."""
@@ -112,13 +117,6 @@ class SeriesHeader:
         values["weighting"] = Weighting(values["weighting"])
         values["buffer_m"] = float(values["buffer_m"])
         return cls(**values)
-
-
-def quantile_of(statistic: str) -> float | None:
-    """The quantile (0 ... 1) that a statistic's name asks for: ``median``, ``p25``; ``None`` for the others."""
-    if statistic == "median":
-        return 0.5
-    return int(statistic[1:]) / 100 if statistic[0] == "p" and statistic[1:].isdigit() else None
 
 
 def column_names(variables: Sequence[Variable], statistics: Sequence[str]) -> list[str]:

@@ -11,19 +11,19 @@ import pyarrow as pa
 from s4c_hpc.catalog import Product, load_product, opened, read_products
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import InternalError
+from s4c_hpc.core.grid import FAMILY_RES_M
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
-from s4c_hpc.extract import FAMILY_RES_M
-from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes
+from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, boundary_m, cells_bytes
+from s4c_hpc.extract.pieces import PIECE_PIXELS, SPAN_ROWS
 from s4c_hpc.extract.planning import mask_ids, parcel_tiles
 from s4c_hpc.optical import Variable, check_bands, resolve
 from s4c_hpc.parcels import TileParcels
 from s4c_hpc.series.assign import Assignment, assign
 from s4c_hpc.series.params import effective_params
-from s4c_hpc.series.pixels import PIECE_PIXELS, SPAN_ROWS
 from s4c_hpc.series.write import SeriesInputs, write_series
 
 _ROWS_AT_A_TIME: Final = 4096
@@ -48,6 +48,7 @@ class StatsStage:
     launch = Launch.POOL
     after = ("mask", "index", "gather")
     tolerates_missing = False
+    deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row for each gathered product of each tile.
@@ -89,13 +90,14 @@ class StatsStage:
             notes=assignment.notes,
         )
 
-    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
+    def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE) -> Resources:
         """Upper bounds for a task.
 
         Parameters
         ----------
         work : pixel values: most pixels of all parcels times bands and variables, summed over grids
-        params : those of the task, and ``boundary_m`` of the parcels
+        params : those of the task
+        sizes : of its tile
 
         Notes
         -----
@@ -105,7 +107,7 @@ class StatsStage:
         for grid in params["grids"].values():
             values = len(grid["variables"]) + len(grid["bands"])
             piece = max(piece, min(work / values, 2.0 * PIECE_PIXELS) * 8 * (values + _TEMPORARIES))
-        cells = sum(cells_bytes(params["boundary_m"], res_m) for res_m in FAMILY_RES_M)
+        cells = sum(cells_bytes(sizes.boundary_m, res_m) for res_m in FAMILY_RES_M)
         return Resources(
             cpus=1,
             mem_bytes=int(BASE_BYTES + piece + cells + _SPAN_BYTES * SPAN_ROWS),
@@ -148,7 +150,7 @@ class _Planner:
             work=work,
             bytes_out=sum(self._bytes(len(g.variables), parcels) for g in assignment.grids),
             opens_imagery=0,
-            resources=self.stage.resources(work, {**params, "boundary_m": boundary_m(parcels)}),
+            resources=self.stage.resources(work, params, Sizes.of(parcels, product.source)),
         )
 
     def _effective(self, product: Product) -> tuple[Assignment, dict[str, Any], str]:

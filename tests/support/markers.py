@@ -23,12 +23,12 @@ from s4c_hpc.core.task import Outcome, Resources, Task
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.stage_merge import MergeStage
 from s4c_hpc.optical import resolve
-from s4c_hpc.parcels import import_parcels
+from s4c_hpc.parcels import import_parcels, read_tiles
 from s4c_hpc.series.contract import CLASS_COUNTS, ID, SeriesHeader, series_schema
 
 DATA = Path(__file__).parents[1] / "data" / "tum-freising-2018"
 TILE = "FREISING"
-PARCELS_KEY = "parcels:v0001:0123456789abcdef"
+PARCELS_KEY = "parcels:0123456789abcdef"
 BLOCK_ROWS = 5
 """Parcels a block here, so that 18 of them make several blocks."""
 
@@ -104,6 +104,7 @@ class MarkerSpace:
         self.root.mkdir(parents=True, exist_ok=True)
         import_parcels(None, self.workspace, self.config)
         self.ids = list(range(1, 19))
+        self.parcels_key = read_tiles(self.workspace, "v0001")[0].key
 
     def catalogue(self, product: str, time: dt.datetime, *, status: str = "ok", reason: str = "") -> None:
         """Put a product into the index."""
@@ -136,7 +137,7 @@ class MarkerSpace:
         self.catalogue(product, time)
         paths = []
         for grid in grids:
-            head = header(product, time, grid=grid, **changes)
+            head = header(product, time, grid=grid, **{"parcels": self.parcels_key, **changes})
             table = random_series(head, self.ids if ids is None else ids, self.config, seed=len(self.tables))
             self.tables[f"{product} {grid}"] = table
             path = f"tiles/{TILE}/series/s2/{grid}/{time:%Y%m%d}_{product}.{short(head.task)}.arrow"

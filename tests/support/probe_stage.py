@@ -61,6 +61,7 @@ class Probe:
     launch: Launch = Launch.ARRAY
     after: Sequence[str] = ()
     tolerates_missing: bool = False
+    deliverable: bool = False
     n_outputs: int = 1
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
@@ -163,6 +164,7 @@ class SumProbe(Probe):
     name = "probe-sum"
     after: Sequence[str] = ("probe-leaf",)
     tolerates_missing = True
+    deliverable = True
 
     def _rows(self, ctx: PlanContext, probe: dict[str, Any], tile: str) -> Iterator[Task]:
         yield self._task(probe, tile, "set 2018-05", list(_ids(ctx, "probe-leaf", tile).values()))

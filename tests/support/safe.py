@@ -61,18 +61,21 @@ class _Names:
     platform: str
     orbit: int
     absolute_orbit: str
+    datastrip: dt.datetime
 
     @classmethod
     def of(cls, safe_name: str) -> _Names:
         platform, _, sensing, baseline, orbit, tile, generation = safe_name.removesuffix(".SAFE").split("_")
+        text = _real_text(safe_name)
         return cls(
             tile=tile[1:],
             baseline=f"{baseline[1:3]}.{baseline[3:]}",
-            sensing=dt.datetime.strptime(sensing, _STAMP).replace(tzinfo=dt.UTC),
-            generation=dt.datetime.strptime(generation, _STAMP).replace(tzinfo=dt.UTC),
+            sensing=_time(sensing),
+            generation=_time(generation),
             platform=platform,
             orbit=int(orbit[1:]),
-            absolute_orbit=re.findall(rf"G{platform}_\d{{8}}T\d{{6}}_(\d{{6}})_", _real_text(safe_name))[0],
+            absolute_orbit=re.findall(rf"G{platform}_\d{{8}}T\d{{6}}_(\d{{6}})_", text)[0],
+            datastrip=_time(re.findall(r"_S(\d{8}T\d{6})_N", text)[0]),
         )
 
     @property
@@ -99,6 +102,7 @@ def build_safe(
     baseline: Baseline = "05.09",
     sensing: dt.datetime | None = None,
     generation: dt.datetime | None = None,
+    datastrip: dt.datetime | None = None,
     tile: str | None = None,
     datatake_of: Baseline | None = None,
     epsg: int = 32601,
@@ -116,6 +120,7 @@ def build_safe(
     folder : where the SAFE folder is made; created if need be
     baseline : which of the real products it is made from
     sensing, generation : UTC, whole seconds; those of the real product if not given
+    datastrip : start of the datastrip, UTC, whole seconds; as far from ``sensing`` as in the real product if not given
     tile : MGRS without T; that of the real product if not given. Say ``epsg``, ``ulx``, ``uly`` as well
     datatake_of : take platform and orbits of that real product, so that two baselines with the same ``sensing``
         are processings of one datatake
@@ -138,6 +143,7 @@ def build_safe(
         platform=like.platform,
         orbit=like.orbit,
         absolute_orbit=like.absolute_orbit,
+        datastrip=datastrip or old.datastrip + ((sensing or old.sensing) - old.sensing),
     )
     place = _Place(epsg, ulx, uly, size_m)
     safe = folder / new.safe
@@ -232,6 +238,10 @@ def _write_metadata(safe: Path, old: _Names, new: _Names, place: _Place) -> None
     (granule / "MTD_TL.xml").write_text(text, encoding="utf-8")
 
 
+def _time(stamp: str) -> dt.datetime:
+    return dt.datetime.strptime(stamp, _STAMP).replace(tzinfo=dt.UTC)
+
+
 def _real_text(safe_name: str) -> str:
     return product_xml(DATA / safe_name).read_text(encoding="utf-8")
 
@@ -245,10 +255,7 @@ def _renamed(text: str, old: _Names, new: _Names) -> str:
     text = text.replace(f"_R{old.orbit:03d}_", f"_R{new.orbit:03d}_")
     text = re.sub(r"(<SENSING_ORBIT_NUMBER>)\d+", rf"\g<1>{new.orbit}", text)
     text = re.sub(rf"\bT{old.tile}|(?<=_)T{old.tile}", f"T{new.tile}", text)
-    strip = re.findall(r"S(\d{8}T\d{6})_N", text)  # start of the datastrip, some seconds beside the sensing time
-    if strip:
-        start = dt.datetime.strptime(strip[0], _STAMP).replace(tzinfo=dt.UTC)
-        text = text.replace(strip[0], f"{start + (new.sensing - old.sensing):{_STAMP}}")
+    text = text.replace(f"_S{old.datastrip:{_STAMP}}", f"_S{new.datastrip:{_STAMP}}")
     text = text.replace(f"{old.sensing:{_STAMP}}", f"{new.sensing:{_STAMP}}")
     text = text.replace(f"{old.sensing:{_ISO}}", f"{new.sensing:{_ISO}}")
     text = text.replace(f"{old.generation:{_STAMP}}", f"{new.generation:{_STAMP}}")

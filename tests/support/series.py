@@ -22,6 +22,8 @@ from s4c_hpc.config import Config, Weighting
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.extract import (
     CLASS_COLUMN,
+    NO_CLASSES,
+    NO_RASTER,
     Cells,
     Stack,
     StackColumn,
@@ -139,7 +141,7 @@ class Scene:
     def write(self, folder: Path, settings: Config) -> SeriesInputs:
         """Mask, stacks and indices as the earlier stages leave them."""
         folder.mkdir(parents=True, exist_ok=True)
-        mask = farmland_mask(self.geometry, TILE, settings.extract.mask_ring_m, parcels_key="parcels:v0001:test")
+        mask = farmland_mask(self.geometry, TILE, settings.extract.mask_ring_m, parcels_key="parcels:test")
         write_mask(folder / "mask.arrow", mask)
         weighting = settings.extract.weighting
         for res in sorted({*RES.values()}):
@@ -167,13 +169,14 @@ class Scene:
             if b.grid.res_m == res
         ]
         rasters: dict[str, NDArray[Any]] = {c.name: self.dn[c.name] for c in columns}
-        if self.has_classes and res == SCL_RES:
-            columns.append(StackColumn(name=CLASS_COLUMN, dtype="uint8", nodata=255))
-            rasters[CLASS_COLUMN] = self.scl
+        is_class_grid = self.has_classes and res == SCL_RES
+        columns.append(StackColumn(name=CLASS_COLUMN, dtype="uint8", nodata=NO_RASTER))
+        rasters[CLASS_COLUMN] = self.scl if is_class_grid else np.zeros(self.shape(res), np.uint8)
+        kind = product.class_kind if is_class_grid else NO_CLASSES
         kept = np.zeros(self.shape(res), dtype=bool)
         for row, c0, c1 in zip(cells.row, cells.c0, cells.c1, strict=True):
             kept[row, c0:c1] = True
-        with StackWriter(path, columns, {"grid": f"{res}m"}) as writer:
+        with StackWriter(path, columns, {"grid": f"{res}m", "class_kind": kind}) as writer:
             writer.append({name: raster[kept] for name, raster in rasters.items()})
 
     def run(self, folder: Path, settings: Config, inputs: SeriesInputs | None = None) -> dict[str, Path]:

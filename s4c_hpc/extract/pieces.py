@@ -79,9 +79,8 @@ class Piece:
 def pieces(block: IndexBlock, limit: int = PIECE_PIXELS) -> Iterator[Piece]:
     """Cut a block into pieces of at most ``limit`` pixels, or of one parcel; every parcel is in exactly one."""
     run_ends = np.r_[0, np.cumsum(block.run_length, dtype=np.int64)]
-    n_pixels = np.diff(run_ends[block.run_offsets]) + np.diff(block.edge_offsets)
     total, first = 0, 0
-    for parcel, n in enumerate(n_pixels.tolist()):
+    for parcel, n in enumerate(block.n_pixels.tolist()):
         if parcel > first and total + n > limit:
             yield _piece(block, run_ends, first, parcel)
             total, first = 0, parcel

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from s4c_hpc.core.errors import InputError
-from s4c_hpc.parcels import mgrs_tile, tile_at, tiles_at
-from s4c_hpc.parcels.mgrs import SQUARE_M, square_of, zone_at
+from s4c_hpc.core.mgrs import SQUARE_M, mgrs_tile, square_of, tile_at, tiles_at, zone_at
 
 REAL_PRODUCTS = [
     # HORIZONTAL_CS_CODE, ULX and ULY of MTD_TL.xml

@@ -1,0 +1,78 @@
+"""Kernels: not loaded by those who only plan, and compiled beforehand for the types of a real run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KERNELS = """
+import importlib, json, pkgutil, s4c_hpc.extract
+from s4c_hpc.extract.jit import Compiled
+found = {}
+for module in pkgutil.iter_modules(s4c_hpc.extract.__path__):
+    for name, value in vars(importlib.import_module("s4c_hpc.extract." + module.name)).items():
+        if isinstance(value, Compiled) and "no_cpython_wrapper" not in value._options:
+            found[value.__module__ + "." + name] = [str(s) for s in value.dispatcher.signatures]
+print(json.dumps(found))
+"""
+"""Every kernel, and the types that it was compiled for in this process."""
+
+CHAIN = """
+import datetime as dt, sys
+from pathlib import Path
+import geopandas as gpd
+import shapely
+from support.chain import Chain
+from support.safe import build_safe
+from s4c_hpc.catalog import scan
+from s4c_hpc.config import Config
+from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels import import_parcels
+
+root = Path(sys.argv[1])
+place = {"tile": "32UPU", "epsg": 32632, "ulx": 600_000, "uly": 5_400_000, "size_m": 1200}
+build_safe(root / "archive", sensing=dt.datetime(2018, 6, 1, 10, tzinfo=dt.UTC), **place)
+square = shapely.box(600_300, 5_399_400, 600_500, 5_399_700)
+gpd.GeoDataFrame({"id": ["a"]}, geometry=[square], crs="EPSG:32632").to_file(root / "parcels.gpkg")
+tile = {"id": "32UPU", "crs": "EPSG:32632", "ulx": 600_000, "uly": 5_400_000, "width_m": 1200, "height_m": 1200}
+for weighting in ("centre", "coverage"):
+    config = Config.model_validate({
+        "site": {"name": "test", "season_start": "2018-01-01", "season_end": "2018-12-31"},
+        "sources": [{"kind": "sentinel2-l2a", "root": str(root / "archive")}],
+        "grid": {"tiles": [tile]},
+        "parcels": {"file": str(root / "parcels.gpkg"), "id_columns": ["id"]},
+        "extract": {"weighting": weighting},
+        "variables": {"bands": ["B04", "B05", "B09"], "indices": ["ndvi", "bsi"]},
+    })
+    chain = Chain(Workspace(root / weighting))
+    scan(config, chain.workspace)
+    import_parcels(None, chain.workspace, config)
+    chain.run(config, ["mask", "index", "gather", "stats"])
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_stages_are_known_without_loading_the_compiler() -> None:
+    heavy = "print([name for name in ('numba', 'llvmlite') if name in sys.modules])"
+    assert run(f"import sys; from s4c_hpc.core.stage import stages; stages(); {heavy}") == "[]\n"
+
+
+@pytest.mark.slow
+def test_what_is_warmed_is_all_that_a_run_needs(tmp_path: Path) -> None:
+    assert run("import runpy; runpy.run_module('s4c_hpc.extract.warm', run_name='__main__')") == ""
+    warmed = json.loads(run(f"from s4c_hpc.extract.warm import main; main()\n{KERNELS}"))
+    used = json.loads(run(CHAIN + KERNELS, str(tmp_path)))
+    assert set(used) == set(warmed)
+    assert all(warmed.values())
+    assert [(name, types) for name, found in used.items() for types in found if types not in warmed[name]] == []
