@@ -186,6 +186,7 @@ def test_only_wanted_parcels() -> None:
 MEASURE = """
 import sys
 from pathlib import Path
+import pandas  # pyarrow loads it at the first array, whatever the size: not the merge's memory
 import pyarrow as pa
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.markers.merge import merge_parts
