@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.publish import Publisher
-from s4c_hpc.core.task import Launch, Outcome, Task
+from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class Stage(Protocol):
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
         """Do the work of one row; raise ``InputError`` for bad input, anything else is a failure."""
+        ...
+
+    def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
+        """Upper bounds for a task of this size."""
         ...
 
 
