@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-WORKSPACE ?= s4c-demo
+DEMO_WORKSPACE = s4c-demo
 # One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
 export OMP_NUM_THREADS = 1
 
@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml .ci/system-packages
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/s4c demo --workspace $(WORKSPACE)
+	$(BIN)/s4c demo --workspace $(DEMO_WORKSPACE)
 
 test: $(READY)
 	.ci/system-packages test $(PYTHON)
@@ -48,4 +48,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(WORKSPACE)
+	rm -rf $(VENV) $(DEMO_WORKSPACE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import shapely
 from support.cli import DEMO_DATA, s4c
 
+import s4c_hpc
 from s4c_hpc import __version__
 from s4c_hpc.core.bundled import bundled
 
@@ -248,3 +250,53 @@ def test_a_bug_has_an_exit_code_too(tmp_path: Path) -> None:
     done = s4c("catalog", "list", workspace=workspace)
     assert done.returncode in {4, 9}, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("s4c: ")
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    s4c("init", tmp_path)
+    for command in ("config indices", f"config show -w {tmp_path}"):
+        line = f"{sys.executable} -m s4c_hpc.cli {command} | head -n 1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_is_told_and_has_its_exit_code(tmp_path: Path) -> None:
+    code = (
+        "import signal, os, sys; sys.argv = ['s4c', 'config', 'schema']\n"
+        "from s4c_hpc.cli import main, output\n"
+        "import s4c_hpc.cli.config as c\n"
+        "c.print_json = lambda value: os.kill(os.getpid(), signal.SIGINT)\n"
+        "main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 75
+    assert done.stderr.startswith("s4c: interrupted")
+
+
+def test_a_mistyped_file_is_bad_input(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path / "ws")
+    done = s4c("markers", "query", "--ids", "@missing", workspace=workspace)
+    assert done.returncode == 4
+    assert "missing" in done.stderr
+
+
+def test_demo_leaves_other_workspaces_alone(tmp_path: Path) -> None:
+    s4c("init", tmp_path / "own")
+    done = s4c("demo", "--workspace", tmp_path / "own")
+    assert done.returncode == 4
+    assert "another --workspace" in done.stderr
+    done = s4c("demo", "--workspace", tmp_path / "new", "--data", tmp_path)
+    assert done.returncode == 4
+    assert not (tmp_path / "new" / "s4c.toml").exists()
+
+
+def test_every_command_that_a_message_names_exists() -> None:
+    """Hints are only as good as the commands in them."""
+    text = "\n".join(p.read_text() for p in Path(s4c_hpc.__file__).parent.rglob("*.py") if "_bundled" not in p.parts)
+    text += (Path(__file__).parents[1] / "README.md").read_text()
+    known = {" ".join(c) for c in COMMANDS if c}
+    groups = {c[0] for c in COMMANDS if len(c) > 1}
+    named = set(re.findall(r"['`]s4c ([a-z]+(?: [a-z]+)?)", text))
+    for command in named:
+        first = command.split()[0]
+        assert (command if first in groups and " " in command else first) in known | groups, command

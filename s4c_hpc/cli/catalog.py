@@ -38,7 +38,7 @@ def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> Non
         {
             "product": p.id,
             "tile": p.tile,
-            "acquired": p.datetime.isoformat() if p.datetime else None,
+            "acquired": None if p.datetime == catalog.UNKNOWN_TIME else p.datetime.isoformat(),
             "baseline": p.baseline,
             "status": p.status,
             "reason": p.reason,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -27,15 +30,22 @@ def demo(
     from s4c_hpc.config import load_config
     from s4c_hpc.core.atomic import write_text
     from s4c_hpc.core.bundled import bundled
+    from s4c_hpc.core.errors import InputError, MissingDataError
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.report import write_report
 
     started = time.monotonic()
     ws = Workspace(workspace.resolve())
+    template = bundled("configs/demo.toml").read_text(encoding="utf-8")
     if not ws.config.exists():
         folder = (data or bundled("tests/data/tum-freising-2018")).resolve()
-        template = bundled("configs/demo.toml").read_text(encoding="utf-8")
+        if not (folder / "parcels.gpkg").is_file():
+            raise MissingDataError(
+                "holds no demo data", where=str(folder), hint="leave --data out to use the bundled data"
+            )
         write_text(ws.config, template.replace("${S4C_DEMO_DATA}", str(folder)))
+    elif ws.config.read_text(encoding="utf-8").splitlines()[:1] != template.splitlines()[:1]:
+        raise InputError("is a workspace of your own", where=str(ws.root), hint="give the demo another --workspace")
     say(f"workspace {ws.root}")
     config = load_config(ws.config, environment=dict(os.environ)).config
     say_scan(catalog.scan(config, ws))
@@ -43,7 +53,9 @@ def demo(
     code = run_and_tell(ws, config)
     report = write_report(ws, config, ws.root / "report.html")
     say(f"finished in {human_seconds(time.monotonic() - started)}")
-    say(f"try: s4c status -w {workspace}; s4c markers list -w {workspace}")
+    command = "s4c" if shutil.which("s4c") else str(Path(sys.argv[0]))
+    name = shlex.quote(str(workspace))
+    say(f"try: {command} status -w {name}; {command} markers list -w {name}")
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")
     raise typer.Exit(int(code))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import traceback
 from typing import Annotated
 
@@ -13,6 +12,11 @@ import typer
 from s4c_hpc import __version__
 from s4c_hpc.cli import catalog, config, demo, markers, parcels, report, run, workspace
 from s4c_hpc.core.errors import ExitCode, S4cError
+
+TYPER_INTERRUPTED = 130
+"""What typer makes of Ctrl-C before ours is asked."""
+TYPER_READER_GONE = 1
+"""What typer makes of a closed pipe (``| head``), which is no error; no command of ours leaves with 1."""
 
 app = typer.Typer(
     name="s4c",
@@ -55,18 +59,20 @@ def main() -> None:
         app()
     except S4cError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", ExitCode.TEMPORARY)
-    except BrokenPipeError:
-        # The reader (head, less) has gone: not an error. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.OK) from None
+    except SystemExit as leave:
+        if leave.code == TYPER_INTERRUPTED:
+            _fail("interrupted; run the same command again to go on", ExitCode.TEMPORARY)
+        if leave.code == TYPER_READER_GONE:
+            raise SystemExit(int(ExitCode.OK)) from None
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _fail(f"{where}the disk is full; free some space and run the same command again", ExitCode.TEMPORARY)
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             _fail(f"{where}{error.strerror}; check owner and mode of the file and its folders", ExitCode.INPUT)
+        if error.errno in {errno.ENOENT, errno.EISDIR, errno.ENOTDIR} and error.filename:
+            _fail(f"{where}{error.strerror}; check the name", ExitCode.INPUT)
         _bug()
     except Exception:  # noqa: BLE001 - the last line of defence: no error leaves without its exit code
         _bug()

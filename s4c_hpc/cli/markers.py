@@ -107,7 +107,7 @@ def query(
         periods=periods,
         sql=sql,
     )
-    print_json(_plain(table)) if as_json else _print_csv(table)
+    print_json(_rows(table)) if as_json else _print_csv(table)
 
 
 @app.command()
@@ -168,9 +168,13 @@ def _numbers(text: str | None) -> list[int] | None:
         ) from None
 
 
-def _plain(table: pa.Table) -> list[dict[str, object]]:
-    """Rows for JSON, which knows no NaN: such a value is null."""
-    return [{k: None if v != v else v for k, v in row.items()} for row in table.to_pylist()]  # noqa: PLR0124 - NaN
+def _rows(table: pa.Table) -> list[dict[str, object]]:
+    from s4c_hpc.core.errors import InputError
+
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise InputError(f"two columns are called {', '.join(twice)}", where="--sql", hint="name them apart with AS")
+    rows: list[dict[str, object]] = table.to_pylist()
+    return rows
 
 
 def _print_csv(table: pa.Table) -> None:

@@ -78,6 +78,10 @@ def run_and_tell(
         say(f"removed {len(result.retired)} files that this configuration no longer makes")
     if result.exit_code is not ExitCode.OK:
         say("the rest is done; 's4c status' and 's4c report' show what is missing and why")
+        say(
+            "a product that was replaced is noticed by 's4c catalog scan'; "
+            "other input that was mended needs 's4c run --retry-quarantined'"
+        )
     return result.exit_code
 
 
