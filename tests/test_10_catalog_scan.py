@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from s4c_hpc.catalog import (
     safe_s2,
     scan,
 )
+from s4c_hpc.catalog.index import read_entries
 from s4c_hpc.config import Config, GeoTiffSource
 from s4c_hpc.core.errors import ConfigError, MissingDataError
 from s4c_hpc.core.workspace import Workspace
@@ -440,3 +442,27 @@ def test_a_file_that_vanishes_while_the_scan_runs_is_a_row(
     product = read_products(ws.catalog)[0]
     assert (product.status, product.reason) == (BROKEN, "cannot be read (No such file or directory)")
     assert product.datetime == dt.datetime(2018, 5, 7, 10, 26, 48, tzinfo=dt.UTC)
+
+
+def test_a_path_that_is_not_utf8_is_a_row_and_the_rest_is_used(ws: Workspace, archive: Path) -> None:
+    """An old archive may hold names in Latin-1; the index and GDAL hold text."""
+    whole = build_skeleton(archive)
+    kitchen = Path(os.fsdecode(os.fsencode(archive) + b"/k\xfcche"))
+    other = build_skeleton(kitchen, "04.00")
+    image = DEMO / "S2_L2A_20180507T102648Z.tif"
+    shutil.copy(image, os.fsdecode(os.fsencode(archive) + b"/S2_L2A_k\xfcche.tif"))
+    shutil.copy(image, archive)
+    asked = config(safe_source(archive), demo_source(archive))
+    for _ in range(2):
+        report = scan(asked, ws)
+        assert (report.n_usable, report.n_broken) == (2, 2)
+        found = {entry.path: entry.product for entry in read_entries(ws.catalog)}
+        assert all(found[str(path)].status == OK for path in (whole, archive / image.name))
+        for name in (f"k\\xfcche/{other.name}", "S2_L2A_k\\xfcche.tif"):
+            assert found[f"{archive}/{name}"].reason == "its path is not UTF-8; rename the folder or file"
+    kitchen.chmod(0o000)
+    with permissions_count():
+        report = scan(asked, ws)
+    kitchen.chmod(0o700)
+    assert (report.n_usable, report.n_broken) == (2, 2)
+    assert report.warnings[0].startswith(f"folder {archive}/k\\xfcche cannot be read")

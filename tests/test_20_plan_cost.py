@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from support.runs import probe_config, probe_workspace, run_inline
 
 from s4c_hpc.core.errors import ConfigError, TemporaryError
 from s4c_hpc.core.text import human_bytes
-from s4c_hpc.plan import ESTIMATE_SCHEMA, HISTORY_SCHEMA, make_plan, makespan, predict_seconds
+from s4c_hpc.plan import (
+    ESTIMATE_SCHEMA,
+    HISTORY_SCHEMA,
+    Plan,
+    make_plan,
+    makespan,
+    predict_seconds,
+    worker_count,
+)
 from s4c_hpc.plan.space import check_space
 
 
@@ -36,8 +45,10 @@ def _empty(kind: pa.DataType) -> object:
 
 def test_without_history_a_share_of_the_time_asked_for_is_predicted(tmp_path: Path) -> None:
     plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
-    assert set(np.asarray(plan.estimates["seconds"])) == {6.0}  # a tenth of the 60 s asked for
-    assert set(np.asarray(plan.estimates["high_s"])) == {60.0}
+    assert set(np.asarray(plan.estimates["seconds"])) == {0.18}  # a share of the 60 s asked for
+    assert set(np.asarray(plan.estimates["high_s"])) == {18.0}
+    assert plan.rough
+    assert plan.to_json()["rough"] is True
 
 
 def test_with_history_seconds_follow_the_work(tmp_path: Path) -> None:
@@ -52,14 +63,14 @@ def test_with_history_seconds_follow_the_work(tmp_path: Path) -> None:
         assert row["seconds"] == pytest.approx(40 * middle)
         assert (row["low_s"], row["high_s"]) == (pytest.approx(40 * low), pytest.approx(40 * high))
     leaf = predicted[stages.index("probe-leaf")]
-    assert leaf["seconds"] == 6.0  # nothing is known of this stage
+    assert leaf["seconds"] == 0.18  # nothing is known of this stage
 
 
 @pytest.mark.parametrize(("work", "kind"), [([10.0, 10.0], "done"), ([10.0, 10.0, 10.0], "internal")])
 def test_too_little_history_is_none(tmp_path: Path, work: list[float], kind: str) -> None:
     plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
     history = history_of("probe-mid", work, [1.0] * len(work), kind)
-    assert set(np.asarray(predict_seconds(plan.tasks, history)["seconds"])) == {6.0}
+    assert set(np.asarray(predict_seconds(plan.tasks, history)["seconds"])) == {0.18}
 
 
 def test_makespan_is_bound_by_the_sum_and_by_the_longest_task() -> None:
@@ -81,7 +92,7 @@ def test_the_summary_counts_what_is_to_do(tmp_path: Path) -> None:
     assert list(lines) == ["probe-root", "probe-mid", "probe-leaf", "probe-sum"]
     mid = lines["probe-mid"]
     assert (mid.todo, mid.done, mid.files_out, mid.bytes_out, mid.opens_imagery) == (6, 0, 12, 6 * 4000, 6)
-    assert mid.cpu_hours == pytest.approx(6 * 6.0 / 3600)
+    assert mid.cpu_hours == pytest.approx(6 * 0.18 / 3600)
     assert mid.max_mem_bytes == 512 << 20
     assert (plan.total.todo, plan.total.files_out) == (16, 22)
     values = json.loads(json.dumps(plan.to_json(n_workers=2)))
@@ -111,6 +122,26 @@ def test_a_plan_over_quota_is_refused_with_its_figures(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=text):
             run_inline(workspace, config)
     assert not workspace.runs.exists(), "nothing was begun"
+
+
+def test_every_worker_may_need_scratch_space_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plan, "free_bytes", lambda _: 1 << 30)
+
+    def plan_for(workers: int) -> Plan:
+        plan = make_plan(probe_workspace(tmp_path), probe_config(workers=workers), registry=PROBES)
+        at = plan.tasks.schema.get_field_index("scratch_bytes")
+        scratch = pa.array([400 << 20] * plan.tasks.num_rows)
+        return dataclasses.replace(plan, tasks=plan.tasks.set_column(at, plan.tasks.schema.field(at), scratch))
+
+    plan_for(2).check_space()
+    with pytest.raises(TemporaryError, match=r"needs 1\.2 GiB of disk"):
+        plan_for(3).check_space()
+
+
+def test_workers_are_the_cores_that_may_be_used_unless_the_site_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
+    assert worker_count(probe_config()) == 3
+    assert worker_count(probe_config(workers=7)) == 7
 
 
 def test_a_plan_larger_than_the_disk_is_refused_for_now(tmp_path: Path) -> None:

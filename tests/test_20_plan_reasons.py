@@ -140,6 +140,21 @@ def test_quarantined_input_is_tried_again_on_request_and_the_sum_follows(tmp_pat
     assert tree_hash(workspace.root) == tree_hash(whole.root), "as if it had never been bad"
 
 
+def test_quarantine_ends_when_the_input_is_made_again(tmp_path: Path) -> None:
+    """A damaged intermediate: whoever deletes it has it made again, and what could not read it runs too."""
+    workspace = probe_workspace(tmp_path / "ws", behaviour={"probe-leaf 32UPU b": {"end": "input"}})
+    assert run_inline(workspace).exit_code == 5
+    assert plan_of(workspace).is_up_to_date
+    describe_probe(workspace.root, behaviour={})
+    for damaged in workspace.root.glob("tiles/32UPU/mid/b_*"):
+        damaged.unlink()
+    assert states(plan_of(workspace), "todo")["leaf b"] == "input is made again"
+    assert run_inline(workspace).exit_code == 0
+    whole = probe_workspace(tmp_path / "whole")
+    run_inline(whole)
+    assert tree_hash(workspace.root) == tree_hash(whole.root)
+
+
 def test_an_input_that_was_done_without_makes_the_sum_stale_once_it_is_there(tmp_path: Path) -> None:
     """The leaf is made by a run that does not include the sum."""
     workspace = probe_workspace(tmp_path, behaviour={"probe-mid 32UPU b": {"end": "input"}})

@@ -88,6 +88,16 @@ def test_a_driver_on_another_machine_is_not_signalled(tmp_path: Path) -> None:
             cancel(workspace)
 
 
+def test_a_driver_of_someone_else_is_named_with_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.kill", refused)
+    user = psutil.Process().username()
+    with lease(Workspace(tmp_path)), pytest.raises(SchedulerError, match=f"{os.getpid()}, belongs to {user}.* ask "):
+        cancel(Workspace(tmp_path))
+
+
 def test_without_a_driver_there_is_nothing_to_cancel_and_without_a_run_no_status(tmp_path: Path) -> None:
     workspace = probe_workspace(tmp_path)
     assert cancel(workspace) is None

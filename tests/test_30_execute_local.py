@@ -7,17 +7,22 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+import uuid
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from support.probe_stage import PROBES, describe_probe, tree_hash
 from support.runs import Driver, n_begun, probe_config, probe_workspace, run_inline, wait_for
 
-from s4c_hpc.core.errors import TemporaryError
+from s4c_hpc.core.errors import NoInputsError, TemporaryError
 from s4c_hpc.execute import Progress, RunStatus, cancel, current_owner, fold_journals, run, status
+from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.plan import RunFolder, new_run_id
 
 MIB = 1 << 20
 
@@ -87,6 +92,8 @@ def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, pro
         now = status(workspace)
         assert now is not None
         assert now.is_active
+        assert now.state == now.to_json()["state"] == "running"
+        assert now.to_json()["running"] == ({"id": now.running[0].id, "name": "probe-mid 32UPU b"},)
         assert now.owner == current_owner(workspace)
         mid = next(line for line in now.lines if line.stage == "probe-mid")
         assert (mid.tile, mid.running) == ("32UPU", 1)
@@ -105,11 +112,15 @@ def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, pro
     assert over is not None
     assert not over.is_active
     assert over.running == ()
+    assert over.state == "interrupted"
     assert over.progress.waiting > 0
 
     describe_probe(workspace.root, behaviour={})
     result = run_inline(workspace)
     assert result.exit_code == 0
+    complete = status(workspace)
+    assert complete is not None
+    assert complete.state == "complete"
     cancelled = [row for row in fold_journals(workspace).to_pylist() if row["kind"] == "cancelled"]
     assert [row["subject"] for row in cancelled] == ["b"]
     whole = probe_workspace(tmp_path / "whole")
@@ -118,7 +129,7 @@ def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, pro
 
 
 def _running(now: RunStatus | None) -> tuple[str, ...]:
-    return () if now is None else now.running
+    return () if now is None else tuple(task.name for task in now.running)
 
 
 @pytest.mark.usefixtures("probes")
@@ -191,6 +202,73 @@ def test_a_driver_that_cannot_write_says_that_the_disk_is_full(tmp_path: Path, m
     monkeypatch.setattr(import_module("s4c_hpc.execute.advance"), "write_wave", full)
     with pytest.raises(TemporaryError, match="the disk is full"):
         run_inline(probe_workspace(tmp_path))
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_full_disk_is_told_with_what_is_left_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the sum is written when the driver cannot go on."""
+    advance = import_module("s4c_hpc.execute.advance")
+    write = advance.write_wave
+
+    def full(folder: RunFolder, wave: str, chunks: list[Chunk]) -> None:
+        if chunks[0].stage == "probe-sum":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(folder, wave, chunks)
+
+    monkeypatch.setattr(advance, "write_wave", full)
+    with pytest.raises(TemporaryError, match=r"2\.0 KiB are still to be written"):
+        run_inline(probe_workspace(tmp_path))
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_cluster_that_does_not_close_in_time_is_killed_and_the_run_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    distributed = import_module("distributed")
+    close = distributed.LocalCluster.close
+    clusters: list[Any] = []
+
+    def remember(cluster: Any, *_: object, **__: object) -> None:
+        clusters.append(cluster)
+        too_late()
+
+    monkeypatch.setattr(distributed.LocalCluster, "close", remember)
+    result = run(probe_workspace(tmp_path), probe_config(workers=1), registry=PROBES)
+    monkeypatch.undo()
+    assert result.exit_code == 0
+    assert wait_for(lambda: not _workers(), 5), "no worker stays behind"
+    close(clusters[0], timeout=5)
+
+
+def test_only_the_scratch_of_runs_is_cleared_away(tmp_path: Path) -> None:
+    """An import of parcels needs no lease and may be at work."""
+    workspace = probe_workspace(tmp_path, products=[])
+    at_work = workspace.temporary / f"parcels-{uuid.uuid4().hex}" / "parcels.parquet"
+    left_over = workspace.temporary / new_run_id() / "attempt"
+    for path in (at_work, left_over):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with pytest.raises(NoInputsError):
+        run(workspace, probe_config(), registry={})
+    assert at_work.is_file()
+    assert not left_over.parent.exists()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.8, 1.5, 2.5])
+def test_interrupt_while_workers_start_is_exit_75_too(tmp_path: Path, probes: Path, after_s: float) -> None:
+    workspace = probe_workspace(tmp_path / "ws", behaviour={"probe-root 32UPU mask": {"end": "sleep"}})
+    with Driver(workspace, probes, workers=2) as driver:
+        assert wait_for(lambda: current_owner(workspace))
+        time.sleep(after_s)
+        os.killpg(driver.process.pid, signal.SIGINT)
+        code, out, err = driver.finish()
+        assert (code, out) == (75, ""), err
+        assert "Traceback" not in err
+        assert err.startswith(f"{workspace.root}: stopped by SIGINT"), err
+        assert driver.family_is_gone()
 
 
 def test_interrupt_is_exit_75_and_the_terminal_stays_clean(tmp_path: Path, probes: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.probe_stage import PROBES, tree_hash
+from support.probe_stage import PROBES, describe_probe, tree_hash
 from support.runs import InlineExecutor, probe_config, probe_workspace, run_inline, wait_for
 
 from s4c_hpc.core.children import start_child
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, ResourceExceeded, TemporaryError
+from s4c_hpc.execute import status, task_reason
 from s4c_hpc.execute.journal import Begin, Done, Failed, Kind, read_events
+from s4c_hpc.execute.manifest import Chunk
 from s4c_hpc.execute.memory import MemoryPeak, anonymous_bytes, max_rss_bytes
 from s4c_hpc.execute.plan_rows import read_tasks
 from s4c_hpc.execute.worker import classify_failure
@@ -89,6 +92,96 @@ def test_a_journal_tells_begin_and_end_of_each_task_and_scratch_is_gone(tmp_path
     assert done.notes == (
         "without probe-leaf 32UPU a: probe-mid 32UPU a is not there: /data/a.jp2: cannot be decoded; fetch it again",
     )
+
+
+@pytest.mark.usefixtures("probes")
+def test_logs_are_kept_of_chunks_with_trouble_only_and_machines_can_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S4C_LOG_FORMAT", "json")
+    behaviour = {"probe-mid 32UPU b": {"end": "input"}, "probe-leaf 32UPU c": {"end": "internal", "times": 1}}
+    workspace = probe_workspace(tmp_path, behaviour=behaviour)
+    result = run_inline(workspace)
+    logs = sorted(workspace.runs.glob("*/logs/*/*"))
+    assert {path.parent.name for path in logs} == {"probe-mid", "probe-leaf"}
+    lines = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    failed = {line["subject"]: line for line in lines if line["event"] == "task failed"}
+    assert sorted(failed) == ["b", "c"]
+    bug = failed["c"]
+    row = result.plan.tasks["id"].to_pylist().index(bug["task"])
+    assert result.plan.tasks["subject"][row].as_py() == "c"
+    assert (bug["stage"], bug["tile"], bug["kind"], bug["level"]) == ("probe-leaf", "32UPU", "internal", "warning")
+    assert result.status is not None
+    assert bug["run"] == result.status.run
+    assert bug["attempt"] in {path.stem for path in logs}
+    assert bug["exception"].startswith("Traceback")
+    assert "KeyError: 'bug'" in bug["exception"]
+    for path in logs:
+        events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+        assert events[0] == "task begins", "what came before the trouble is there as well"
+
+
+@pytest.mark.usefixtures("probes")
+def test_the_driver_tells_of_retries_and_losses_and_is_silent_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("S4C_LOG_FORMAT", "json")
+    run_inline(probe_workspace(tmp_path / "well"))
+    assert capsys.readouterr() == ("", "")
+
+    workspace = probe_workspace(tmp_path / "ill", behaviour={"probe-leaf 32UPU c": {"end": "internal", "times": 1}})
+    lost: list[str] = []
+
+    def lose_the_first(chunk: Chunk) -> bool:
+        lost.append(chunk.attempt)
+        return len(lost) > 1
+
+    run_inline(workspace, executor=InlineExecutor(before_chunk=lose_the_first))
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in told] == ["attempt lost", "task failed, is tried again"]
+    assert told[0]["attempt"] == lost[0]
+    assert told[1]["reason"].startswith("KeyError: 'bug'; see ")
+    assert {line["level"] for line in told} == {"warning"}
+
+
+@pytest.mark.usefixtures("probes")
+def test_how_a_task_ended_is_told_where_it_left_no_log(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path, behaviour={"probe-mid 32UPU b": {"end": "input"}})
+    assert task_reason(workspace, "0") is None
+    tasks = run_inline(workspace).plan.tasks
+    names = zip(tasks["stage"].to_pylist(), tasks["subject"].to_pylist(), strict=True)
+    ids = dict(zip(names, tasks["id"].to_pylist(), strict=True))
+
+    def told(stage: str, subject: str) -> str | None:
+        return task_reason(workspace, ids[stage, subject][:12])
+
+    bad = "/data/b.jp2: cannot be decoded; fetch it again"
+    assert told("probe-mid", "b") == f"probe-mid 32UPU b: quarantined: {bad}"
+    assert told("probe-leaf", "b") == f"probe-leaf 32UPU b: blocked: probe-mid 32UPU b is not there: {bad}"
+    assert told("probe-mid", "a") == "probe-mid 32UPU a: done, attempt 1"
+    assert task_reason(workspace, "no such task") is None
+    run_inline(workspace)
+    describe_probe(tmp_path, products=["a", "b", "c", "d"])
+    again = run_inline(workspace).status
+    assert again is not None
+    assert {p.reason for p in again.problems if p.state == "quarantined"} == {bad}, "the state is not told twice"
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_damaged_plan_of_an_old_run_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = probe_workspace(tmp_path)
+    first = run_inline(workspace)
+    describe_probe(tmp_path, products=["a", "b", "c", "d"])
+    second = run_inline(workspace)
+    assert first.status is not None
+    assert second.status is not None
+    (workspace.runs / second.status.run / "plan.parquet").write_bytes(b"")
+    (workspace.state / "history.parquet").unlink()
+    found = status(workspace)
+    assert found is not None
+    assert found.run == first.status.run
+    assert run_inline(workspace).exit_code == 0
+    assert "its plan is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("probes")

@@ -16,6 +16,8 @@ from support.polygons import TILE, boxes, random_parcels
 from s4c_hpc.config import Weighting
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.extract import Mask, build_index, farmland_mask, read_mask, write_mask
+from s4c_hpc.extract.bounds import farmland_cells
+from s4c_hpc.parcels import TileParcels
 
 BASE = TILE.grid(20)
 seeds = st.integers(0, 2**32 - 1)
@@ -64,6 +66,24 @@ def test_the_mask_holds_every_pixel_that_an_index_asks_for(seed: int) -> None:
         cells = mask.cells(TILE.grid(res_m))
         for weighting in Weighting:
             build_index(new_id, block, parcels, cells, weighting, 0.0)  # raises InputError if one is missing
+
+
+@settings(max_examples=25)
+@given(seed=seeds, ring_m=st.sampled_from([0.0, 30.0, 40.0]), n=st.integers(1, 12))
+def test_no_more_cells_than_are_reckoned_with(seed: int, ring_m: float, n: int) -> None:
+    found = [p for p in random_parcels(seed, n) if p is not None]
+    parts = sum(shapely.get_num_geometries(found)) if found else 0
+    parcels = TileParcels(
+        tile=TILE,
+        n_parcels=int(parts),
+        n_blocks=1,
+        area_m2=sum(p.area for p in found),
+        perimeter_m=sum(p.length for p in found),
+        key="parcels:abc",
+    )
+    mask = farmland_mask(np.array([*found, None], dtype=object), TILE, ring_m)
+    for res_m in (10, 20, 60):
+        assert mask.cells(TILE.grid(res_m)).n_cells <= farmland_cells(parcels, ring_m, res_m)
 
 
 @given(seed=seeds)

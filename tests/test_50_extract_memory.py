@@ -104,5 +104,5 @@ def test_measured_memory_and_bytes_stay_within_what_was_asked(country: Path, ste
     figures = json.loads(_run(country, step))
     assert figures["peak"] <= figures["asked"]
     assert figures["peak"] - figures["base"] > 0  # something was measured
-    # A prediction, not a promise: within a factor that keeps a quota check honest.
-    assert figures["written"] / 4 <= figures["bytes_out"] <= 12 * figures["written"]
+    # An upper bound, within a factor that keeps a quota check honest.
+    assert figures["written"] <= figures["bytes_out"] <= 12 * figures["written"]

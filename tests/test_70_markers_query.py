@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from support.markers import MarkerSpace, read
+from support.markers import DATA, MarkerSpace, read
 
 from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
-from s4c_hpc.markers import query
-from s4c_hpc.parcels import read_attributes
+from s4c_hpc.markers import list_markers, query
+from s4c_hpc.parcels import import_parcels, read_attributes
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,23 @@ class TestColumnsAndIds:
         assert table["NewID"].to_pylist() == [4, 9]
         assert table["ori_id"].to_pylist() == wanted
         assert table["ori_crop"].to_pylist() == attributes.loc[[4, 9], "ori_crop"].tolist()
+
+    def test_corrected_attributes_are_seen_at_once(self, tmp_path: Path) -> None:
+        """The outlines are the same, so no marker file is made again; its manifest names the version it was made of."""
+        space = MarkerSpace(tmp_path / "ws")
+        space.acquire("20180507T102648")
+        space.merge()
+        layer = geopandas.read_file(DATA / "parcels.gpkg")
+        layer["crop_code"] = [f"new {i}" for i in range(len(layer))]
+        layer.to_file(tmp_path / "parcels.gpkg")
+        assert import_parcels(tmp_path / "parcels.gpkg", space.workspace, space.config).version == "v0002"
+        (file,) = list_markers(space.workspace)
+        assert file.parcels_version == "v0001"
+        table = query(space.workspace, attributes=["ori_id", "ori_crop"])
+        crops = dict(zip(table["ori_id"].to_pylist(), table["ori_crop"].to_pylist(), strict=True))
+        assert crops == dict(zip(layer["parcel_id"], layer["crop_code"], strict=True))
+        seen = query(space.workspace, sql="SELECT DISTINCT ori_crop FROM markers JOIN parcels USING (NewID)")
+        assert set(seen["ori_crop"].to_pylist()) == set(layer["crop_code"])
 
     def test_both_kinds_of_ids_together(self, space: MarkerSpace) -> None:
         own = read_attributes(space.workspace, "v0001").to_pandas().set_index("NewID").loc[4, "ori_id"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +13,13 @@ import geopandas as gpd
 import pytest
 import shapely
 from support.cli import DEMO_DATA, s4c
+from support.permissions import permissions_count
 
 import s4c_hpc
 from s4c_hpc import __version__
+from s4c_hpc.cli.main import main
 from s4c_hpc.core.bundled import bundled
+from s4c_hpc.core.errors import ExitCode
 
 COMMANDS = [
     [],
@@ -203,44 +205,24 @@ def test_a_band_that_no_product_has(tmp_path: Path) -> None:
     assert "B8B" in done.stderr
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 and not shutil.which("setpriv"), reason="needs a user who may not read everything"
-)
-def test_an_unreadable_folder_is_said(tmp_path: Path) -> None:
-    """Root reads everything, so the command runs without that power where we are root."""
-    archive = tmp_path / "archive" / "2018"
-    archive.mkdir(parents=True)
-    workspace = tmp_path / "ws"
-    s4c("init", workspace)
-    archive.chmod(0)
-    drop = [
-        "setpriv",
-        "--bounding-set=-dac_override,-dac_read_search",
-        "--inh-caps=-all",
-        "--reuid=65534",
-        "--clear-groups",
-    ]
-    prefix = drop if os.geteuid() == 0 else []
-    for path in (tmp_path, workspace, workspace / "s4c.toml", archive.parent):
-        path.chmod(0o777)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    done = subprocess.run(
-        [*prefix, sys.executable, "-m", "s4c_hpc.cli", "catalog", "scan", "--workspace", str(workspace)],
-        env={
-            **os.environ,
-            "S4C_ARCHIVE": str(archive.parent),
-            "HOME": str(tmp_path),
-            "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    archive.chmod(0o755)
-    assert str(archive) in done.stderr, done.stderr
-    assert done.returncode in {4, 5, 6}
+def test_an_unreadable_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, whose power as root to read everything can be laid down for a while."""
+    closed = tmp_path / "archive" / "2018"
+    closed.mkdir(parents=True)
+    workspace = workspace_with(tmp_path / "ws", **{f'"{DEMO_DATA}/images"': f'"{closed}"'})
+    monkeypatch.setattr(sys, "argv", ["s4c", "catalog", "scan", "--workspace", str(workspace)])
+    umask = os.umask(0o022)
+    closed.chmod(0)
+    try:
+        with permissions_count(), pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        closed.chmod(0o700)
+        os.umask(umask)
+    assert left.value.code == ExitCode.INPUT
+    assert f"folder {closed} cannot be read (Permission denied)" in capsys.readouterr().err
 
 
 def test_a_bug_has_an_exit_code_too(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ class Found:
     """Zip and tar files with a SAFE name: they would have to be unpacked."""
 
 
+def shown(path: Path) -> str:
+    r"""A path as text that can be stored and printed: bytes that are not UTF-8 stand as ``\xfc``."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 def check_root(root: Path, where: str) -> None:
     """Raise a ``MissingDataError`` unless ``root`` is a folder that can be listed."""
     try:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from s4c_hpc.catalog import geotiff, safe_s2
-from s4c_hpc.catalog.discover import Measure, check_root, find_safe, measure_file, measure_folder
+from s4c_hpc.catalog.discover import Measure, check_root, find_safe, measure_file, measure_folder, shown
 from s4c_hpc.catalog.identity import settle
 from s4c_hpc.catalog.index import Entry, read_entries, write_entries
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, Product
@@ -66,6 +66,10 @@ class _Session:
 
     def add(self, kind: str, path: Path, declaration: str, reader: _Reader) -> None:
         """Take a product over from the index if nothing has changed, else read it."""
+        if (text := shown(path)) != str(path):
+            reason = "its path is not UTF-8; rename the folder or file"
+            self.add_unreadable(kind, Path(text), reader.unreadable(Path(text), reason))
+            return
         try:
             measured = reader.measure(path)
         except OSError as error:
@@ -135,7 +139,7 @@ def scan(config: Config, workspace: Workspace) -> ScanReport:
 def _why(error: OSError, path: Path) -> str:
     """Reason of a broken row, with the part of the product that is to blame."""
     blamed = Path(str(error.filename or path))
-    inside = f"{blamed.relative_to(path)}: " if blamed != path and blamed.is_relative_to(path) else ""
+    inside = f"{shown(blamed.relative_to(path))}: " if blamed != path and blamed.is_relative_to(path) else ""
     return f"{inside}cannot be read ({error.strerror})"
 
 
@@ -146,8 +150,8 @@ def _scan_safe(session: _Session, source: Sentinel2Source) -> None:
     for folder in found.folders:
         session.add(safe_s2.SOURCE, folder, declaration, reader)
     for folder, reason in found.unreadable:
-        session.warnings.append(f"folder {folder} cannot be read ({reason}); what is in it was not looked at")
-        _keep_below(session, folder, reason)
+        session.warnings.append(f"folder {shown(folder)} cannot be read ({reason}); what is in it was not looked at")
+        _keep_below(session, Path(shown(folder)), reason)
     looked = f"*.SAFE folders of Sentinel-2 at any depth below {source.root}: {len(found.folders)} found"
     session.looked_in.append(looked)
     if found.n_other:
@@ -176,7 +180,7 @@ def _scan_geotiff(session: _Session, source: GeoTiffSource, tile: Tile, where: s
     for file in files:
         session.add(geotiff.SOURCE, file, declaration, reader)
     session.looked_in.append(f"{source.pattern} in {source.root}: {len(files)} found")
-    products = [session.entries[geotiff.SOURCE, str(file)].as_read() for file in files]
+    products = [session.entries[geotiff.SOURCE, shown(file)].as_read() for file in files]
     headers_read = [p for p in products if p.status == OK or geotiff.missing_numbers(p)]
     if headers_read and all(geotiff.missing_numbers(p) for p in headers_read):
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,11 +32,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run and why: tasks, time, memory, bytes, files, images to open. Runs nothing."""
-    from s4c_hpc.execute import current_plan
+    from s4c_hpc.execute import current_plan, worker_count
 
     ws, loaded = open_workspace(workspace, overrides)
     planned = current_plan(ws, loaded.config, stages=stages, retry_quarantined=retry_quarantined)
-    workers = loaded.config.execute.workers or os.cpu_count() or 1
+    workers = worker_count(loaded.config)
     if as_json:
         print_json(planned.to_json(workers))
     else:
@@ -113,12 +112,20 @@ def logs(
     """Print what the attempts at a task have logged."""
     from s4c_hpc.core.errors import NoInputsError
     from s4c_hpc.core.workspace import Workspace
-    from s4c_hpc.execute import task_logs
+    from s4c_hpc.execute import task_logs, task_reason
 
     ws = Workspace(workspace.resolve()).require()
     found = task_logs(ws, task)
     if not found:
-        raise NoInputsError(f"no log of a task {task!r}", where=str(ws.runs), hint="'s4c status --json' lists task ids")
+        reason = task_reason(ws, task)
+        if reason is None:
+            raise NoInputsError(
+                f"no attempt at a task {task!r} is known",
+                where=str(ws.runs),
+                hint="'s4c status --json' lists the ids of tasks that run or failed",
+            )
+        say("its attempts had nothing to log")
+        typer.echo(reason)
     for path in found:
         say(str(path))
         typer.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
@@ -153,12 +160,20 @@ def _print_plan(planned: Plan, workers: int) -> None:
         f"({human_seconds(span.low_s)} to {human_seconds(span.high_s)}); "
         f"{human_bytes(planned.free_bytes())} of disk are free"
     )
+    if planned.rough:
+        say("the time is rough: not every stage has been measured here yet")
 
 
 def _print_status(found: RunStatus) -> None:
     columns = ("stage", "tile", "done", "running", "waiting", "failed", "quarantined", "blocked")
     print_table(({name: getattr(line, name) for name in columns} for line in found.lines), columns)
-    say(f"run {found.run}: {f'driven by {found.owner}' if found.owner else 'nobody is at work'}")
+    left = found.progress.waiting + found.progress.submitted + found.progress.running
+    words = {
+        "running": f"driven by {found.owner}",
+        "complete": "complete",
+        "interrupted": f"interrupted with {left} tasks left; 's4c run' goes on",
+    }
+    say(f"run {found.run}: {words[found.state]}")
     for reason, n in found.waiting.items():
         say(f"{n} wait {reason}")
     for name in found.running[:10]:

@@ -67,7 +67,5 @@ class Outcome:
     """Ids of dependencies that were not there and were done without: the task is stale once they are."""
     rasters_opened: int = 0
     """Number of raster files that were opened."""
-    twins_discarded: int = 0
-    """Outputs that another attempt had published first."""
     notes: tuple[str, ...] = field(default=())
     """Sentences for the report."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from s4c_hpc.core.errors import SchedulerError
+from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.text import human_bytes
 from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.choose import choose_chunks
@@ -73,15 +74,17 @@ class Run:
         self._idle_losses = 0
         self._read_all = True
 
-    def refresh(self) -> None:
-        """Read what manifests and journals say beyond what was read before."""
+    def refresh(self) -> list[Event]:
+        """Read what manifests and journals say beyond what was read before, and return the events."""
         known = set(self.waves)
         for wave in wave_names(self.folder):
             if wave not in known:
                 self.took(wave, read_wave(wave_path(self.folder, wave)))
         names = [path.stem for path in sorted(self.folder.journals.glob("*.jsonl"))] if self._read_all else self.open
         self._read_all = False
-        self.board.happened([event for name in names for event in self._news(name)])
+        events = [event for name in names for event in self._news(name)]
+        self.board.happened(events)
+        return events
 
     def took(self, wave: str, chunks: Sequence[Chunk]) -> None:
         """Take note of a wave."""
@@ -156,11 +159,12 @@ def advance(run: Run, executor: Executor, *, submit: bool = True) -> Progress:
     """
     # Before the journals are read: what has ended by now has written all that it ever will.
     alive = set(executor.alive())
-    run.refresh()
-    for attempt in [name for name in run.open if name not in alive]:
-        why = executor.why_ended(attempt)
-        run.close_attempt(attempt, Kind.LOST, why or "the worker process is gone (killed, crashed or out of memory)")
     board = run.board
+    for event in run.refresh():
+        if isinstance(event, Failed) and board.state_of(event.id) == State.WAITING:
+            _warn("task failed, is tried again", run, task=event.id, attempt=event.attempt, reason=event.reason)
+    for attempt in [name for name in run.open if name not in alive]:
+        _close_ended(run, attempt, executor.why_ended(attempt))
     if submit and board.stopped_by is None and not board.is_settled:
         _refuse_unfit(run, executor.memory_bytes)
         wave = next_wave(run.waves)
@@ -179,13 +183,27 @@ def advance(run: Run, executor: Executor, *, submit: bool = True) -> Progress:
     return Progress.of(board, executor.slots)
 
 
+def _close_ended(run: Run, attempt: str, why: str | None) -> None:
+    """Settle an attempt that is over; it is lost unless it did all that it was to do."""
+    reason = why or "the worker process is gone (killed, crashed or out of memory)"
+    board = run.board
+    unsettled = [key for key in run.open[attempt].ids if board.state_of(key) in {State.SUBMITTED, State.RUNNING}]
+    if unsettled and board.stopped_by is None:
+        _warn("attempt lost", run, attempt=attempt, tasks_unsettled=len(unsettled), reason=reason)
+    run.close_attempt(attempt, Kind.LOST, reason)
+
+
+def _warn(event: str, run: Run, **values: object) -> None:
+    get_logger("driver").warning(event, run=run.folder.id, **values)
+
+
 def _refuse_unfit(run: Run, memory_bytes: int) -> None:
     board = run.board
     asked = np.asarray(board.tasks["mem_bytes"])
     for row in np.flatnonzero((board.state == State.WAITING) & (asked > memory_bytes)):
-        run.refuse(
-            int(row),
+        what = (
             f"asks for {human_bytes(int(asked[row]))} of memory, all tasks together may have "
-            f"{human_bytes(memory_bytes)}",
-            "raise execute.memory or run where there is more",
+            f"{human_bytes(memory_bytes)}"
         )
+        _warn("task refused", run, task=board.tasks["id"][int(row)].as_py(), reason=what)
+        run.refuse(int(row), what, "raise execute.memory or run where there is more")

@@ -67,7 +67,7 @@ class Board:
         self.not_before = np.zeros(len(self.state), dtype=np.float64)
         """Time before which a task is not tried again, seconds since 1970."""
         self.reasons: dict[int, str] = {
-            row: text
+            row: text.removeprefix("quarantined: ")  # the state is told beside the reason
             for row, text in enumerate(status["reason"].to_pylist())
             if self.state[row] in {State.QUARANTINED, State.BLOCKED}
         }
@@ -111,6 +111,11 @@ class Board:
     @cached_property
     def _stages(self) -> pa.DictionaryArray:
         return pa.concat_arrays(self.tasks["stage"].cast(pa.string()).chunks).dictionary_encode()
+
+    def state_of(self, key: str) -> State | None:
+        """State of a task that was to do, by its id."""
+        row = self.row_of.get(key)
+        return None if row is None else State(self.state[row])
 
     def name(self, row: int) -> str:
         """``stage tile subject`` of a row."""

@@ -76,7 +76,7 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
             raise TemporaryError(
                 f"another driver is at work: {_read(path) or 'it has not said who it is yet'}",
                 where=str(workspace.root),
-                hint="wait for it ('s4c status --watch') or stop it ('s4c cancel')",
+                hint="wait for it ('s4c status') or stop it ('s4c cancel')",
             ) from error
         owner = Owner(
             pid=os.getpid(),

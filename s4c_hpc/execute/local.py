@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -19,8 +21,10 @@ from s4c_hpc.core.errors import SchedulerError
 from s4c_hpc.execute.advance import Executor
 from s4c_hpc.execute.local_worker import work
 from s4c_hpc.execute.manifest import Chunk
-from s4c_hpc.plan import RunFolder
+from s4c_hpc.plan import RunFolder, worker_count
 
+CLOSE_TIMEOUT_S = 5.0
+"""Time that dask has to end its workers by itself, before they are killed."""
 MEMORY_SHARE = 0.8
 """Of the free memory that tasks may ask for when the site does not say."""
 
@@ -56,11 +60,6 @@ DASK_CONFIG: dict[str, Any] = {
 }
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def memory_budget(config: Config) -> int:
     """Memory that all tasks together may ask for, in bytes."""
     if config.execute.memory is not None:
@@ -84,7 +83,7 @@ def local_executor(run: RunFolder, config: Config) -> Iterator[Executor]:
     """
     # Late: it takes most of a second, and a plan that is up to date does not need it.
     distributed: Any = importlib.import_module("distributed")
-    slots = config.execute.workers or cores()
+    slots = worker_count(config)
     scratch = run.scratch / "dask"
     scratch.mkdir(parents=True, exist_ok=True)
     with (
@@ -94,23 +93,24 @@ def local_executor(run: RunFolder, config: Config) -> Iterator[Executor]:
     ):
         try:
             security = distributed.Security.temporary()
-            cluster = distributed.LocalCluster(
-                n_workers=slots,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls://",
-                security=security,
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                memory_limit=0,
-                local_directory=str(scratch),
-                preload=["s4c_hpc.execute.local_worker"],
-                silence_logs=logging.CRITICAL,
-            )
-            stack.callback(cluster.close, timeout=5)
+            with _interrupts_held_back():
+                cluster = distributed.LocalCluster(
+                    n_workers=slots,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    protocol="tls://",
+                    security=security,
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    memory_limit=0,
+                    local_directory=str(scratch),
+                    preload=["s4c_hpc.execute.local_worker"],
+                    silence_logs=logging.CRITICAL,
+                )
+            stack.callback(_close_cluster, cluster)
             client = distributed.Client(cluster, security=security, set_as_default=False)
-            stack.callback(client.close, timeout=5)
+            stack.callback(_close, client.close)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise SchedulerError(
                 f"the local workers do not start ({type(error).__name__}: {error})",
@@ -175,12 +175,7 @@ class LocalExecutor:
         """
         if not self.alive():
             return
-        for nanny in list(self._cluster.workers.values()):
-            nanny.auto_restart = False
-            process = getattr(nanny, "process", None)
-            if process is not None and process.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+        _kill(list(self._cluster.workers.values()))
         self._futures.clear()
 
     @staticmethod
@@ -189,6 +184,43 @@ class LocalExecutor:
         if type(error).__name__ == "KilledWorker":
             return "the worker process died (killed, out of memory, or a crash in native code)"
         return f"the worker stopped: {type(error).__name__}: {error}"
+
+
+def _close_cluster(cluster: Any) -> None:
+    nannies = list(cluster.workers.values())
+    _close(cluster.close)
+    _kill(nannies)
+
+
+def _close(close: Callable[..., object]) -> None:
+    """Close a part of dask. All work is done and in the journals: that it does not close in time is no failure."""
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        close(timeout=CLOSE_TIMEOUT_S)
+
+
+def _kill(nannies: Sequence[Any]) -> None:
+    """Kill the workers that these watch over, if they still live, and start no others."""
+    for nanny in nannies:
+        if nanny.status.name not in {"closing", "closed"}:
+            nanny.close_gracefully()  # else it would start another
+        process = getattr(nanny, "process", None)
+        if process is not None and process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C, which reaches the whole terminal, wait; processes started meanwhile begin with it held back.
+
+    Threads started meanwhile hold it back for good: so do workers that dask starts later in place of dead ones.
+    """
+    resource_tracker.ensure_running()  # it would be started with the first worker, and let interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

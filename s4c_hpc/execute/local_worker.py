@@ -23,6 +23,7 @@ def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the signature is dask's
     if parent is not None and parent.pid is not None:
         die_with_parent(parent.pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal; the driver decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back since before this process began
     os.dup2(2, 1)  # standard output belongs to the driver's data
 
 

@@ -15,12 +15,12 @@ from types import FrameType
 import numpy as np
 
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import ExitCode, TemporaryError
+from s4c_hpc.core.errors import ExitCode, SchedulerError, TemporaryError
 from s4c_hpc.core.stage import Stage
 from s4c_hpc.core.text import human_bytes
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import Executor, Run, advance
-from s4c_hpc.execute.board import State
+from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.local import local_executor
@@ -28,7 +28,7 @@ from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.retire import retire
 from s4c_hpc.execute.state import fold_journals
 from s4c_hpc.execute.status import RunStatus, describe
-from s4c_hpc.plan import Plan, RunFolder, judge_again, latest_run, make_plan, new_run_id
+from s4c_hpc.plan import Plan, RunFolder, is_run_id, judge_again, latest_run, make_plan, new_run_id
 
 TICK_S = 0.25
 """Longest pause between two looks at the journals."""
@@ -102,7 +102,7 @@ def run(
     SchedulerError
         The executor does not work.
     """
-    with lease(workspace), _stop_signals() as stop:
+    with _stop_signals() as stop, lease(workspace):
         _clean_up(workspace)
         plan = current_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
         if plan.is_up_to_date:
@@ -111,26 +111,23 @@ def run(
             raise _stopped(workspace, stop[0], "nothing was begun")
         plan.check_space()
         newest = latest_run(workspace)
-        try:
+        with _telling_of_full_disk(workspace, lambda: plan.total.bytes_out):
             folder = plan.write(workspace.runs / new_run_id(newest.id if newest else None))
-            status = _drive(folder, config, executor, on_progress, stop)
+            state = Run(folder, config.execute.max_attempts)
+        with _telling_of_full_disk(workspace, lambda: _bytes_left(state.board)):
+            status = _drive(state, config, executor, on_progress, stop)
             retired = retire(workspace, judge_again(plan, registry).obsolete)
-            return RunResult(plan=plan, status=status, retired=retired)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            raise _disk_full(workspace, "the driver cannot write", plan.total.bytes_out) from error
+        return RunResult(plan=plan, status=status, retired=retired)
 
 
 def _drive(
-    folder: RunFolder,
+    run: Run,
     config: Config,
     make_executor: ExecutorFactory,
     on_progress: Callable[[Progress], None] | None,
     stop: list[int],
 ) -> RunStatus:
-    run = Run(folder, config.execute.max_attempts)
-    workspace = folder.workspace
+    folder, board, workspace = run.folder, run.board, run.folder.workspace
     slots = 1
     try:
         with make_executor(folder, config) as executor:
@@ -150,18 +147,40 @@ def _drive(
             run.refresh()
             for attempt in list(run.open):
                 run.close_attempt(attempt, Kind.CANCELLED, "stopped before it was done")
+    except SchedulerError as error:
+        if stop:  # the signal reached the workers as well: that they do not start is its doing
+            raise _stopped(workspace, stop[0], _how_far(board)) from error
+        raise
     finally:
         run.close()
         shutil.rmtree(folder.scratch, ignore_errors=True)
     fold_journals(workspace)
-    board = run.board
     if board.stopped_by is not None:
-        left = (board.state < State.DONE) & board.planned_todo
-        needed = int(np.asarray(board.tasks["bytes_out"])[left].sum())
-        raise _disk_full(workspace, board.stopped_by.reason, needed)
+        raise _disk_full(workspace, board.stopped_by.reason, _bytes_left(board))
     if stop and not board.is_settled:
-        raise _stopped(workspace, stop[0], f"{board.count(State.DONE)} of {board.tasks.num_rows} tasks are done")
+        raise _stopped(workspace, stop[0], _how_far(board))
     return describe(folder.id, board, None, slots=slots)
+
+
+def _how_far(board: Board) -> str:
+    return f"{board.count(State.DONE)} of {board.tasks.num_rows} tasks are done"
+
+
+def _bytes_left(board: Board) -> int:
+    """Predicted size of what is not written yet."""
+    left = (board.state < State.DONE) & board.planned_todo
+    return int(np.asarray(board.tasks["bytes_out"])[left].sum())
+
+
+@contextlib.contextmanager
+def _telling_of_full_disk(workspace: Workspace, bytes_left: Callable[[], int]) -> Iterator[None]:
+    """Turn the system's error of a full disk into one that says how much room is needed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise _disk_full(workspace, "the driver cannot write", bytes_left()) from error
 
 
 def _stopped(workspace: Workspace, number: int, how_far: str) -> TemporaryError:
@@ -182,8 +201,13 @@ def _disk_full(workspace: Workspace, what: str, needed_bytes: int) -> TemporaryE
 
 
 def _clean_up(workspace: Workspace) -> None:
-    """Remove what killed drivers and workers left: with the lease held, nobody is at work on it."""
-    shutil.rmtree(workspace.temporary, ignore_errors=True)
+    """Remove what killed drivers and workers left: with the lease held, nobody is at work on it.
+
+    Other folders beside those of runs belong to commands that need no lease and may be at work now.
+    """
+    for scratch in workspace.temporary.glob("*"):
+        if is_run_id(scratch.name):
+            shutil.rmtree(scratch, ignore_errors=True)
     newest = latest_run(workspace)
     manifests = newest.manifests.glob(".*.tmp") if newest else ()
     for draft in (*workspace.state.glob(".*.tmp"), *workspace.runs.glob(".*.tmp"), *manifests):

@@ -20,12 +20,14 @@ import pyarrow.parquet as pq
 from s4c_hpc.core.atomic import replacing
 from s4c_hpc.core.errors import S4cError
 from s4c_hpc.core.ids import canonical_json
+from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.plan_schema import PLAN_SCHEMA
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Kind, read_events
 from s4c_hpc.plan import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, RunFolder, read_ledger, run_folders
 from s4c_hpc.plan.graph import positions
 
+_HISTORY = "history.parquet"
 _OFFSETS = b"s4c:journals"
 _MADE_FROM = b"s4c:history"
 _NOT_TO_BLAME = frozenset({Kind.CANCELLED.value})
@@ -37,8 +39,20 @@ def fold_journals(workspace: Workspace) -> pa.Table:
 
     Safe to call at any time, by several processes at once: each writes whole files that say what they hold.
     """
-    path = workspace.state / "history.parquet"
-    known = _read_history(path)
+    history, read, changed = read_journals(workspace)
+    token = canonical_json(read).encode()
+    if changed:
+        _write(workspace.state / _HISTORY, history.replace_schema_metadata({_OFFSETS: token}))
+    for name, view in (("done", done_view), ("failed", failed_view)):
+        target = workspace.state / f"{name}.parquet"
+        if changed or _made_from(target) != token:
+            _write(target, view(history).replace_schema_metadata({_MADE_FROM: token}))
+    return history
+
+
+def read_journals(workspace: Workspace) -> tuple[pa.Table, dict[str, int], bool]:
+    """The history as of now, how far each journal is in it, and whether it is more than is stored; writes nothing."""
+    known = _read_history(workspace.state / _HISTORY)
     history, offsets = known or (HISTORY_SCHEMA.empty_table(), {})
     fresh: list[pa.Table] = []
     read: dict[str, int] = dict(offsets)
@@ -52,16 +66,7 @@ def fold_journals(workspace: Workspace) -> pa.Table:
         if rows := attempts_table(run, events):
             fresh.append(rows)
     changed = known is None or read != offsets
-    if changed:
-        history = merge_history([history, *fresh])
-        metadata = {_OFFSETS: canonical_json(read).encode()}
-        _write(path, history.replace_schema_metadata(metadata))
-    token = canonical_json(read).encode()
-    for name, view in (("done", done_view), ("failed", failed_view)):
-        target = workspace.state / f"{name}.parquet"
-        if changed or _made_from(target) != token:
-            _write(target, view(history).replace_schema_metadata({_MADE_FROM: token}))
-    return history
+    return (merge_history([history, *fresh]) if changed else history), read, changed
 
 
 def attempts_table(run: RunFolder, events: Iterable[Event]) -> pa.Table | None:
@@ -69,7 +74,11 @@ def attempts_table(run: RunFolder, events: Iterable[Event]) -> pa.Table | None:
     ended = [event for event in events if not isinstance(event, Begin)]
     if not ended or not run.plan.is_file():
         return None
-    plan = pq.read_table(run.plan, columns=_PLAN_COLUMNS, schema=PLAN_SCHEMA)
+    try:
+        plan = pq.read_table(run.plan, columns=_PLAN_COLUMNS, schema=PLAN_SCHEMA)
+    except pa.ArrowInvalid as error:
+        get_logger("state").warning("run passed over: its plan is damaged", plan=str(run.plan), reason=str(error))
+        return None
     at = positions(pa.array([event.id for event in ended], pa.string()), plan["id"])
     known = [event for event, row in zip(ended, at, strict=True) if row >= 0]
     if not known:

@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import SchedulerError
+from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import Run
 from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.lease import Owner, current_owner
 from s4c_hpc.execute.progress import Progress
-from s4c_hpc.plan import latest_run
+from s4c_hpc.plan import run_folders, worker_count
 
 CANCEL_TIMEOUT_S = 30.0
 
@@ -52,6 +54,18 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that a worker is at."""
+
+    id: str
+    name: str
+    """``stage tile subject``."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """A run in detail."""
 
@@ -63,8 +77,8 @@ class RunStatus:
     """By stage in their order, then by tile."""
     waiting: dict[str, int]
     """Why tasks wait -> how many do."""
-    running: tuple[str, ...]
-    """Tasks that are running, ``stage tile subject``."""
+    running: tuple[RunningTask, ...]
+    """Tasks that are running, in the order of the plan."""
     problems: tuple[Problem, ...]
     """Tasks that ended without a result, in the order of the plan, from this run or an earlier one."""
 
@@ -73,24 +87,37 @@ class RunStatus:
         """Whether a driver is at work."""
         return self.owner is not None
 
+    @property
+    def state(self) -> str:
+        """``running``; ``complete`` when everything is settled; else ``interrupted``, with something left to do."""
+        if self.is_active:
+            return "running"
+        return "complete" if self.progress.is_settled else "interrupted"
+
     def to_json(self) -> dict[str, Any]:
         """The status as values for ``json.dumps``; keys are stable."""
-        return {"format": 1, "active": self.is_active, **asdict(self)}
+        return {"format": 1, "active": self.is_active, "state": self.state, **asdict(self)}
 
 
 def status(workspace: Workspace) -> RunStatus | None:
     """The last run of a workspace, or ``None`` if there was none; changes nothing."""
-    folder = latest_run(workspace)
-    if folder is None:
-        return None
     owner = current_owner(workspace)  # before the journals: a run that ends meanwhile is then seen settled
-    config = Config.model_validate(json.loads(folder.config.read_bytes()))
-    run = Run(folder, config.execute.max_attempts)
+    for folder in reversed(run_folders(workspace)):
+        config = Config.model_validate(json.loads(folder.config.read_bytes()))
+        try:
+            run = Run(folder, config.execute.max_attempts)
+            break
+        except pa.ArrowInvalid as error:
+            get_logger("status").warning(
+                "run passed over: its plan is damaged", run=str(folder.root), reason=str(error)
+            )
+    else:
+        return None
     run.refresh()
     if owner is None:
         for attempt in run.open:
             run.board.ended(attempt)
-    return describe(folder.id, run.board, owner, slots=config.execute.workers or os.cpu_count() or 1)
+    return describe(folder.id, run.board, owner, slots=worker_count(config))
 
 
 def describe(run_id: str, board: Board, owner: Owner | None, *, slots: int) -> RunStatus:
@@ -112,7 +139,10 @@ def describe(run_id: str, board: Board, owner: Owner | None, *, slots: int) -> R
         progress=Progress.of(board, slots),
         lines=tuple(_lines(board)),
         waiting=_waiting(board),
-        running=tuple(board.name(int(row)) for row in np.flatnonzero(board.state == State.RUNNING)),
+        running=tuple(
+            RunningTask(id=ids[int(row)].as_py(), name=board.name(int(row)))
+            for row in np.flatnonzero(board.state == State.RUNNING)
+        ),
         problems=problems,
     )
 
@@ -123,7 +153,7 @@ def cancel(workspace: Workspace) -> Owner | None:
     Raises
     ------
     SchedulerError
-        If the driver is on another machine, or does not stop.
+        If the driver is on another machine, is someone else's, or does not stop.
     """
     owner = current_owner(workspace)
     if owner is None:
@@ -134,7 +164,17 @@ def cancel(workspace: Workspace) -> Owner | None:
             where=str(workspace.root),
             hint=f"run 's4c cancel' on {owner.host}",
         )
-    os.kill(owner.pid, signal.SIGTERM)
+    try:
+        os.kill(owner.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return owner  # it ended by itself just now
+    except PermissionError as error:
+        user = psutil.Process(owner.pid).username()
+        raise SchedulerError(
+            f"the driver, process {owner.pid}, belongs to {user}: it cannot be stopped by others",
+            where=str(workspace.root),
+            hint=f"ask {user} to run 's4c cancel', or wait for it ('s4c status')",
+        ) from error
     deadline = time.monotonic() + CANCEL_TIMEOUT_S
     while current_owner(workspace) == owner:
         if time.monotonic() > deadline:

@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from s4c_hpc.core.ids import short
 from s4c_hpc.core.publish import Publisher
 from s4c_hpc.core.stage import TaskIO, stage
 from s4c_hpc.core.task import Outcome, Task
+from s4c_hpc.execute.chunk_log import ChunkLog, bound_to_task
 from s4c_hpc.execute.journal import Begin, Done, Failed, Journal, Kind, Output
 from s4c_hpc.execute.manifest import Chunk, read_chunk
 from s4c_hpc.execute.memory import MemoryPeak, max_rss_bytes, release_unused
@@ -50,10 +50,15 @@ def run_chunk(run_dir: Path, attempt: str) -> None:
     tasks = read_tasks(run.plan, chunk.ids)
     upstream = read_tasks(run.plan, [key for task in tasks.values() for key in task.depends_on])
     config = Config.model_validate(json.loads(run.config.read_bytes()))
+    log = ChunkLog(run.log(chunk.stage, attempt))
     with Journal(run.journals / f"{attempt}.jsonl") as journal:
         for key, number in zip(chunk.ids, chunk.numbers, strict=True):
-            if not run_task(run, chunk, tasks[key], number, upstream=upstream, config=config, journal=journal):
-                break
+            task = tasks[key]
+            with bound_to_task(
+                run=run.id, stage=task.stage, tile=task.tile, subject=task.subject, task=key, attempt=attempt
+            ):
+                if not run_task(run, chunk, task, number, upstream=upstream, config=config, journal=journal, log=log):
+                    break
 
 
 def run_task(
@@ -65,12 +70,14 @@ def run_task(
     upstream: Mapping[str, Task],
     config: Config,
     journal: Journal,
+    log: ChunkLog,
 ) -> bool:
     """Do one task and journal it; ``False`` if the tasks after it would fail for the same reason (disk full)."""
     scratch = run.scratch / chunk.attempt / short(task.id)
     publisher = Publisher(run.workspace.root, scratch)
     began = Begin(id=task.id, attempt=chunk.attempt, number=number, pid=os.getpid(), host=platform.node(), t=_now())
     journal.write(began)
+    log.info("task begins", number=number)
     failure: BaseException | None = None
     release_unused()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -86,9 +93,8 @@ def run_task(
         shutil.rmtree(scratch)
     if failure is not None:
         kind, stops_run = classify_failure(failure)
-        if kind is not Kind.INPUT:
-            _log_traceback(run, chunk, task, failure)
-        what, where, hint = _three_parts(failure, run.log(task.stage, chunk.attempt))
+        log.warning("task failed", error=failure, kind=kind.value, wall_s=round(wall_s, 3))
+        what, where, hint = _three_parts(failure, log.path)
         event = Failed(
             id=task.id,
             attempt=chunk.attempt,
@@ -116,7 +122,7 @@ def run_task(
             n_rows=outcome.n_rows,
             absent=tuple(sorted(_lacking(chunk, task) | set(outcome.absent))),
             rasters_opened=outcome.rasters_opened,
-            twins=max(publisher.twins_discarded, outcome.twins_discarded),
+            twins=publisher.twins_discarded,
             cpu_s=cpu_s,
             wall_s=wall_s,
             peak_anon_bytes=memory.peak_bytes,
@@ -126,6 +132,7 @@ def run_task(
             notes=outcome.notes,
         )
     )
+    log.info("task done", n_rows=outcome.n_rows, wall_s=round(wall_s, 3), peak_anon_bytes=memory.peak_bytes)
     return True
 
 
@@ -187,16 +194,6 @@ def _three_parts(error: BaseException, log: Path) -> tuple[str, str | None, str 
         return error.strerror, None if error.filename is None else str(error.filename), f"see {log}"
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return text, None, f"see {log}"
-
-
-def _log_traceback(run: RunFolder, chunk: Chunk, task: Task, error: BaseException) -> None:
-    """Keep the traceback; a disk that is full must not hide the failure itself."""
-    log = run.log(task.stage, chunk.attempt)
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{task.id} {task.stage} {task.tile} {task.subject}\n")
-            traceback.print_exception(error, file=stream)
 
 
 def _now() -> float:

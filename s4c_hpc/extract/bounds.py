@@ -6,9 +6,11 @@ perimeter; *boundary* is the perimeter and 80 m more for each parcel, and carrie
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Self
 
+from s4c_hpc.extract.cells import BASE_RES_M
 from s4c_hpc.parcels import TileParcels
 
 BASE_BYTES: Final = 300 << 20
@@ -71,7 +73,14 @@ def cells_bytes(boundary: float, res_m: float) -> int:
     return int(boundary / 40.0 * max(1.0, 20.0 / res_m) * _BYTES_PER_RUN)
 
 
-def farmland_m2(parcels: TileParcels, ring_m: float) -> float:
-    """Area of the mask: parcels and a margin of the ring and a cell along their outlines, at most the tile."""
-    margin = (ring_m + 20.0) * parcels.perimeter_m / 2.0  # neighbours share most of it
-    return min(parcels.area_m2 + margin, parcels.tile.width_m * parcels.tile.height_m)
+def farmland_cells(parcels: TileParcels, ring_m: float, res_m: float) -> int:
+    """Most cells of a grid that the mask of a tile keeps.
+
+    A kept cell lies within a square of half-width ``h`` (ring and a cell) around a point of a parcel. A square swept
+    along an outline of length L adds at most sqrt(2) h L, and 4 h^2 for its corners; neighbours are taken to share
+    nothing, but there are no more cells than the tile has.
+    """
+    h = math.ceil(ring_m / BASE_RES_M) * BASE_RES_M + max(BASE_RES_M, res_m)
+    area = parcels.area_m2 + math.sqrt(2.0) * h * parcels.perimeter_m + 4.0 * h**2 * parcels.n_parcels
+    tile = (parcels.tile.width_m + res_m) * (parcels.tile.height_m + res_m)  # cells beyond its edge are kept whole
+    return math.ceil(min(area, tile) / res_m**2)

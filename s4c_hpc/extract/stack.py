@@ -49,6 +49,13 @@ class StackColumn:
     """DN that means saturated: no value either. It is not counted in ``n_saturated``, which counts pixels by class."""
 
 
+def stack_bytes(columns: Sequence[StackColumn], n_rows: int) -> int:
+    """Most bytes of a stack file: its pixels, and what Arrow says of the file, its columns and its batches."""
+    n_batches = 1 + n_rows // STACK_BATCH_ROWS
+    pixels = n_rows * sum(np.dtype(column.dtype).itemsize for column in columns)
+    return pixels + 4096 + len(columns) * (500 + 128 * n_batches) + 256 * n_batches
+
+
 class StackWriter:
     """Writes a stack piece by piece, in the order of its rows, in batches of a fixed number of rows.
 

@@ -15,11 +15,19 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
-from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, block_rows, cells_bytes, farmland_m2
+from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, block_rows, cells_bytes, farmland_cells
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.gather import CACHE_BYTES, WINDOW_BYTES, gather_grid
 from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products
-from s4c_hpc.extract.stack import CLASS_COLUMN, NO_CLASSES, NO_RASTER, STACK_BATCH_ROWS, StackColumn, StackWriter
+from s4c_hpc.extract.stack import (
+    CLASS_COLUMN,
+    NO_CLASSES,
+    NO_RASTER,
+    STACK_BATCH_ROWS,
+    StackColumn,
+    StackWriter,
+    stack_bytes,
+)
 from s4c_hpc.parcels import TileParcels
 
 _ROWS_AT_A_TIME: Final = 4096
@@ -76,7 +84,6 @@ class GatherStage:
             outputs=task.outputs,
             n_rows=n_rows,
             rasters_opened=opened() - before,
-            twins_discarded=io.publisher.twins_discarded,
         )
 
     def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE) -> Resources:
@@ -108,7 +115,6 @@ class GatherStage:
         file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
         layers = [band for found in grids.values() for band in found.values()]
         work = float(sum(band.grid.width * band.grid.height for band in layers))
-        area_m2 = farmland_m2(parcels, ring_m)
         return Task(
             id=identity,
             stage=self.name,
@@ -119,12 +125,9 @@ class GatherStage:
             depends_on=(mask_id,),
             outputs=tuple(f"{folder}/{name}/{file}" for name in grids),
             work=work,
-            bytes_out=int(
-                sum(
-                    area_m2 / float(name.removesuffix("m")) ** 2 * np.dtype(column.dtype).itemsize
-                    for name, found in columns.items()
-                    for column in found
-                )
+            bytes_out=sum(
+                stack_bytes(found, farmland_cells(parcels, ring_m, float(name.removesuffix("m"))))
+                for name, found in columns.items()
             ),
             opens_imagery=len({band.path for band in layers}),
             resources=self.resources(work, params, Sizes.of(parcels, product.source)),

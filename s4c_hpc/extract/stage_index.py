@@ -79,7 +79,7 @@ class IndexStage:
             n_parcels = write_index(path, batches, metadata)
         if n_parcels != table.new_id.size:
             raise InternalError(f"{n_parcels} of {table.new_id.size} parcels were indexed", where=f"task {task.id}")
-        return Outcome(outputs=task.outputs, n_rows=n_parcels, twins_discarded=io.publisher.twins_discarded)
+        return Outcome(outputs=task.outputs, n_rows=n_parcels)
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
         """Upper bounds for a task.
@@ -105,7 +105,8 @@ class IndexStage:
         identity = task_id(self.name, self.version, keys, canonical_json(params))
         file = f"{version}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
         work = boundary_m(parcels)
-        per_pixel_of_boundary = 3.0 if weighting is Weighting.CENTRE else 14.0  # bytes: a run in three, or all edges
+        # Bytes: half a run of 8, two ends of which lie on the boundary; an edge pixel is 8 more, with 1.4 a pixel size.
+        per_pixel_of_boundary = 4.0 if weighting is Weighting.CENTRE else 16.0
         return Task(
             id=identity,
             stage=self.name,
@@ -116,7 +117,10 @@ class IndexStage:
             depends_on=(mask_id,),
             outputs=(f"{tile_dir(parcels.tile.id)}/index/{grid}/{file}",),
             work=work,
-            bytes_out=int(per_pixel_of_boundary * work / res_m) + 1500 * parcels.n_blocks + 4096,
+            bytes_out=int(per_pixel_of_boundary * work / res_m)
+            + 32 * parcels.n_parcels
+            + 1500 * parcels.n_blocks
+            + 4096,
             opens_imagery=0,
             resources=self.resources(work, params),
         )

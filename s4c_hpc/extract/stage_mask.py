@@ -49,7 +49,7 @@ class MaskStage:
         mask = farmland_mask(table.geometry, tile, io.config.extract.mask_ring_m, parcels_key=task.input_keys[0])
         with io.publisher.new(task.outputs[0]) as path:
             write_mask(path, mask)
-        return Outcome(outputs=task.outputs, n_rows=int(mask.row.size), twins_discarded=io.publisher.twins_discarded)
+        return Outcome(outputs=task.outputs, n_rows=int(mask.row.size))
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
         """Upper bounds for a task.
@@ -82,7 +82,8 @@ class MaskStage:
             depends_on=(),
             outputs=(f"{tile_dir(tile.id)}/mask/{short(identity)}.arrow",),
             work=work,
-            bytes_out=int(12 * work / 40) + 2048,
+            # Runs of 12 bytes: two ends for each row of an outline, and rows of the ring above and below.
+            bytes_out=int(12 * (parcels.perimeter_m / 40.0 + (ring_m / 10.0 + 3) * parcels.n_parcels)) + 4096,
             opens_imagery=0,
             resources=self.resources(work, params),
         )

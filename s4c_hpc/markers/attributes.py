@@ -17,14 +17,19 @@ from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, lis
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.files import MarkerFile
 from s4c_hpc.markers.part import ID_COLUMN, Ids
-from s4c_hpc.parcels import latest_version, read_attributes
+from s4c_hpc.parcels import latest_version, read_attributes, versions_by_key
 
 GEOMETRY = "geometry"
 
 
 def parcels_version(workspace: Workspace, files: Sequence[MarkerFile]) -> str:
-    """The newest parcel version that any of the files was made with; the latest one if none of them says."""
-    versions = [f.parcels_version for f in files if f.parcels_version is not None]
+    """The newest parcel version that has the outlines of any of the files; the latest one if none of them says.
+
+    Attributes may be corrected by a later import, which leaves outlines and markers as they are.
+    """
+    known = versions_by_key(workspace)
+    newest = (known.get((f.tile, f.parcels_key or ""), [f.parcels_version])[-1] for f in files)
+    versions = [version for version in newest if version is not None]
     # Numbers behind a "v", filled with zeros to four digits: a longer one is a higher one.
     version = max(versions, key=lambda v: (len(v), v)) if versions else latest_version(workspace)
     if version is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError, S4cError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError, S4cError, listing
 from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.manifest import Manifest, read_manifest
@@ -33,6 +33,9 @@ class MarkerFile:
     n_missing: int | None
     """Products of this tile and month that are not in the file."""
     parcels_version: str | None
+    """The first with these outlines: a later one may have the same, and other attributes."""
+    parcels_key: str | None
+    """``parcels:<16 hex>``; ``None`` where the file cannot be read."""
     created: str | None
     """ISO 8601, UTC."""
     problem: str
@@ -83,6 +86,8 @@ def show_marker(path: Path) -> MarkerDetails:
     InputError
         If it is not a marker file.
     """
+    if not path.exists():
+        raise MissingDataError("no such file", where=str(path), hint="'s4c markers list' shows which there are")
     schema = open_ipc(path).schema
     metadata = read_metadata(schema)
     if "contract" not in metadata or "period" not in metadata:
@@ -174,16 +179,16 @@ def _matches(name: str, patterns: Sequence[str] | None) -> bool:
 
 def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> MarkerFile:
     problems: list[str] = []
-    n_columns, task = 0, None
+    n_columns, metadata = 0, dict[str, str]()
     try:
         schema = open_ipc(path).schema
-        n_columns, task = len(schema) - 1, read_metadata(schema).get("task")
+        n_columns, metadata = len(schema) - 1, read_metadata(schema)
     except S4cError as error:
         problems.append(str(error))
     manifest = None
     try:
         manifest = read_manifest(path)
-        if task is not None and manifest.task_id != task:
+        if manifest.task_id != metadata.get("task", manifest.task_id):
             # A run was killed between the two files, or is just writing them.
             problems.append("the manifest is of another version of the file; run 's4c run' again")
     except S4cError as error:
@@ -200,6 +205,7 @@ def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> Ma
         n_products=None if manifest is None else len(manifest.inputs),
         n_missing=None if manifest is None else len(manifest.missing),
         parcels_version=None if manifest is None else manifest.parcels_version,
+        parcels_key=metadata.get("parcels"),
         created=None if manifest is None else manifest.created,
         problem="; ".join(problems),
     )

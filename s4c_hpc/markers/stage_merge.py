@@ -23,12 +23,13 @@ from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.markers.expected import Expected, expected_products
 from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series, without_twins
 from s4c_hpc.markers.manifest import Manifest, Missing, software
-from s4c_hpc.markers.merge import STRIP_BYTES, merge_parts
+from s4c_hpc.markers.merge import BATCH_ROWS, STRIP_BYTES, merge_parts
 from s4c_hpc.markers.naming import CLASS_COUNT_ORDER, with_times
 from s4c_hpc.markers.part import ID_COLUMN
 from s4c_hpc.markers.sets import Selection, check_sets
-from s4c_hpc.optical import resolve
+from s4c_hpc.optical import Variable, resolve
 from s4c_hpc.parcels import TileParcels, latest_version, read_tiles, version_of
+from s4c_hpc.series import text_bytes
 
 CONTRACT = "s4c-markers-1"
 """Changes when the meaning of columns or metadata changes."""
@@ -63,8 +64,8 @@ class MergeStage:
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row a tile, month and set; its identity is what is merged and the set's definition."""
         config: Config = ctx.config
-        variables = [v.name for v in resolve(config.variables)]
-        check_sets(config, variables)
+        variables = resolve(config.variables)
+        check_sets(config, [v.name for v in variables])
         rows = [
             self._task(month, Selection.of(chosen), chosen.name, config, variables)
             for month in _months(ctx)
@@ -152,14 +153,16 @@ class MergeStage:
         )
 
     def _task(
-        self, month: _Month, selection: Selection, set_name: str, config: Config, variables: Sequence[str]
+        self, month: _Month, selection: Selection, set_name: str, config: Config, variables: Sequence[Variable]
     ) -> Task:
         params = canonical_json(
             {"set": set_name, "selection": selection.params(), "site": config.site.name, "period": month.period}
         )
         stats_ids = tuple(row["id"] for row in month.stats)
         input_keys = (*stats_ids, month.tile.key)
-        values = selection.n_columns(variables, config.variables.statistics) * len(stats_ids)
+        columns_of = {v: selection.n_columns([v.name], config.variables.statistics) for v in variables}
+        texts = sum(text_bytes(v) * n for v, n in columns_of.items())
+        values = sum(columns_of.values()) * len(stats_ids)
         n_files = sum(len(row["outputs"]) for row in month.stats)
         n_columns = 1 + values + n_files * len(CLASS_COUNT_ORDER) * selection.class_counts
         work = float(month.tile.n_parcels * n_columns)
@@ -174,11 +177,25 @@ class MergeStage:
             depends_on=stats_ids,
             outputs=(f"{stem}.arrow", f"{stem}.manifest.json"),
             work=work,
-            # Some 1.5 kB a column go to its description, in the file and in the manifest together.
-            bytes_out=int(work * 4) + 1500 * n_columns,
+            bytes_out=_most_bytes(month, n_columns, n_files, texts * len(stats_ids)),
             opens_imagery=0,
             resources=self.resources(work, {}),
         )
+
+
+def _most_bytes(month: _Month, n_columns: int, n_files: int, texts: int) -> int:
+    """Most bytes of a marker file and its manifest.
+
+    Parameters
+    ----------
+    n_files : series files that go in
+    texts : what the columns say of their variables, in bytes
+    """
+    product = max(len(str(row["subject"]).encode()) for row in month.stats)
+    n_batches = 1 + month.tile.n_parcels // BATCH_ROWS
+    # A column is described at both ends of the file, and in the manifest; broken products stand there, too.
+    described = n_columns * (2300 + 3 * product) + 3 * texts + n_files * (500 + 2 * product) + 8192
+    return n_columns * (4 * month.tile.n_parcels + 100 * n_batches) + described
 
 
 def _months(ctx: PlanContext) -> list[_Month]:

@@ -12,8 +12,9 @@ from s4c_hpc.plan.ledger import (
 from s4c_hpc.plan.make import judge_again, make_plan
 from s4c_hpc.plan.model import Plan
 from s4c_hpc.plan.predict import Span, makespan, predict_seconds
-from s4c_hpc.plan.run_folder import RunFolder, latest_run, new_run_id, run_folders
+from s4c_hpc.plan.run_folder import RunFolder, is_run_id, latest_run, new_run_id, run_folders
 from s4c_hpc.plan.summary import StageSummary
+from s4c_hpc.plan.workers import worker_count
 
 __all__ = [
     "DONE_SCHEMA",
@@ -26,6 +27,7 @@ __all__ = [
     "RunFolder",
     "Span",
     "StageSummary",
+    "is_run_id",
     "judge_again",
     "latest_run",
     "make_plan",
@@ -34,4 +36,5 @@ __all__ = [
     "predict_seconds",
     "read_ledger",
     "run_folders",
+    "worker_count",
 ]

@@ -87,6 +87,7 @@ class _Classifier:
         n_tasks = tasks.num_rows
         self.is_done = self.finished >= 0
         self.quarantined = np.zeros(n_tasks, dtype=bool)
+        self.bad_input = np.zeros(n_tasks, dtype=bool)
         self.blocked = np.zeros(n_tasks, dtype=bool)
         self.todo = np.zeros(n_tasks, dtype=bool)
         self.attempts = np.zeros(n_tasks, dtype=np.int32)
@@ -119,6 +120,7 @@ class _Classifier:
             exhausted = count >= max_attempts
             if kind == "input" or (exhausted and kind not in _FRESH_START):
                 self.quarantined[row] = not retry_quarantined
+                self.bad_input[row] = kind == "input" and not retry_quarantined
                 self.reasons[row] = f"tried again on request: {why}" if retry_quarantined else f"quarantined: {why}"
             else:
                 self.attempts[row] = 0 if exhausted else count
@@ -131,6 +133,10 @@ class _Classifier:
         for level in self.graph.levels():
             here = np.zeros(len(self.todo), dtype=bool)
             here[level] = True
+            remade = here & self.bad_input & self.graph.any_needed(self.todo)
+            self.reasons[remade] = "input is made again"
+            self.quarantined &= ~remade
+            self.todo |= remade
             arrived = np.zeros(len(self.todo), dtype=bool)
             arrived[absent_row[self.is_done[absent_of]]] = True
             stale = here & self.is_done & (arrived | self.graph.any_needed(self.todo))

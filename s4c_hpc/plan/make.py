@@ -19,7 +19,7 @@ from s4c_hpc.plan.graph import Graph, flattened
 from s4c_hpc.plan.ledger import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, read_ledger
 from s4c_hpc.plan.model import Plan
 from s4c_hpc.plan.obsolete import obsolete_outputs
-from s4c_hpc.plan.predict import predict_seconds
+from s4c_hpc.plan.predict import measured_stages, predict_seconds
 
 
 def make_plan(
@@ -111,6 +111,7 @@ def _judged(
         predict_seconds(tasks, history),
         obsolete=tuple(sorted(obsolete)),
         is_whole=is_whole,
+        measured=measured_stages(history),
     )
 
 

@@ -23,6 +23,7 @@ from s4c_hpc.plan.predict import Span, makespan
 from s4c_hpc.plan.run_folder import RunFolder
 from s4c_hpc.plan.space import check_space
 from s4c_hpc.plan.summary import StageSummary, add_up, summarize
+from s4c_hpc.plan.workers import worker_count
 
 ROW_GROUP = 4096
 """Rows of a plan that a worker reads to find one."""
@@ -45,6 +46,8 @@ class Plan:
     them. Sorted; none in a plan of some stages only."""
     is_whole: bool = True
     """Whether every stage was asked for its rows."""
+    measured: frozenset[str] = frozenset()
+    """Stages whose estimates rest on tasks that were done here; those of others are shares of the time asked for."""
 
     @cached_property
     def counts(self) -> dict[PlanState, int]:
@@ -65,6 +68,11 @@ class Plan:
     def total(self) -> StageSummary:
         """The sum of all lines."""
         return add_up(self.summary)
+
+    @cached_property
+    def rough(self) -> bool:
+        """Whether estimates of anything to do rest on no measurement."""
+        return any(line.todo and line.stage not in self.measured for line in self.summary)
 
     def makespan(self, n_workers: int) -> Span:
         """Predicted time for what is to do on ``n_workers`` workers."""
@@ -119,6 +127,7 @@ class Plan:
             "obsolete": len(self.obsolete),
             "workers": n_workers,
             "makespan_s": {"expected": span.seconds, "low": span.low_s, "high": span.high_s},
+            "rough": self.rough,
             "quota": {
                 "max_bytes": self.config.quota.max_bytes,
                 "max_files": self.config.quota.max_files,
@@ -132,11 +141,14 @@ class Plan:
 
     def check_space(self) -> None:
         """Refuse a plan over quota (``ConfigError``) or over the free space (``TemporaryError``)."""
+        todo = pc.equal(self.status["state"], PlanState.TODO.value)
+        scratch = np.asarray(self.tasks["scratch_bytes"].filter(todo))
+        at_once = min(worker_count(self.config), len(scratch))
         check_space(
             self.total,
             max_bytes=self.config.quota.max_bytes,
             max_files=self.config.quota.max_files,
-            scratch_bytes=int(np.asarray(self.tasks["scratch_bytes"]).max(initial=0)),
+            scratch_bytes=int(scratch.max(initial=0)) * at_once,
             free_bytes=self.free_bytes(),
             where=str(self.workspace.root),
         )

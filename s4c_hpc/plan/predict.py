@@ -17,8 +17,9 @@ MIN_SAMPLES = 3
 """Finished tasks of a stage below which its history is not asked."""
 QUANTILES = (0.1, 0.5, 0.9)
 """Of seconds per unit of work: low, expected, high."""
-WALLTIME_SHARES = (0.01, 0.1, 1.0)
-"""Of the time asked for, where there is no history: it is an upper bound with a margin."""
+WALLTIME_SHARES = (0.0005, 0.003, 0.3)
+"""Of the time asked for, where there is no history. That time is for whole tiles on slow disks; low and expected fit
+small sites, high fits a full tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,13 @@ class Span:
     seconds: float
     low_s: float
     high_s: float
+
+
+def measured_stages(history: pa.Table) -> frozenset[str]:
+    """Stages with enough finished tasks in ``history`` (``HISTORY_SCHEMA``) to predict from."""
+    finished = history["stage"].filter(pc.equal(history["kind"], "done"))
+    counts = pc.value_counts(finished.cast(pa.string())).to_pylist()
+    return frozenset(row["values"] for row in counts if row["counts"] >= MIN_SAMPLES)
 
 
 def predict_seconds(tasks: pa.Table, history: pa.Table) -> pa.Table:
@@ -46,10 +54,11 @@ def predict_seconds(tasks: pa.Table, history: pa.Table) -> pa.Table:
     walltime_s = np.asarray(tasks["walltime_s"], dtype=np.float64)
     columns = np.outer(WALLTIME_SHARES, walltime_s)
     finished = history.filter(pc.equal(history["kind"], "done"))
+    measured = measured_stages(history)
     for name in pc.unique(tasks["stage"]).to_pylist():
-        known = finished.filter(pc.equal(finished["stage"], name))
-        if known.num_rows < MIN_SAMPLES:
+        if name not in measured:
             continue
+        known = finished.filter(pc.equal(finished["stage"], name))
         rate = np.asarray(known["wall_s"]) / np.maximum(np.asarray(known["work"]), 1.0)
         rows = np.asarray(pc.equal(tasks["stage"], name)).astype(bool)
         columns[:, rows] = np.outer(np.quantile(rate, QUANTILES), work[rows])

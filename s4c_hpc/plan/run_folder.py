@@ -75,7 +75,7 @@ class RunFolder:
 def run_folders(workspace: Workspace) -> list[RunFolder]:
     """All runs of a workspace, oldest first."""
     try:
-        names = sorted(path.name for path in workspace.runs.iterdir() if _is_run_id(path.name))
+        names = sorted(path.name for path in workspace.runs.iterdir() if is_run_id(path.name))
     except FileNotFoundError:
         return []
     return [RunFolder(workspace.runs / name) for name in names]
@@ -99,7 +99,8 @@ def new_run_id(after: str | None = None) -> str:
     return str(uuid.UUID(int=value))
 
 
-def _is_run_id(name: str) -> bool:
+def is_run_id(name: str) -> bool:
+    """Whether ``name`` is that of a run."""
     try:
         return str(uuid.UUID(name)) == name
     except ValueError:

@@ -4,7 +4,7 @@ What readers need is handed on here; what makes the files (``compute``, ``write`
 kernels with it and is imported from its own module.
 """
 
-from s4c_hpc.series.contract import CLASS_COUNTS, ID, PIXEL, SeriesHeader, column_names, series_schema
+from s4c_hpc.series.contract import CLASS_COUNTS, ID, PIXEL, SeriesHeader, column_names, series_schema, text_bytes
 from s4c_hpc.series.read import SeriesFile, read_series
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "column_names",
     "read_series",
     "series_schema",
+    "text_bytes",
 ]

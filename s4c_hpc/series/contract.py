@@ -124,6 +124,12 @@ def column_names(variables: Sequence[Variable], statistics: Sequence[str]) -> li
     return [ID, *CLASS_COUNTS, *(f"{v.name}_{s}" for v in variables for s in statistics)]
 
 
+def text_bytes(variable: Variable) -> int:
+    """Length of what each column of a variable says of it, in bytes; the rest of a description is much the same."""
+    own = (variable.name, variable.name, variable.long_name, variable.unit, variable.formula.text, variable.source)
+    return sum(len(text.encode()) for text in own) + len("B8A from 20m, ") * len(variable.formula.names)
+
+
 def series_schema(
     header: SeriesHeader,
     variables: Sequence[Variable],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from s4c_hpc.extract.planning import mask_ids, parcel_tiles
 from s4c_hpc.optical import Variable, check_bands, resolve
 from s4c_hpc.parcels import TileParcels
 from s4c_hpc.series.assign import Assignment, assign
+from s4c_hpc.series.contract import CLASS_COUNTS, text_bytes
 from s4c_hpc.series.params import effective_params
 from s4c_hpc.series.write import SeriesInputs, write_series
 
@@ -86,7 +87,6 @@ class StatsStage:
             outputs=task.outputs,
             n_rows=n_rows,
             rasters_opened=opened() - rasters_before,
-            twins_discarded=io.publisher.twins_discarded,
             notes=assignment.notes,
         )
 
@@ -148,7 +148,7 @@ class _Planner:
             depends_on=(gathered.id, self.masks[gathered.tile], *index_ids),
             outputs=tuple(f"{folder}/{grid}/{file}" for grid in grids),
             work=work,
-            bytes_out=sum(self._bytes(len(g.variables), parcels) for g in assignment.grids),
+            bytes_out=sum(self._bytes(g.variables, parcels) + 2 * len(text) for g in assignment.grids),
             opens_imagery=0,
             resources=self.stage.resources(work, params, Sizes.of(parcels, product.source)),
         )
@@ -163,10 +163,13 @@ class _Planner:
             self._known[like] = assignment, params, canonical_json(params)
         return self._known[like]
 
-    def _bytes(self, n_variables: int, parcels: TileParcels) -> int:
-        n_columns = 9 + n_variables * len(self.config.variables.statistics)
+    def _bytes(self, variables: Sequence[Variable], parcels: TileParcels) -> int:
+        """Most bytes of a file, but for the validity rule that its header repeats from the parameters."""
+        n_statistics = len(self.config.variables.statistics)
+        n_columns = 1 + len(CLASS_COUNTS) + len(variables) * n_statistics
+        own_texts = n_statistics * sum(text_bytes(variable) for variable in variables)
         # Values, then the description of each batch, then the schema with its texts, twice in a file.
-        return 4 * n_columns * parcels.n_parcels + 100 * n_columns * parcels.n_blocks + 2 * 600 * n_columns
+        return 4096 + n_columns * (4 * parcels.n_parcels + 100 * parcels.n_blocks) + 2 * (600 * n_columns + own_texts)
 
 
 def _pixels(parcels: TileParcels, res_m: float) -> float:

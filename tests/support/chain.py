@@ -25,6 +25,8 @@ class Chain:
     done: dict[str, Outcome] = field(default_factory=dict)
     ran: list[Task] = field(default_factory=list)
     """Tasks of the last call of ``run``, in order."""
+    twins_discarded: int = 0
+    """Outputs of the last task that were there before."""
 
     def plan(self, config: Config, names: Iterable[str]) -> dict[str, list[Task]]:
         """Rows by stage."""
@@ -57,7 +59,13 @@ class Chain:
             publisher=Publisher(self.workspace.root, self.workspace.temporary / task.id),
             upstream_outputs={key: self.done[key].outputs for key in task.depends_on},
         )
-        return one.run(task, io)
+        outcome = one.run(task, io)
+        self.twins_discarded = io.publisher.twins_discarded
+        return outcome
+
+    def sizes(self, task: Task) -> tuple[int, int]:
+        """Bytes that a task has written, and the most that it was said to write."""
+        return sum(self.path(output).stat().st_size for output in task.outputs), task.bytes_out
 
     def path(self, relative: str) -> Path:
         """A file of the workspace."""

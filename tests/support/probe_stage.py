@@ -128,7 +128,6 @@ class Probe:
             n_rows=int(held[:1].sum()) if wish["mb"] else 1,
             absent=tuple(sorted(io.settled)),
             rasters_opened=task.opens_imagery,
-            twins_discarded=io.publisher.twins_discarded,
             notes=tuple(f"without {io.upstream_subjects[k]}: {io.upstream_reasons[k]}" for k in sorted(io.settled)),
         )
 
