@@ -282,3 +282,11 @@ def test_every_command_that_a_message_names_exists() -> None:
     for command in named:
         first = command.split()[0]
         assert (command if first in groups and " " in command else first) in known | groups, command
+
+
+def test_check_tells_what_is_not_there_yet(tmp_path: Path) -> None:
+    s4c("init", tmp_path)
+    done = s4c("config", "check", workspace=tmp_path)
+    assert done.returncode == 0, "the file itself is fine"
+    assert str(tmp_path / "archive") in done.stderr
+    assert str(tmp_path / "parcels.gpkg") in done.stderr

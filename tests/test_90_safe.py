@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import shapely
 from support.cli import s4c, s4c_json
-from support.safe import build_safe
+from support.safe import Baseline, build_safe
 
 ULX, ULY, SIZE_M = 600_000, 5_400_000, 2_400
 CONFIG = f"""
@@ -39,7 +39,7 @@ bands = ["B04", "B05", "B08", "B11"]
 indices = ["ndvi", "bsi"]
 statistics = ["count", "mean", "min", "max"]
 """
-DATES = {
+DATES: dict[Baseline, dt.datetime] = {
     "02.12": dt.datetime(2018, 7, 21, 10, 10, tzinfo=dt.UTC),
     "05.09": dt.datetime(2023, 6, 25, 10, 10, tzinfo=dt.UTC),
 }
@@ -56,7 +56,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for baseline, sensing in DATES.items():
         build_safe(
             folder / "archive",
-            baseline=baseline,  # type: ignore[arg-type]  # keys of a dict, each one a valid literal
+            baseline=baseline,
             sensing=sensing,
             tile="32UPU",
             epsg=32632,
@@ -94,7 +94,7 @@ def column(workspace: Path, name: str, date: dt.datetime) -> float:
 
 
 @pytest.mark.parametrize("baseline", ["02.12", "05.09"])
-def test_reflectance_is_physical_under_every_baseline(workspace: Path, baseline: str) -> None:
+def test_reflectance_is_physical_under_every_baseline(workspace: Path, baseline: Baseline) -> None:
     date = DATES[baseline]
     dn = reflectance_dn()
     inside = np.s_[60:100, 60:100]
@@ -108,7 +108,7 @@ def test_reflectance_is_physical_under_every_baseline(workspace: Path, baseline:
 
 
 @pytest.mark.parametrize("baseline", ["02.12", "05.09"])
-def test_an_index_combines_bands_of_10_m_and_20_m(workspace: Path, baseline: str) -> None:
+def test_an_index_combines_bands_of_10_m_and_20_m(workspace: Path, baseline: Baseline) -> None:
     dn = {name: layer / 1e4 for name, layer in reflectance_dn().items()}
     dn["B11"] = np.repeat(np.repeat(dn["B11"], 2, axis=0), 2, axis=1)
     up, down = dn["B11"] + dn["B04"], dn["B08"] + dn["B02"]

@@ -18,6 +18,12 @@ def check(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> Non
     ws, loaded = open_workspace(workspace, overrides)
     variables = resolve(loaded.config.variables)
     say(f"{ws.config} is valid: {len(loaded.config.sources)} source(s), {len(variables)} variables")
+    named = [("the folder of a source", source.root) for source in loaded.config.sources]
+    if loaded.config.parcels.file is not None:
+        named.append(("the declaration", loaded.config.parcels.file))
+    for what, path in named:
+        if not path.exists():
+            say(f"but {what} is not there: {path}")
 
 
 @app.command()

@@ -76,8 +76,8 @@ def write_parquet(path: Path, schema: pa.Schema, batches: Batches, geometry: Geo
 def write_gpkg(path: Path, schema: pa.Schema, batches: Batches, geometry: Geometry | None) -> None:
     """GeoPackage with a layer ``markers``; unknown values are NULL."""
     import pyogrio.errors  # noqa: PLC0415 - loads GDAL, which the other formats do without
-    import pyogrio.raw  # noqa: PLC0415
-    from pyproj import CRS  # noqa: PLC0415
+    import pyogrio.raw  # noqa: PLC0415 - as above
+    from pyproj import CRS  # noqa: PLC0415 - as above
 
     if geometry is None:
         raise InputError("a GeoPackage needs geometries", where=str(path))
