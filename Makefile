@@ -1,4 +1,4 @@
-# Five verbs: demo test qa bench clean. 'make demo' and 'make test' set up all they need, in .venv and nowhere else
+# Verbs: demo test qa bench clean (and setup, format). 'make demo' and 'make test' set up all they need, in .venv and nowhere else
 # (system packages by apt when root; without root they say which command to give).
 PYTHON ?= python3
 VENV := .venv

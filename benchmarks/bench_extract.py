@@ -36,7 +36,7 @@ season_end = 2020-12-31
 kind = "geotiff"
 root = "{home}"
 pattern = "B08_{{datetime}}.tif"
-datetime_format = "%d"
+datetime_format = "%Y%m%d"
 tile = "BENCH"
 bands = {{ B08 = 1 }}
 [parcels]
@@ -73,7 +73,7 @@ def measure(folder: Path, size: str = "M", runs: int = 3) -> dict[str, Any]:
     for _ in range(runs):
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir()
-        (workspace / "s4c.toml").write_text(config(home, size).replace('"%d"', '"%Y%m%d"'))
+        (workspace / "s4c.toml").write_text(config(home, size))
         here = ["--workspace", str(workspace)]
         cost_of([*S4C, "catalog", "scan", *here])
         costs["import"].append(cost_of([*S4C, "parcels", "import", *here]))
@@ -108,7 +108,8 @@ def compare(workspace: Path, peer_out: Path) -> dict[str, float]:
         theirs = peer[name].to_numpy().astype(float) * (1.0 if name == "count" else 1e-4)
         if name == "median":
             ours = _as_truncated(ours * 1e4, theirs * 1e4) * 1e-4
-        both = np.isfinite(ours) & np.isfinite(theirs)
+        both = np.isfinite(ours)
+        assert np.array_equal(both, np.isfinite(theirs)), f"{name} is missing for different parcels"
         found[name] = float(np.max(np.abs(ours - theirs)[both] / np.maximum(np.abs(theirs[both]), 1e-4), initial=0.0))
     return found
 

@@ -30,10 +30,14 @@ def reference(folder: Path) -> Iterator[tuple[str, str, str, str, float]]:
         with np.errstate(all="ignore"):
             band["ndvi"] = (band["b08"] - band["b04"]) / (band["b08"] + band["b04"])
             band["ndwi_gao"] = (band["b08"] - band["b11"]) / (band["b08"] + band["b11"])
+            band["ndwi_mcfeeters"] = (band["b03"] - band["b08"]) / (band["b03"] + band["b08"])
+            band["brightness"] = np.sqrt(band["b03"] ** 2 + band["b04"] ** 2 + band["b08"] ** 2 + band["b11"] ** 2)
+            band["ireci"] = (band["b07"] - band["b04"]) / (band["b05"] / band["b06"])
             band["bsi"] = (band["b11"] + band["b04"] - band["b08"] - band["b02"]) / (
                 band["b11"] + band["b04"] + band["b08"] + band["b02"]
             )
         for parcel, pixels in zip(parcels["parcel_id"], inside, strict=True):
+            yield parcel, date, "n_total", "count", float(pixels.sum())
             for name, code in (("n_nodata", 0), ("n_valid", 1), ("n_cloud", 2)):
                 yield parcel, date, name, "count", float(np.sum(dn["MASK"][pixels] == code))
             for name, layer in band.items():
@@ -47,6 +51,7 @@ def reference(folder: Path) -> Iterator[tuple[str, str, str, str, float]]:
                     yield parcel, date, name, "max", float(v.max())
                     yield parcel, date, name, "median", float(np.median(v))
                     yield parcel, date, name, "p25", float(np.percentile(v, 25))
+                    yield parcel, date, name, "p75", float(np.percentile(v, 75))
 
 
 if __name__ == "__main__":

@@ -225,13 +225,20 @@ def test_an_unreadable_folder_is_said(
     assert f"folder {closed} cannot be read (Permission denied)" in capsys.readouterr().err
 
 
-def test_a_bug_has_an_exit_code_too(tmp_path: Path) -> None:
-    """A state file that only a bug (or a vandal) could have written: a folder where a file is expected."""
-    workspace = workspace_with(tmp_path / "ws")
-    (workspace / "catalog" / "products.parquet").mkdir(parents=True)
-    done = s4c("catalog", "list", workspace=workspace)
-    assert done.returncode in {4, 9}, done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("s4c: ")
+def run_patched(patch: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command after ``patch``, Python statements with ``cli`` as the package of commands."""
+    code = (
+        f"import os, signal, sys\nsys.argv = ['s4c', *{list(arguments)!r}]\n"
+        f"from s4c_hpc.cli import main\nimport s4c_hpc.cli as cli\n{patch}\nmain.main()\n"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_bug_has_an_exit_code_too() -> None:
+    done = run_patched("cli.config.print_json = lambda value: 1 / 0", "config", "schema")
+    assert done.returncode == 9
+    assert "ZeroDivisionError" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("s4c: this is a bug")
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
@@ -242,15 +249,8 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_ctrl_c_is_told_and_has_its_exit_code(tmp_path: Path) -> None:
-    code = (
-        "import signal, os, sys; sys.argv = ['s4c', 'config', 'schema']\n"
-        "from s4c_hpc.cli import main, output\n"
-        "import s4c_hpc.cli.config as c\n"
-        "c.print_json = lambda value: os.kill(os.getpid(), signal.SIGINT)\n"
-        "main.main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_ctrl_c_is_told_and_has_its_exit_code() -> None:
+    done = run_patched("cli.config.print_json = lambda value: os.kill(os.getpid(), signal.SIGINT)", "config", "schema")
     assert done.returncode == 75
     assert done.stderr.startswith("s4c: interrupted")
 
@@ -290,3 +290,13 @@ def test_check_tells_what_is_not_there_yet(tmp_path: Path) -> None:
     assert done.returncode == 0, "the file itself is fine"
     assert str(tmp_path / "archive") in done.stderr
     assert str(tmp_path / "parcels.gpkg") in done.stderr
+
+
+def test_nothing_to_tell_before_the_first_run(tmp_path: Path) -> None:
+    s4c("init", tmp_path)
+    for command in (["status"], ["logs", "0123"], ["markers", "list"], ["parcels", "list"], ["catalog", "list"]):
+        done = s4c(*command, workspace=tmp_path)
+        assert done.returncode == 6, command
+        assert done.stderr.startswith("s4c: ")
+    done = s4c("cancel", workspace=tmp_path)
+    assert (done.returncode, "nothing is running" in done.stderr) == (0, True)

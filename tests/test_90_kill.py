@@ -29,22 +29,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_killed_again_and_again_the_bytes_are_the_same(
     undisturbed: dict[str, bytes], tmp_path: Path, seed: int
 ) -> None:
-    """The driver alone, a worker alone, everything at once, or Ctrl-C, whatever was going on at that moment."""
+    """Everything at once, the driver alone, Ctrl-C for the whole terminal, and at last a worker alone."""
     rng = random.Random(seed)
     workspace = tmp_path / "ws"
     mark = f"s4c-kill-test-{os.getpid()}-{seed}"
-    for _ in range(4):
-        strike(workspace, rng, mark)
+    first = ["all", "driver", "interrupt"]
+    rng.shuffle(first)
+    for how in first:
+        assert strike(workspace, how, rng.uniform(0.0, 0.7), mark) != 0
         assert leftovers(mark) == [], "no process survives its driver"
+    # Without its worker the driver goes on: another one takes over.
+    assert strike(workspace, "worker", rng.uniform(0.0, 0.3), mark) == 0
+    assert leftovers(mark) == []
     done = s4c("demo", "--workspace", workspace)
     assert done.returncode == 0, done.stderr
     assert tree_bytes(workspace, *RESULTS) == undisturbed
     assert not any((workspace / "tmp").glob("*"))
 
 
-def strike(workspace: Path, rng: random.Random, mark: str) -> None:
-    """Start the demo, kill something of it after a while, wait until it is over."""
-    how = rng.choice(["driver", "worker", "all", "interrupt"])
+def strike(workspace: Path, how: str, delay_s: float, mark: str) -> int:
+    """Start the demo, kill something of it while tasks are at work, wait until it is over; its exit code."""
+    begun = n_begun(workspace)
     process = subprocess.Popen(
         [sys.executable, "-m", "s4c_hpc.cli", "demo", "--workspace", str(workspace)],
         env=cli_environment(None, S4C_TEST_MARK=mark),
@@ -52,21 +57,28 @@ def strike(workspace: Path, rng: random.Random, mark: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    time.sleep(rng.uniform(0.5, 9.0))
-    tree = psutil.Process(process.pid)
-    try:
-        children = tree.children(recursive=True)
-        if how == "driver":
-            process.kill()
-        elif how == "interrupt":
-            process.send_signal(signal.SIGINT)
-        elif how == "worker" and children:
-            rng.choice(children).kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        pass  # it was faster than the blow: the next run must find it done
-    process.wait(timeout=120)
+    while n_begun(workspace) == begun:
+        assert process.poll() is None, "the demo ended before any task began"
+        time.sleep(0.02)
+    time.sleep(delay_s)
+    assert process.poll() is None, "the demo was over before the blow"
+    if how == "driver":
+        process.kill()
+    elif how == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif how == "interrupt":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        children = psutil.Process(process.pid).children(recursive=True)
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        assert workers
+        workers[0].kill()
+    return process.wait(timeout=120)
+
+
+def n_begun(workspace: Path) -> int:
+    """Number of tasks that ever began, from the journals."""
+    return sum(path.read_text().count('"begin"') for path in workspace.glob("run/*/journal/*.jsonl"))
 
 
 def leftovers(mark: str) -> list[str]:

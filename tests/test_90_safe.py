@@ -138,4 +138,9 @@ def test_a_broken_product_is_a_row_and_the_rest_goes_on(workspace: Path, tmp_pat
     assert "B04" in done.stderr
     status = s4c_json("status", workspace=workspace)
     assert "B04" in str(status)
+    told = s4c("status", workspace=workspace)
+    assert "B04" in told.stderr
+    assert "complete" in told.stderr
+    gather = next(p["id"] for p in status["problems"] if p["name"].startswith("gather"))
+    assert "B04" in s4c("logs", gather, workspace=workspace).stdout
     assert s4c_json("plan", workspace=workspace)["total"]["todo"] == 0, "bad input is not tried again unasked"

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from s4c_hpc.plan.ledger import ESTIMATE_SCHEMA
-
-Seconds = npt.NDArray[np.float64]
 
 MIN_SAMPLES = 3
 """Finished tasks of a stage below which its history is not asked."""
