@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: Tile
         _check_numbers(header, source)
         _check_grid(header.grid, tile)
         _check_nodata(header, source)
-        return _product(path, measure, source, header, time)
+        return _product(known, path, source, header, time)
     except S4cError as error:
         return known.broken(error.what)
     except OSError as error:
@@ -152,7 +153,9 @@ def _can_hold(dtype: str, value: float) -> bool:
     return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
 
 
-def _product(path: Path, measure: Measure, source: GeoTiffSource, header: Header, time: dt.datetime) -> Product:
+def _product(known: Product, path: Path, source: GeoTiffSource, header: Header, time: dt.datetime) -> Product:
+    """What the name tells of a file, with what its header and its content add."""
+
     def layer(name: str, number: int) -> Band:
         is_class = name == CLASS_LAYER
         return Band(
@@ -167,18 +170,11 @@ def _product(path: Path, measure: Measure, source: GeoTiffSource, header: Header
         )
 
     classes = layer(CLASS_LAYER, source.mask_band) if source.mask_band else None
-    return Product(
-        id=path.stem,
-        source=SOURCE,
-        sensor=source.sensor,
-        platform="",
-        tile=source.tile,
+    return replace(
+        known,
         datetime=time,
-        size_bytes=measure.size_bytes,
-        datatake="",
         bands=tuple(layer(name, source.bands[name]) for name in sorted(source.bands)),
         classes=classes,
-        class_kind="declared",
         class_table={value: str(category) for value, category in sorted(source.mask_classes.items())},
         revision=_revision(path, source, time),
     )

@@ -103,7 +103,7 @@ def parse_name(name: str) -> MarkerName:
         )
     parts = found.groupdict()
     try:
-        day = dt.datetime.strptime(parts["day"], "%Y%m%d").date()  # noqa: DTZ007 - a time of day - a day, no time
+        day = dt.datetime.strptime(parts["day"], "%Y%m%d").date()  # noqa: DTZ007 - a day
         time = dt.datetime.strptime(parts["time"], "%H%M%S").time() if parts["time"] else None  # noqa: DTZ007 - a time of day
     except ValueError as error:
         raise InputError(f"holds no real date ({error})", where=repr(name)) from error
