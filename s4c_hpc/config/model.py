@@ -11,13 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ByteSize, Field, field_validator, model_validator
 
+from s4c_hpc.config.section import Section, Slug
+from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.errors import listing
 from s4c_hpc.core.grid import FAMILY_RES_M
-
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
-"""A name that may stand in a file name; no underscore, which separates the parts of one."""
 
 
 def _no_class_count(name: str) -> str:
@@ -43,13 +42,6 @@ GridName = Annotated[str, AfterValidator(_one_of_the_grids), Field(json_schema_e
 
 Statistic = Annotated[str, Field(pattern=r"^(count|mean|stdev|min|max|median|p(100|[1-9]?[0-9]))$")]
 """``count``, ``mean``, ``stdev``, ``min``, ``max``, ``median`` or a percentile ``p0`` ... ``p100``."""
-
-
-class Section(BaseModel):
-    """A table of the configuration file."""
-
-    # JSON has no NaN: as a text it comes back from the frozen copy of a run as it was.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Category(StrEnum):
@@ -273,8 +265,9 @@ class Markers(Section):
 
 
 class Execute(Section):
-    """How tasks run on this machine."""
+    """Where and how tasks run."""
 
+    executor: Literal["local", "slurm"] = Field("local", description="This machine, or a Slurm cluster ([slurm]).")
     workers: int = Field(0, ge=0, description="Local worker processes; 0 means one per core.")
     memory: ByteSize | None = Field(
         None, description="Memory that all tasks together may ask for, e.g. '8GiB'; none means 80 % of what is free."
@@ -309,6 +302,7 @@ class Config(Section):
     variables: Variables = Variables()
     markers: Markers = Markers()
     execute: Execute = Execute()
+    slurm: Slurm = Slurm()
     quota: Quota = Quota()
     report: Report = Report()
 
