@@ -8,7 +8,15 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import bench_demo, bench_extract
+from benchmarks import (
+    bench_country,
+    bench_country_year,
+    bench_demo,
+    bench_extract,
+    bench_plan,
+    bench_predict,
+    bench_tasks,
+)
 
 parser = argparse.ArgumentParser(prog="benchmarks", description="Measure; prints JSON.")
 parser.add_argument("--size", choices=["S", "M", "L"], default="M")
@@ -25,6 +33,11 @@ print(
             },
             "demo": bench_demo.measure(options.runs),
             "extract": bench_extract.measure(options.folder, options.size, options.runs),
+            "plan": bench_plan.measure(options.folder, options.size),
+            "predict": bench_predict.measure(options.folder),
+            "country": bench_country.measure(),
+            "country-year": bench_country_year.measure(bench_country_year.TARGETS),
+            "tasks": bench_tasks.measure(),
         },
         indent=2,
     )

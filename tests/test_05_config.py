@@ -54,6 +54,24 @@ def test_environment_is_expanded_and_must_be_there(tmp_path: Path) -> None:
         load_config(path, environment={})
 
 
+def test_a_file_that_anyone_may_write_is_refused(tmp_path: Path) -> None:
+    """It names programs that jobs start; so does the profile."""
+    profile = write(tmp_path, "[extract]\nmask_ring_m = 1\n", "site.toml")
+    path = write(tmp_path, f'profile = "site.toml"\n{MINIMAL}')
+    for file in (profile, path):
+        file.chmod(0o666)
+        with pytest.raises(ConfigError, match=rf"{file}: anyone may write this file; chmod o-w {file}"):
+            load_config(path, environment={})
+        file.chmod(0o664)
+    load_config(path, environment={})
+
+
+def test_a_profile_that_is_not_there_is_named_as_one(tmp_path: Path) -> None:
+    path = write(tmp_path, f'profile = "site.toml"\n{MINIMAL}')
+    with pytest.raises(MissingDataError, match=rf"{tmp_path}/site.toml: no such site profile; mend 'profile' at the"):
+        load_config(path, environment={})
+
+
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + '[parcels]\nfile = "lpis/p.gpkg"\n')
     assert load_config(path, environment={}).config.parcels.file == tmp_path / "lpis" / "p.gpkg"

@@ -14,33 +14,8 @@ from support.runs import probe_config, probe_workspace, run_inline
 
 from s4c_hpc.core.errors import ConfigError, TemporaryError
 from s4c_hpc.core.text import human_bytes
-from s4c_hpc.plan import (
-    ESTIMATE_SCHEMA,
-    HISTORY_SCHEMA,
-    Plan,
-    make_plan,
-    makespan,
-    predict_seconds,
-    worker_count,
-)
+from s4c_hpc.plan import Plan, make_plan, worker_count
 from s4c_hpc.plan.space import check_space
-
-
-def history_of(stage: str, work: list[float], wall_s: list[float], kind: str = "done") -> pa.Table:
-    rows = [
-        {
-            f.name: {"stage": stage, "work": w, "wall_s": s, "kind": kind}.get(f.name, _empty(f.type))
-            for f in HISTORY_SCHEMA
-        }
-        for w, s in zip(work, wall_s, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, HISTORY_SCHEMA)
-
-
-def _empty(kind: pa.DataType) -> object:
-    if pa.types.is_list(kind):
-        return []
-    return "" if pa.types.is_string(kind) or pa.types.is_dictionary(kind) else 0
 
 
 def test_without_history_a_share_of_the_time_asked_for_is_predicted(tmp_path: Path) -> None:
@@ -49,40 +24,6 @@ def test_without_history_a_share_of_the_time_asked_for_is_predicted(tmp_path: Pa
     assert set(np.asarray(plan.estimates["high_s"])) == {18.0}
     assert plan.rough
     assert plan.to_json()["rough"] is True
-
-
-def test_with_history_seconds_follow_the_work(tmp_path: Path) -> None:
-    plan = make_plan(probe_workspace(tmp_path, ms=40), probe_config(), registry=PROBES)
-    history = history_of("probe-mid", [10, 10, 10, 20], [1, 1, 1, 6])
-    predicted = predict_seconds(plan.tasks, history).to_pylist()
-    stages = plan.tasks["stage"].to_pylist()
-    mid = [row for row, stage in zip(predicted, stages, strict=True) if stage == "probe-mid"]
-    rate = np.asarray([0.1, 0.1, 0.1, 0.3])
-    low, middle, high = np.quantile(rate, [0.1, 0.5, 0.9])
-    for row in mid:
-        assert row["seconds"] == pytest.approx(40 * middle)
-        assert (row["low_s"], row["high_s"]) == (pytest.approx(40 * low), pytest.approx(40 * high))
-    leaf = predicted[stages.index("probe-leaf")]
-    assert leaf["seconds"] == 0.18  # nothing is known of this stage
-
-
-@pytest.mark.parametrize(("work", "kind"), [([10.0, 10.0], "done"), ([10.0, 10.0, 10.0], "internal")])
-def test_too_little_history_is_none(tmp_path: Path, work: list[float], kind: str) -> None:
-    plan = make_plan(probe_workspace(tmp_path), probe_config(), registry=PROBES)
-    history = history_of("probe-mid", work, [1.0] * len(work), kind)
-    assert set(np.asarray(predict_seconds(plan.tasks, history)["seconds"])) == {0.18}
-
-
-def test_makespan_is_bound_by_the_sum_and_by_the_longest_task() -> None:
-    def rows(seconds: list[float]) -> pa.Table:
-        return pa.table(
-            [pa.array([str(i) for i in range(len(seconds))]), *[pa.array(seconds)] * 3], schema=ESTIMATE_SCHEMA
-        )
-
-    assert makespan(["a"] * 4, rows([1.0, 1.0, 1.0, 1.0]), 2).seconds == 2.0
-    assert makespan(["a"] * 3, rows([5.0, 1.0, 1.0]), 4).seconds == 5.0
-    assert makespan(["a", "a", "b"], rows([2.0, 2.0, 3.0]), 2).seconds == 5.0
-    assert makespan([], rows([]), 2).seconds == 0.0
 
 
 def test_the_summary_counts_what_is_to_do(tmp_path: Path) -> None:
@@ -95,7 +36,7 @@ def test_the_summary_counts_what_is_to_do(tmp_path: Path) -> None:
     assert mid.cpu_hours == pytest.approx(6 * 0.18 / 3600)
     assert mid.max_mem_bytes == 512 << 20
     assert (plan.total.todo, plan.total.files_out) == (16, 22)
-    values = json.loads(json.dumps(plan.to_json(n_workers=2)))
+    values = json.loads(json.dumps(plan.to_json(machine=2)))
     assert values["total"]["todo"] == 16
     assert values["reasons"]["probe-mid"] == {"new": 6}
     assert values["makespan_s"]["low"] < values["makespan_s"]["expected"] < values["makespan_s"]["high"]

@@ -11,7 +11,7 @@ from support.runs import InlineExecutor, probe_config, probe_workspace, ran, run
 
 from s4c_hpc.core.errors import ConfigError, InputError, InternalError, NoInputsError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute import current_plan, task_logs
+from s4c_hpc.execute import current_plan, task_attempts, tasks_called
 from s4c_hpc.plan import Plan, make_plan
 from s4c_hpc.plan.reason import changed_keys
 
@@ -177,9 +177,13 @@ def test_a_bug_is_tried_as_often_as_allowed_then_given_up(tmp_path: Path) -> Non
     log = Path(problem.reason.rpartition("; see ")[2])
     assert "KeyError: 'bug'" in log.read_text()
     assert "Traceback" in log.read_text()
-    logs = task_logs(workspace, problem.id[:13])
-    assert (len(logs), logs[-1]) == (3, log)
-    assert task_logs(workspace, "nothing like it") == []
+    (named,) = tasks_called(workspace, problem.id[:13])
+    assert (named.id, named.name) == (problem.id, problem.name)
+    attempts = task_attempts(workspace, problem.id)
+    assert [attempt.number for attempt in attempts] == [1, 2, 3]
+    assert attempts[-1].log == log
+    assert all(attempt.end.startswith("failed (internal): KeyError: 'bug'; see ") for attempt in attempts)
+    assert tasks_called(workspace, "nothing like it") == []
     assert states(plan_of(workspace), "quarantined")["leaf a"].startswith("quarantined: KeyError: 'bug'")
 
 

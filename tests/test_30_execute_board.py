@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from test_30_execute_fold import end
 
 from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.choose import choose_chunks
-from s4c_hpc.execute.journal import Begin, Event, Failed, Kind
-from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.execute.journal import Begin, Failed, Kind, TaskEvent
+from s4c_hpc.execute.local import local_cut
+from s4c_hpc.execute.local_budget import LocalBudget
+from s4c_hpc.execute.manifest import Chunk, next_wave, wave_of
 from s4c_hpc.plan import Plan, make_plan
 
 MAX_ATTEMPTS = 3
@@ -38,20 +41,31 @@ def row_of(board: Board, name: str) -> int:
     return next(row for row in range(len(board.state)) if board.name(row) == name)
 
 
-def choose(board: Board, in_flight: list[Chunk] | None = None, **limits: Any) -> list[Chunk]:
-    values: dict[str, Any] = {"slots": 2, "memory_bytes": 4 * GIB, "now": 1e12, "wave": "000001"}
-    return choose_chunks(board, in_flight or [], **(values | limits))
+def choose(
+    board: Board,
+    in_flight: Sequence[Chunk] = (),
+    *,
+    slots: int = 2,
+    memory_bytes: int = 4 * GIB,
+    now: float = 1e12,
+    wave: str = "000001",
+    **cut: Any,
+) -> list[Chunk]:
+    """What a machine takes now, all waves in one list."""
+    budget = LocalBudget.of(slots, memory_bytes, in_flight)
+    wanted = dataclasses.replace(local_cut(slots, memory_bytes), **cut)
+    return [chunk for chunks in choose_chunks(board, budget, wanted, now=now, first_wave=wave) for chunk in chunks]
 
 
-def history(plan: Plan, seed: int) -> tuple[list[Chunk], dict[str, list[Event]], dict[str, str]]:
+def history(plan: Plan, seed: int) -> tuple[list[Chunk], dict[str, list[TaskEvent]], dict[str, str]]:
     """A run as an executor might have it: chunks, events by journal, and how each task ended."""
     chance = random.Random(seed)
     board = board_of(plan)
     waves: list[Chunk] = []
-    journals: dict[str, list[Event]] = {"driver": []}
+    journals: dict[str, list[TaskEvent]] = {"driver": []}
     t = 1000.0
-    for n in range(chance.randint(1, 30)):
-        chunks = choose(board, wave=f"{n + 1:06d}")
+    for _ in range(chance.randint(1, 30)):
+        chunks = choose(board, wave=next_wave([wave_of(chunk.attempt) for chunk in waves]))
         board.submitted(chunks)
         waves += chunks
         for chunk in chunks:

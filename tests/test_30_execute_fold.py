@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.probe_stage import PROBES
 from support.runs import probe_config, probe_workspace, run_inline
 
+from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Journal, Kind, Output
-from s4c_hpc.execute.state import fold_journals, merge_history
+from s4c_hpc.execute.state import fold_journals, folded_s_ago, merge_history, n_attempts
 from s4c_hpc.plan import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, RunFolder, make_plan, new_run_id, read_ledger
 
 TASKS = st.integers(0, 3)
@@ -215,3 +219,15 @@ def test_merging_histories_does_not_depend_on_order_or_repetition(tmp_path: Path
     parts = [whole.slice(3), whole.slice(0, 5), whole.slice(1, 2)]
     assert merge_history(parts).equals(merge_history([whole]))
     assert merge_history(parts[::-1]).equals(merge_history([whole]))
+
+
+def test_the_history_tells_its_size_and_age(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert (n_attempts(workspace), folded_s_ago(workspace)) == (0, math.inf)
+    fold_journals(workspace)
+    path = workspace.state / "history.parquet"
+    assert n_attempts(workspace) == 0
+    os.utime(path, (0, time.time() - 1000))
+    assert 999 < folded_s_ago(workspace) < 1100
+    os.utime(path, (0, time.time() + 3600))
+    assert folded_s_ago(workspace) == math.inf, "a clock that was set back must not put off the next fold"

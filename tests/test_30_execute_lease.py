@@ -100,7 +100,7 @@ def test_a_driver_of_someone_else_is_named_with_its_user(tmp_path: Path, monkeyp
 
 def test_without_a_driver_there_is_nothing_to_cancel_and_without_a_run_no_status(tmp_path: Path) -> None:
     workspace = probe_workspace(tmp_path)
-    assert cancel(workspace) is None
+    assert cancel(workspace).is_nothing
     assert status(workspace) is None
 
 

@@ -21,7 +21,7 @@ from support.runs import Driver, n_begun, probe_config, probe_workspace, run_inl
 
 from s4c_hpc.core.errors import NoInputsError, TemporaryError
 from s4c_hpc.execute import Progress, RunStatus, cancel, current_owner, fold_journals, run, status
-from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.execute.manifest import Wave
 from s4c_hpc.plan import RunFolder, new_run_id
 
 MIB = 1 << 20
@@ -100,7 +100,7 @@ def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, pro
         assert now.to_json()["progress"]["running"] == 1
         with pytest.raises(TemporaryError, match=f"process {driver.process.pid} "):
             run_inline(workspace)
-        owner = cancel(workspace)
+        owner = cancel(workspace).owner
         assert owner is not None
         assert owner.pid == driver.process.pid
         code, out, err = driver.finish()
@@ -141,8 +141,8 @@ def test_a_task_that_asks_for_more_memory_than_there_is_does_not_hold_up_the_res
     root = result.status.problems[0]
     assert root.state == "failed"
     assert root.reason == (
-        "asks for 8.0 GiB of memory, all tasks together may have 4.0 GiB; "
-        "raise execute.memory or run where there is more"
+        "asks for 8.0 GiB of memory, the most that it can have here is 4.0 GiB; "
+        "raise execute.memory (on Slurm: slurm.max_memory), or run where there is more"
     )
     describe_probe(workspace.root, mem_bytes=512 * MIB)
     assert run_inline(workspace).exit_code == 0, "not held against the tasks"
@@ -210,10 +210,10 @@ def test_a_full_disk_is_told_with_what_is_left_to_write(tmp_path: Path, monkeypa
     advance = import_module("s4c_hpc.execute.advance")
     write = advance.write_wave
 
-    def full(folder: RunFolder, wave: str, chunks: list[Chunk]) -> None:
-        if chunks[0].stage == "probe-sum":
+    def full(folder: RunFolder, wave: Wave) -> None:
+        if wave.stage == "probe-sum":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(folder, wave, chunks)
+        write(folder, wave)
 
     monkeypatch.setattr(advance, "write_wave", full)
     with pytest.raises(TemporaryError, match=r"2\.0 KiB are still to be written"):

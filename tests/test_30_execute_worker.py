@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -18,12 +19,12 @@ from support.runs import InlineExecutor, probe_config, probe_workspace, run_inli
 
 from s4c_hpc.core.children import start_child
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, ResourceExceeded, TemporaryError
-from s4c_hpc.execute import status, task_reason
-from s4c_hpc.execute.journal import Begin, Done, Failed, Kind, read_events
+from s4c_hpc.execute import status, task_attempts, task_state, tasks_called
+from s4c_hpc.execute.journal import Begin, Closed, Done, Failed, Kind, Opened, read_events
 from s4c_hpc.execute.manifest import Chunk
 from s4c_hpc.execute.memory import MemoryPeak, anonymous_bytes, max_rss_bytes
+from s4c_hpc.execute.perform import classify_failure
 from s4c_hpc.execute.plan_rows import read_tasks
-from s4c_hpc.execute.worker import classify_failure
 from s4c_hpc.plan import RunFolder, make_plan
 
 MIB = 1 << 20
@@ -66,6 +67,8 @@ def test_a_journal_tells_begin_and_end_of_each_task_and_scratch_is_gone(tmp_path
     names = {row["id"]: f"{row['stage']} {row['subject']}" for row in result.plan.tasks.to_pylist()}
     for journal in sorted(run.journals.glob("0*.jsonl")):
         for event in read_events(journal)[0]:
+            if isinstance(event, Opened | Closed):
+                continue
             word = (
                 {Begin: "begin", Done: "done"}.get(type(event)) or f"{event.kind}" if isinstance(event, Failed) else ""
             )
@@ -147,19 +150,21 @@ def test_the_driver_tells_of_retries_and_losses_and_is_silent_else(
 @pytest.mark.usefixtures("probes")
 def test_how_a_task_ended_is_told_where_it_left_no_log(tmp_path: Path) -> None:
     workspace = probe_workspace(tmp_path, behaviour={"probe-mid 32UPU b": {"end": "input"}})
-    assert task_reason(workspace, "0") is None
+    assert tasks_called(workspace, "0") == []
     tasks = run_inline(workspace).plan.tasks
     names = zip(tasks["stage"].to_pylist(), tasks["subject"].to_pylist(), strict=True)
     ids = dict(zip(names, tasks["id"].to_pylist(), strict=True))
 
-    def told(stage: str, subject: str) -> str | None:
-        return task_reason(workspace, ids[stage, subject][:12])
-
     bad = "/data/b.jp2: cannot be decoded; fetch it again"
-    assert told("probe-mid", "b") == f"probe-mid 32UPU b: quarantined: {bad}"
-    assert told("probe-leaf", "b") == f"probe-leaf 32UPU b: blocked: probe-mid 32UPU b is not there: {bad}"
-    assert told("probe-mid", "a") == "probe-mid 32UPU a: done, attempt 1"
-    assert task_reason(workspace, "no such task") is None
+    (failed,) = task_attempts(workspace, ids["probe-mid", "b"])
+    assert failed.end == f"failed (input): {bad}"
+    assert task_attempts(workspace, ids["probe-leaf", "b"]) == []
+    blocked = f"blocked: probe-mid 32UPU b is not there: {bad}"
+    assert task_state(workspace, ids["probe-leaf", "b"]) == blocked
+    (done,) = task_attempts(workspace, ids["probe-mid", "a"])
+    assert done.end.startswith("done in ")
+    assert str(done).startswith(f"run {done.run}, attempt {done.attempt}, try 1 on {platform.node()}: done in ")
+    assert task_state(workspace, "no such task") == "it is not in the newest plan"
     run_inline(workspace)
     describe_probe(tmp_path, products=["a", "b", "c", "d"])
     again = run_inline(workspace).status

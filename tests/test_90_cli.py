@@ -26,7 +26,7 @@ COMMANDS = [
     ["demo"],
     ["init"],
     *[["config", c] for c in ("check", "show", "schema", "indices")],
-    *[["catalog", c] for c in ("scan", "list")],
+    *[["catalog", c] for c in ("scan", "list", "readiness")],
     *[["parcels", c] for c in ("import", "list")],
     ["plan"],
     ["run"],
@@ -35,6 +35,8 @@ COMMANDS = [
     ["logs"],
     *[["markers", c] for c in ("list", "show", "query", "export")],
     ["report"],
+    *[["slurm", c] for c in ("check", "qos")],
+    *[["slurm", "cluster", c] for c in ("up", "down", "status")],
 ]
 
 

@@ -82,6 +82,22 @@ def test_classes_sum_to_the_whole(demo: Path) -> None:
         assert columns[total].min() > 0
 
 
+def test_another_profile_than_that_of_the_workspace_is_refused(copy: Path, tmp_path: Path) -> None:
+    """It would be ignored: the configuration is there already."""
+    profile = tmp_path / "site.toml"
+    profile.write_text("[execute]\nworkers = 1\n")
+    done = s4c("demo", "--profile", profile, workspace=copy)
+    assert done.returncode == 4
+    assert "made without this profile; give the demo another --workspace" in done.stderr
+
+
+def test_a_profile_that_is_not_there_leaves_no_workspace(tmp_path: Path) -> None:
+    done = s4c("demo", "--profile", tmp_path / "none.toml", workspace=tmp_path / "new")
+    assert done.returncode == 4
+    assert "none.toml: no such site profile" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_finished_workspace_is_up_to_date(demo: Path) -> None:
     done = s4c("plan", workspace=demo)
     assert done.returncode == 0

@@ -1,8 +1,10 @@
 """Products: found in the sources, described in one index, opened in one place."""
 
+from s4c_hpc.catalog.acquisitions import Acquisition, Acquisitions, read_acquisitions
 from s4c_hpc.catalog.index import load_product, products_table, read_products
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.rasters import headers_read, open_raster, opened
+from s4c_hpc.catalog.readiness import Readiness, readiness
 from s4c_hpc.catalog.scan import ScanReport, scan
 from s4c_hpc.catalog.supersede import supersede
 
@@ -11,15 +13,20 @@ __all__ = [
     "OK",
     "SUPERSEDED",
     "UNKNOWN_TIME",
+    "Acquisition",
+    "Acquisitions",
     "Band",
     "Product",
+    "Readiness",
     "ScanReport",
     "headers_read",
     "load_product",
     "open_raster",
     "opened",
     "products_table",
+    "read_acquisitions",
     "read_products",
+    "readiness",
     "scan",
     "supersede",
 ]

@@ -8,6 +8,7 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.cli.readiness import readiness
 
 if TYPE_CHECKING:
     from s4c_hpc.catalog import ScanReport
@@ -46,6 +47,9 @@ def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> Non
         for p in catalog.read_products(ws.catalog)
     ]
     print_json(rows) if as_json else print_table(rows)
+
+
+app.command()(readiness)
 
 
 def say_scan(report: ScanReport) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from s4c_hpc import __version__
-from s4c_hpc.cli import catalog, config, demo, markers, parcels, report, run, workspace
+from s4c_hpc.cli import catalog, config, demo, markers, parcels, report, run, slurm, status, workspace
 from s4c_hpc.core.errors import ExitCode, S4cError
 
 TYPER_INTERRUPTED = 130
@@ -35,11 +35,12 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(parcels.app, name="parcels")
 app.command("plan")(run.plan)
 app.command("run")(run.run)
-app.command("status")(run.status)
-app.command("cancel")(run.cancel)
-app.command("logs")(run.logs)
+app.command("status")(status.status)
+app.command("cancel")(status.cancel)
+app.command("logs")(status.logs)
 app.add_typer(markers.app, name="markers")
 app.command("report")(report.report)
+app.add_typer(slurm.app, name="slurm")
 
 
 @app.callback(invoke_without_command=True)

@@ -33,14 +33,21 @@ def _finite(value: Any) -> Any:
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """Print rows as an aligned table: numbers to the right, text to the left."""
+    for line in table_lines(rows, columns):
+        typer.echo(line)
+
+
+def table_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> list[str]:
+    """The lines of such a table."""
     listed = list(rows)
     names = list(columns or (listed[0] if listed else ()))
     cells = [[_text(row.get(name)) for name in names] for row in listed]
     right = [all(isinstance(row.get(n), int | float | None) for row in listed) and bool(listed) for n in names]
     widths = [max(len(name), *(len(row[i]) for row in cells), 0) for i, name in enumerate(names)]
-    for line in [names, *cells]:
-        parts = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)]
-        typer.echo("  ".join(parts).rstrip())
+    return [
+        "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in [names, *cells]
+    ]
 
 
 def _text(value: Any) -> str:

@@ -1,25 +1,30 @@
-"""``s4c plan``, ``run``, ``status``, ``cancel``, ``logs``."""
+"""``s4c plan`` and ``s4c run``."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.cli.readiness import readiness_json, say_readiness, season_readiness
+from s4c_hpc.cli.status_text import problem_lines
 from s4c_hpc.core.text import human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from s4c_hpc.config import Config
     from s4c_hpc.core.errors import ExitCode
     from s4c_hpc.core.workspace import Workspace
-    from s4c_hpc.execute import Problem, RunStatus
-    from s4c_hpc.plan import Plan
+    from s4c_hpc.plan import Machine, Plan
 
 StagesOption = Annotated[
     list[str] | None, typer.Option("--stage", help="Only this stage and what it needs; may be repeated.")
+]
+ExecutorOption = Annotated[
+    str | None, typer.Option("--executor", metavar="local|slurm", help="Instead of execute.executor.")
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-quarantined", help="Try again what was given up.")]
 
@@ -28,19 +33,34 @@ def plan(
     workspace: WorkspaceOption = HERE,
     stages: StagesOption = None,
     retry_quarantined: RetryOption = False,
+    executor: ExecutorOption = None,
+    size: Annotated[
+        bool, typer.Option("--size", help="Show how many jobs of each kind fit at once on the cluster or this machine.")
+    ] = False,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="With --size: write the site profile that follows.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run and why: tasks, time, memory, bytes, files, images to open. Runs nothing."""
-    from s4c_hpc.execute import current_plan, worker_count
+    from s4c_hpc.cli.sizing import print_sizing
+    from s4c_hpc.execute import current_plan, machine_of
 
-    ws, loaded = open_workspace(workspace, overrides)
+    ws, loaded = open_workspace(workspace, with_executor(overrides, executor))
+    if size:
+        print_sizing(ws, loaded.config, write, as_json)
+        return
+    if write is not None:
+        raise typer.BadParameter("is for --size", param_hint="--write")
     planned = current_plan(ws, loaded.config, stages=stages, retry_quarantined=retry_quarantined)
-    workers = worker_count(loaded.config)
+    machine, machine_text = machine_of(loaded.config, [line.stage for line in planned.summary])
+    ready = season_readiness(ws, loaded.config)
     if as_json:
-        print_json(planned.to_json(workers))
+        print_json(planned.to_json(machine) | {"readiness": readiness_json(ready)})
     else:
-        _print_plan(planned, workers)
+        _print_plan(planned, machine, machine_text)
+        say_readiness(ready)
     planned.check_space()
 
 
@@ -48,11 +68,37 @@ def run(
     workspace: WorkspaceOption = HERE,
     stages: StagesOption = None,
     retry_quarantined: RetryOption = False,
+    executor: ExecutorOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once: the run drives itself on the cluster, also after logout.")
+    ] = False,
     overrides: SetOption = None,
 ) -> None:
     """Bring everything up to date. Stop it at any time and run it again: it goes on where it was."""
-    ws, loaded = open_workspace(workspace, overrides)
-    raise typer.Exit(int(run_and_tell(ws, loaded.config, stages, retry_quarantined=retry_quarantined)))
+    ws, loaded = open_workspace(workspace, with_executor(overrides, executor))
+    begin = run_detached_and_tell if detach else run_and_tell
+    raise typer.Exit(int(begin(ws, loaded.config, stages, retry_quarantined=retry_quarantined)))
+
+
+def with_executor(overrides: list[str] | None, executor: str | None) -> list[str]:
+    """``--executor X`` is short for ``--set execute.executor=X``."""
+    return [*(overrides or []), *([] if executor is None else [f"execute.executor={executor}"])]
+
+
+def run_detached_and_tell(
+    workspace: Workspace, config: Config, stages: list[str] | None = None, *, retry_quarantined: bool = False
+) -> ExitCode:
+    """Plan, and leave the run to the cluster."""
+    from s4c_hpc import execute
+    from s4c_hpc.core.errors import ExitCode
+
+    begun = execute.run_detached(workspace, config, stages=stages, retry_quarantined=retry_quarantined)
+    if begun.run is None:
+        say("everything is up to date")
+    else:
+        say(f"run {begun.run} drives itself from job {begun.job} on; you may log out")
+        say("'s4c status' shows how far it is, 's4c cancel' stops it")
+    return ExitCode.OK
 
 
 def run_and_tell(
@@ -72,7 +118,8 @@ def run_and_tell(
         say("everything is up to date")
     else:
         say(f"{result.status.progress.done} tasks done in {human_seconds(time.monotonic() - started)}")
-        _say_problems(result.status.problems)
+        for line in problem_lines(result.status.problems):
+            say(line)
     if result.retired:
         say(f"removed {len(result.retired)} files that this configuration no longer makes")
     if result.exit_code is not ExitCode.OK:
@@ -84,54 +131,7 @@ def run_and_tell(
     return result.exit_code
 
 
-def status(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
-    """Show how far the last run is, what waits and for what, what failed and why."""
-    from s4c_hpc import execute
-    from s4c_hpc.core.errors import NoInputsError
-    from s4c_hpc.core.workspace import Workspace
-
-    ws = Workspace(workspace.resolve()).require()
-    found = execute.status(ws)
-    if found is None:
-        raise NoInputsError("nothing has been run here yet", where=str(ws.root), hint="'s4c plan', then 's4c run'")
-    print_json(found.to_json()) if as_json else _print_status(found)
-
-
-def cancel(workspace: WorkspaceOption = HERE) -> None:
-    """Stop the run of this workspace; what is done stays done."""
-    from s4c_hpc import execute
-    from s4c_hpc.core.workspace import Workspace
-
-    owner = execute.cancel(Workspace(workspace.resolve()).require())
-    say("nothing is running here" if owner is None else f"stopped {owner}; 's4c run' goes on from here")
-
-
-def logs(
-    task: Annotated[str, typer.Argument(help="Task id, or its beginning.")], workspace: WorkspaceOption = HERE
-) -> None:
-    """Print what the attempts at a task have logged."""
-    from s4c_hpc.core.errors import NoInputsError
-    from s4c_hpc.core.workspace import Workspace
-    from s4c_hpc.execute import task_logs, task_reason
-
-    ws = Workspace(workspace.resolve()).require()
-    found = task_logs(ws, task)
-    if not found:
-        reason = task_reason(ws, task)
-        if reason is None:
-            raise NoInputsError(
-                f"no attempt at a task {task!r} is known",
-                where=str(ws.runs),
-                hint="'s4c status --json' lists the ids of tasks that run or failed",
-            )
-        say("its attempts had nothing to log")
-        typer.echo(reason)
-    for path in found:
-        say(str(path))
-        typer.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
-
-
-def _print_plan(planned: Plan, workers: int) -> None:
+def _print_plan(planned: Plan, machine: Machine, machine_text: str) -> None:
     rows = [
         {
             "stage": line.stage,
@@ -154,37 +154,11 @@ def _print_plan(planned: Plan, workers: int) -> None:
     if planned.is_up_to_date:
         say("everything is up to date")
         return
-    span = planned.makespan(workers)
+    span = planned.makespan(machine)
     say(
-        f"predicted time on {workers} workers: {human_seconds(span.seconds)} "
-        f"({human_seconds(span.low_s)} to {human_seconds(span.high_s)}); "
-        f"{human_bytes(planned.free_bytes())} of disk are free"
+        f"predicted time on {machine_text}: {human_seconds(span.seconds)} "
+        f"({human_seconds(span.low_s)} to {human_seconds(span.high_s)})"
     )
+    say(planned.space_text())
     if planned.rough:
         say("the time is rough: not every stage has been measured here yet")
-
-
-def _print_status(found: RunStatus) -> None:
-    columns = ("stage", "tile", "done", "running", "waiting", "failed", "quarantined", "blocked")
-    print_table(({name: getattr(line, name) for name in columns} for line in found.lines), columns)
-    left = found.progress.waiting + found.progress.submitted + found.progress.running
-    words = {
-        "running": f"driven by {found.owner}",
-        "complete": "complete",
-        "interrupted": f"interrupted with {left} tasks left; 's4c run' goes on",
-    }
-    say(f"run {found.run}: {words[found.state]}")
-    for reason, n in found.waiting.items():
-        say(f"{n} wait {reason}")
-    for name in found.running[:10]:
-        say(f"running: {name}")
-    if found.progress.seconds_left and not found.progress.is_settled:
-        say(f"about {human_seconds(found.progress.seconds_left)} left")
-    _say_problems(found.problems)
-
-
-def _say_problems(problems: tuple[Problem, ...], limit: int = 10) -> None:
-    for problem in problems[:limit]:
-        say(f"{problem.state}: {problem.name}: {problem.reason}")
-    if len(problems) > limit:
-        say(f"... and {len(problems) - limit} more; 's4c status --json' lists all")

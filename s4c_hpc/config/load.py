@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +71,12 @@ def load_config(
     layers: list[tuple[dict[str, Any], str]] = []
     if profile is not None:
         profile_path = (path.parent / str(profile)).resolve()
+        if not profile_path.exists():
+            raise MissingDataError(
+                "no such site profile",
+                where=str(profile_path),
+                hint=f"mend 'profile' at the top of {path}; 's4c plan --size --write FILE' writes one",
+            )
         layers.append((_read(profile_path, environment), str(profile_path)))
     layers.append((own, str(path)))
     for name, text in sorted(environment.items()):
@@ -93,10 +101,13 @@ def load_config(
 def _read(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise MissingDataError("no such configuration file", where=str(path), hint="'s4c init' writes one") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", where=str(path)) from error
+    if mode & stat.S_IWOTH:  # it names programs that jobs start
+        raise ConfigError("anyone may write this file", where=str(path), hint=f"chmod o-w {shlex.quote(str(path))}")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -135,9 +146,10 @@ def _absolute_paths(values: dict[str, Any], base: Path) -> None:
     for source in sources if isinstance(sources, list) else []:
         if isinstance(source, dict) and isinstance(source.get("root"), str):
             source["root"] = str(base / Path(source["root"]).expanduser())
-    parcels = values.get("parcels")
-    if isinstance(parcels, dict) and isinstance(parcels.get("file"), str):
-        parcels["file"] = str(base / Path(parcels["file"]).expanduser())
+    for section, key in (("parcels", "file"), ("execute", "metrics_file")):
+        part = values.get(section)
+        if isinstance(part, dict) and isinstance(part.get(key), str):
+            part[key] = str(base / Path(part[key]).expanduser())
 
 
 def _value(text: str) -> Any:

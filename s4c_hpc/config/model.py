@@ -135,12 +135,12 @@ class Parcels(Section):
 class OwnTile(Section):
     """A tile of the site's own, for imagery that is not on the MGRS grid."""
 
-    id: Slug
+    id: Slug = Field(description="Name of the tile.")
     crs: str = Field(description="Authority code of a projected CRS in metres, e.g. EPSG:32632.")
     ulx: float = Field(description="Easting of the upper left corner.")
     uly: float = Field(description="Northing of the upper left corner.")
-    width_m: float = Field(gt=0)
-    height_m: float = Field(gt=0)
+    width_m: float = Field(gt=0, description="Width in metres, eastwards.")
+    height_m: float = Field(gt=0, description="Height in metres, southwards.")
 
 
 class GridSection(Section):
@@ -245,7 +245,7 @@ class Variables(Section):
 class MarkerSet(Section):
     """A selection of variables and statistics that becomes one family of marker files."""
 
-    name: Slug
+    name: Slug = Field(description="Name of the set, a folder below markers.")
     variables: tuple[str, ...] | None = Field(None, description="Variables in this set; all when not given.")
     statistics: tuple[Statistic, ...] | None = Field(None, description="Statistics in this set; all when not given.")
     class_counts: bool = Field(default=True, description="Whether n_total, n_valid, n_cloud ... are in the set.")
@@ -273,13 +273,19 @@ class Execute(Section):
         None, description="Memory that all tasks together may ask for, e.g. '8GiB'; none means 80 % of what is free."
     )
     max_attempts: int = Field(3, ge=1, description="How often a task that fails for no fault of its input is tried.")
+    metrics_file: Path | None = Field(
+        None,
+        description="Prometheus textfile that a run keeps up to date, e.g. in node_exporter's textfile folder.",
+    )
 
 
 class Quota(Section):
     """Limits that a plan must respect."""
 
     max_bytes: ByteSize | None = Field(None, description="Largest size that a plan may write, e.g. '2TB'.")
-    max_files: int | None = Field(None, ge=1, description="Largest number of files that a plan may write.")
+    max_files: int | None = Field(
+        None, ge=1, description="Largest number of files that a plan may write, with folders, journals and logs."
+    )
 
 
 class Report(Section):

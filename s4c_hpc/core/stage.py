@@ -53,6 +53,8 @@ class TaskIO:
     """Human-readable name (``stage tile subject``) of each dependency, by task id."""
     upstream_reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a settled dependency has no output, by task id."""
+    comm: Any = None
+    """Communicator (mpi4py) of the ranks that do this task together; ``None``: this process does it alone."""
 
     @cached_property
     def catalog_path(self) -> Path:
@@ -79,7 +81,12 @@ class Stage(Protocol):
         ...
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
-        """Do the work of one row; raise ``InputError`` for bad input, anything else is a failure."""
+        """Do the work of one row; raise ``InputError`` for bad input, anything else is a failure.
+
+        A stage with ``Launch.MPI`` is called on every rank of ``io.comm``; all of them enter each context of
+        ``io.publisher`` in the same order and find the same private path there. What rank 0 returns counts. The bytes
+        must not depend on the number of ranks, nor on whether there is a communicator at all.
+        """
         ...
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:

@@ -1,82 +1,130 @@
-"""Which ready tasks start next, in chunks. Pure."""
+"""Which ready tasks start next, in waves of chunks. Pure but for the budget, which it uses up."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from s4c_hpc.execute.board import Board
-from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.execute.manifest import Chunk, attempt_name
+from s4c_hpc.plan.graph import Rows
 
-CHUNK_S = 10.0
-"""Predicted seconds of a chunk: long beside the cost of starting one, short beside a person's patience."""
+MAX_CHUNK_TASKS = 10_000
+"""Tasks of a chunk, however short they are: its manifest must stay readable."""
 
 
-def choose_chunks(
-    board: Board,
-    in_flight: Sequence[Chunk],
-    *,
-    slots: int,
-    memory_bytes: int,
-    now: float,
-    wave: str,
-) -> list[Chunk]:
-    """Chunks to submit now, so that neither cores nor memory are asked for twice.
+class Room(Enum):
+    """What a budget says of one more chunk."""
 
-    Later stages come first, so that tiles are finished one by one; within a stage the longest tasks do. Where the next
-    chunk's memory is not free nothing smaller overtakes it, or it might wait for ever.
+    YES = "yes"
+    NOT_HERE = "not here"
+    """Not of this stage and size; of others perhaps."""
+    NO = "no"
+
+
+class Budget(Protocol):
+    """What an executor takes now: asked for each chunk in the order of their importance, and used up by each."""
+
+    def take(self, stage: str, cpus: int, mem_bytes: int, seconds: float) -> Room:
+        """Set aside what a chunk needs, if there is room for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How an executor wants ready tasks cut into chunks, and how much one chunk may ask for."""
+
+    cores: int
+    """That run at the same time."""
+    longest_s: float
+    """Predicted seconds of a chunk, at most: short beside a person's patience, and what a kill can cost."""
+    shortest_s: float
+    """No shorter as long as there are tasks to fill it: long beside the cost of starting one."""
+    largest_cpus: int
+    largest_bytes: int
+    longest_walltime_s: int | None = None
+    longest_s_of: Mapping[str, float] = field(default_factory=dict)
+    """``longest_s`` of stages that have one of their own."""
+    memory_classes: tuple[int, ...] = ()
+    """Amounts to ask for, ascending, in bytes: tasks of about one size then share an array. Empty: any amount."""
+
+
+def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_wave: str) -> list[list[Chunk]]:
+    """Chunks to submit now, those of one stage that ask for the same together in a wave.
+
+    Later stages come first, so that tiles are finished one by one; within a stage the longest tasks do.
 
     Parameters
     ----------
-    in_flight : chunks that were submitted and have not ended
-    slots : cores of the executor
-    memory_bytes : that all chunks together may ask for
     now : seconds since 1970
-    wave : name of the manifest that the chunks will be in
+    first_wave : name of the first wave; those after it are numbered on
     """
-    free_cpus = slots - sum(chunk.cpus for chunk in in_flight)
-    free_bytes = memory_bytes - sum(chunk.mem_bytes for chunk in in_flight)
-    chunks: list[Chunk] = []
-    if free_cpus <= 0:
-        return chunks
-    ready = board.ready(now)
-    mem_bytes = np.minimum(board.mem_bytes[ready], memory_bytes)
-    cpus = np.minimum(np.asarray(board.tasks["cpus"])[ready], slots)
-    order = np.lexsort((ready, -board.seconds[ready], mem_bytes, cpus, -_depth(board, ready)))
+    waves: list[list[Chunk]] = []
+    for rows, cpus, mem_bytes in _groups(board, board.ready(now), cut):
+        wave: list[Chunk] = []
+        name = f"{int(first_wave) + len(waves):0{len(first_wave)}d}"
+        room = Room.YES
+        stage = board.stage_names[board.stage_code[rows[0]]]
+        walltime_s = np.minimum(board.walltime_s[rows], cut.longest_walltime_s or np.iinfo(np.int64).max)
+        for part in _parts(board.seconds[rows], walltime_s, cut, cut.longest_s_of.get(stage, cut.longest_s)):
+            room = budget.take(stage, cpus, mem_bytes, float(board.seconds[rows[part]].sum()))
+            if room is not Room.YES:
+                break
+            attempt = attempt_name(name, len(wave))
+            wave.append(_chunk(board, rows[part], walltime_s[part], attempt, cpus, mem_bytes))
+        if wave:
+            waves.append(wave)
+        if room is Room.NO:
+            break
+    return waves
+
+
+def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, int]]:
+    """Ready rows of one stage that ask for the same, the longest first, with the cores and memory asked for."""
+    if not len(ready):
+        return
+    cpus = np.minimum(board.cpus[ready], cut.largest_cpus)
+    mem_bytes = board.mem_bytes[ready]
+    if cut.memory_classes:
+        classes = np.asarray([*cut.memory_classes, np.iinfo(np.int64).max])
+        mem_bytes = classes[np.searchsorted(classes, mem_bytes)]
+    mem_bytes = np.minimum(mem_bytes, cut.largest_bytes)
+    order = np.lexsort((ready, -board.seconds[ready], mem_bytes, cpus, -board.depth[ready]))
     keys = np.stack([board.stage_code[ready], cpus, mem_bytes], axis=1)[order]
-    starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)]) if len(ready) else np.zeros(0, int)
-    for group in np.split(order, starts[1:]):
-        left = group
-        most = math.ceil(len(group) / (2 * slots))
-        while len(left):
-            cpu, memory = int(cpus[left[0]]), int(mem_bytes[left[0]])
-            if cpu > free_cpus or memory > free_bytes:
-                return chunks
-            size = min(most, _fitting(board.seconds[ready[left]]))
-            chunks.append(_chunk(board, ready[left[:size]], f"{wave}-{len(chunks):04d}", cpu, memory))
-            left = left[size:]
-            free_cpus -= cpu
-            free_bytes -= memory
-    return chunks
+    starts = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
+    for group in np.split(order, starts):
+        yield ready[group], int(cpus[group[0]]), int(mem_bytes[group[0]])
 
 
-def _depth(board: Board, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Place of each row's stage in the chain: plans list stages in their order."""
-    names = list(dict.fromkeys(board.stage_code.tolist()))
-    place = np.zeros(len(board.stage_names), dtype=np.int64)
-    place[names] = np.arange(len(names))
-    return np.asarray(place[board.stage_code[rows]])
+def _parts(
+    seconds: npt.NDArray[np.float64], walltime_s: npt.NDArray[np.int64], cut: Cut, longest_s: float
+) -> Iterator[slice]:
+    """Slices of tasks that make a chunk each.
+
+    So many that all cores have two or more, unless the chunks then were shorter than is worth starting.
+    """
+    target_s = min(max(float(seconds.sum()) / (2 * cut.cores), cut.shortest_s), longest_s)
+    predicted = np.r_[0.0, np.cumsum(seconds)]
+    asked = np.r_[0, np.cumsum(walltime_s)]
+    start = 0
+    while start < len(seconds):
+        end = int(np.searchsorted(predicted, predicted[start] + target_s * (1 + 1e-9), side="right")) - 1
+        if cut.longest_walltime_s is not None:
+            fits = int(np.searchsorted(asked, asked[start] + cut.longest_walltime_s, side="right")) - 1
+            end = min(end, fits)
+        end = min(max(end, start + 1), start + MAX_CHUNK_TASKS)
+        yield slice(start, end)
+        start = end
 
 
-def _fitting(seconds: npt.NDArray[np.float64]) -> int:
-    """How many of the next tasks make a chunk of ``CHUNK_S``; at least one."""
-    return max(1, int(np.searchsorted(np.cumsum(seconds), CHUNK_S, side="right")))
-
-
-def _chunk(board: Board, rows: npt.NDArray[np.int64], attempt: str, cpus: int, mem_bytes: int) -> Chunk:
+def _chunk(
+    board: Board, rows: Rows, walltime_s: npt.NDArray[np.int64], attempt: str, cpus: int, mem_bytes: int
+) -> Chunk:
     settled: dict[str, str] = {}
     for row in rows:
         settled |= board.missing_needs(int(row))
@@ -85,8 +133,8 @@ def _chunk(board: Board, rows: npt.NDArray[np.int64], attempt: str, cpus: int, m
         stage=board.stage_names[board.stage_code[rows[0]]],
         ids=tuple(board.tasks["id"][int(row)].as_py() for row in rows),
         numbers=tuple(int(board.attempts[row]) + 1 for row in rows),
+        seconds=tuple(walltime_s.tolist()),
         cpus=cpus,
         mem_bytes=mem_bytes,
-        walltime_s=int(sum(board.tasks["walltime_s"][int(row)].as_py() for row in rows)),
         settled=settled,
     )

@@ -30,13 +30,19 @@ class Kind(StrEnum):
     TEMPORARY = "temporary"
     """Nothing is wrong with the task: tried again after a pause."""
     RESOURCE = "resource"
-    """It needed more than it had asked for: tried again with more."""
+    """It needed more memory than it had asked for: tried again with more."""
+    TIME = "time"
+    """It needed more time than it had asked for: tried again with more."""
     INTERNAL = "internal"
     """Anything else, a bug: tried again all the same, as few times as the site says."""
     CANCELLED = "cancelled"
     """Stopped by its user; not counted."""
     LOST = "lost"
-    """Its process is gone and left no word (killed, node failure, crash in native code)."""
+    """Its process is gone and left no word (killed, crash in native code)."""
+    SCANCELLED = "scancelled"
+    """Cancelled from outside, by an administrator say: counted, so that they need not do it for ever."""
+    EVICTED = "evicted"
+    """The scheduler took its place away (preemption, node failure): tried again; counted apart, as no fault of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +118,39 @@ class Failed:
         return text if self.hint is None else f"{text}; {self.hint}"
 
 
-Event = Begin | Done | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """An attempt's process has begun."""
 
-_NAMES: dict[type[Event], str] = {Begin: "begin", Done: "done", Failed: "failed"}
+    attempt: str
+    host: str
+    pid: int
+    job: str | None = None
+    """The scheduler's number of it, for people: numbers can be used again."""
+    t: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """An attempt is over: told by its own process at its orderly end, else by the driver that found it gone."""
+
+    attempt: str
+    kind: Kind | None = None
+    """Why it ended before its tasks did, if so."""
+    what: str = ""
+    t: float = field(default_factory=time.time)
+
+
+TaskEvent = Begin | Done | Failed
+Event = TaskEvent | Opened | Closed
+
+_NAMES: dict[type[Event], str] = {
+    Begin: "begin",
+    Done: "done",
+    Failed: "failed",
+    Opened: "opened",
+    Closed: "closed",
+}
 _TYPES = {name: kind for kind, name in _NAMES.items()}
 
 
@@ -178,7 +214,7 @@ def _parse(line: bytes) -> Event | None:
         if kind is Done:
             values["outputs"] = tuple(Output(**output) for output in values["outputs"])
             values["absent"], values["notes"] = tuple(values["absent"]), tuple(values["notes"])
-        elif kind is Failed:
+        elif kind in {Failed, Closed} and values["kind"] is not None:
             values["kind"] = Kind(values["kind"])
         return kind(**values)
     except (ValueError, TypeError, KeyError, AttributeError):

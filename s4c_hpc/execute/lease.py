@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from s4c_hpc.core.errors import TemporaryError
+from s4c_hpc.core.errors import ConfigError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
 
 _FLOCK = struct.Struct("hhqqi4x")
@@ -65,6 +66,8 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
     ------
     TemporaryError
         If there is another driver; it is named.
+    ConfigError
+        If the file system has no locks.
     """
     path = lease_path(workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +80,14 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
                 f"another driver is at work: {_read(path) or 'it has not said who it is yet'}",
                 where=str(workspace.root),
                 hint="wait for it ('s4c status') or stop it ('s4c cancel')",
+            ) from error
+        except OSError as error:
+            if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+            raise ConfigError(
+                f"its file system has no locks ({error.strerror}): two drivers could not be told apart",
+                where=str(path),
+                hint="mount it with locks (NFS: lockd or version 4; Lustre: -o flock), or move the workspace",
             ) from error
         owner = Owner(
             pid=os.getpid(),

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -18,13 +18,22 @@ import psutil
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import SchedulerError
-from s4c_hpc.execute.advance import Executor
+from s4c_hpc.core.task import Launch
+from s4c_hpc.execute.advance import End, Executor
+from s4c_hpc.execute.board import Board
+from s4c_hpc.execute.choose import Budget, Cut
+from s4c_hpc.execute.journal import Kind
+from s4c_hpc.execute.local_budget import LocalBudget
 from s4c_hpc.execute.local_worker import work
-from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.execute.manifest import Chunk, Wave
 from s4c_hpc.plan import RunFolder, worker_count
 
 CLOSE_TIMEOUT_S = 5.0
 """Time that dask has to end its workers by itself, before they are killed."""
+CHUNK_S = 10.0
+"""Predicted seconds of a chunk at most."""
+POLL_S = 0.25
+"""Longest pause between two looks at the journals."""
 MEMORY_SHARE = 0.8
 """Of the free memory that tasks may ask for when the site does not say."""
 
@@ -65,6 +74,11 @@ def memory_budget(config: Config) -> int:
     if config.execute.memory is not None:
         return int(config.execute.memory)
     return int(psutil.virtual_memory().available * MEMORY_SHARE)
+
+
+def local_cut(slots: int, memory_bytes: int) -> Cut:
+    """How work is cut for ``slots`` worker processes that may ask for ``memory_bytes`` together."""
+    return Cut(cores=slots, longest_s=CHUNK_S, shortest_s=0.0, largest_cpus=slots, largest_bytes=memory_bytes)
 
 
 @contextlib.contextmanager
@@ -133,24 +147,32 @@ class LocalExecutor:
         self._changed = threading.Event()
 
     @property
-    def slots(self) -> int:
-        """Number of worker processes."""
-        return self._slots
+    def cut(self) -> Cut:
+        """Short chunks: to start one costs nothing."""
+        return local_cut(self._slots, self._memory_bytes)
 
     @property
-    def memory_bytes(self) -> int:
-        """Memory that chunks may ask for together."""
-        return self._memory_bytes
+    def outlives_driver(self) -> bool:
+        """No: worker processes die with their driver."""
+        return False
 
-    def submit(self, run: RunFolder, chunks: Sequence[Chunk]) -> None:
+    def launch(self, stage: str) -> Launch:  # noqa: ARG002 - the protocol's
+        """Every stage in a worker process."""
+        return Launch.ARRAY
+
+    def budget(self, board: Board, chunks: Mapping[str, Chunk]) -> Budget:  # noqa: ARG002 - the protocol's
+        """Cores and memory that are free."""
+        return LocalBudget.of(self._slots, self._memory_bytes, chunks.values())
+
+    def submit(self, run: RunFolder, wave: Wave) -> None:
         """Hand chunks to the workers."""
-        for chunk in chunks:
+        for chunk in wave.chunks:
             log = str(run.log(chunk.stage, chunk.attempt))
             future = self._client.submit(work, str(run.root), chunk.attempt, log, key=chunk.attempt, pure=False)
             future.add_done_callback(lambda _: self._changed.set())
             self._futures[chunk.attempt] = future
 
-    def alive(self) -> set[str]:
+    def alive(self, chunks: Mapping[str, Chunk]) -> set[str]:  # noqa: ARG002 - the protocol's
         """Attempts that have not ended."""
         self._changed.clear()
         for attempt, future in list(self._futures.items()):
@@ -160,20 +182,30 @@ class LocalExecutor:
                 del self._futures[attempt]
         return set(self._futures)
 
-    def why_ended(self, attempt: str) -> str | None:
-        """The error that ended a chunk, if it was not simply done."""
-        return self._why.pop(attempt, None)
+    def waiting(self) -> set[str]:
+        """None: what waits is not told from what runs."""
+        return set()
 
-    def wait(self, timeout_s: float) -> None:
+    def why_ended(self, attempt: str) -> End | None:
+        """The error that ended a chunk, if it was not simply done."""
+        why = self._why.pop(attempt, None)
+        return None if why is None else End(kind=Kind.LOST, what=why)
+
+    @property
+    def poll_s(self) -> float:
+        """Journals here are near and few."""
+        return POLL_S
+
+    def wait(self, timeout_s: float) -> bool:
         """Return when a chunk ends, or after ``timeout_s``."""
-        self._changed.wait(timeout_s)
+        return self._changed.wait(timeout_s)
 
     def cancel(self) -> None:
         """Kill the workers if they have work: what they were doing is found unfinished in the journals.
 
         Idle ones are left to end by themselves, which is faster.
         """
-        if not self.alive():
+        if not self.alive({}):
             return
         _kill(list(self._cluster.workers.values()))
         self._futures.clear()

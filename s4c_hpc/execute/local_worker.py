@@ -27,10 +27,10 @@ def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the signature is dask's
     os.dup2(2, 1)  # standard output belongs to the driver's data
 
 
-def work(run_dir: str, attempt: str, log: str) -> None:
-    """Do a chunk; whatever libraries print goes to its log."""
+def work(run_dir: str, attempt: str, log: str, *, job: str | None = None, deadline: float | None = None) -> None:
+    """Do a chunk; whatever libraries print goes to its log. See ``worker.run_chunk``."""
     with _printing_to(Path(log)):
-        run_chunk(Path(run_dir), attempt)
+        run_chunk(Path(run_dir), attempt, job=job, deadline=deadline)
 
 
 @contextlib.contextmanager

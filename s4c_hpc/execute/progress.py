@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s4c_hpc.execute.board import Board, State
+from s4c_hpc.plan import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Progress:
     quarantined: int
     blocked: int
     seconds_left: float | None
-    """Predicted, in seconds; ``None`` until something was measured."""
+    """Predicted, in seconds; ``None`` as long as nobody knows what the run runs on."""
     current: str
     """The task that began last, ``stage tile subject``; empty before the first."""
 
@@ -38,11 +39,14 @@ class Progress:
         return self.failed + self.quarantined + self.blocked
 
     @classmethod
-    def of(cls, board: Board, slots: int) -> Progress:
-        """The moment that ``board`` shows, for an executor with ``slots`` cores."""
+    def of(cls, board: Board, left: Span | None) -> Progress:
+        """The moment that ``board`` shows.
+
+        Parameters
+        ----------
+        left : what ``Clock.left`` says of it
+        """
         counts = np.bincount(board.state[board.planned_todo], minlength=len(State))
-        left = board.planned_todo & (board.state < State.DONE)
-        pace = board.measured_s / board.expected_s if board.expected_s > 0 else None
         return cls(
             total=int(board.planned_todo.sum()),
             done=int(counts[State.DONE]),
@@ -52,6 +56,6 @@ class Progress:
             failed=int(counts[State.FAILED]),
             quarantined=int(counts[State.QUARANTINED]),
             blocked=int(counts[State.BLOCKED]),
-            seconds_left=None if pace is None else float(board.seconds[left].sum()) * pace / max(slots, 1),
+            seconds_left=None if left is None else left.seconds,
             current=board.name(board.last_begun) if board.last_begun >= 0 else "",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import signal
 import threading
@@ -12,30 +11,33 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 
-import numpy as np
-
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import ExitCode, SchedulerError, TemporaryError
 from s4c_hpc.core.stage import Stage
-from s4c_hpc.core.text import human_bytes
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import Executor, Run, advance
+from s4c_hpc.execute.begin import (
+    ExecutorFactory,
+    begin,
+    bytes_left,
+    disk_full,
+    executor_of,
+    stop_attempts,
+    telling_of_full_disk,
+)
 from s4c_hpc.execute.board import Board, State
-from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.lease import lease
-from s4c_hpc.execute.local import local_executor
+from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.retire import retire
 from s4c_hpc.execute.state import fold_journals
 from s4c_hpc.execute.status import RunStatus, describe
-from s4c_hpc.plan import Plan, RunFolder, is_run_id, judge_again, latest_run, make_plan, new_run_id
+from s4c_hpc.plan import Plan, judge_again
 
 TICK_S = 0.25
 """Longest pause between two looks at the journals."""
 FOLD_INTERVAL_S = 60.0
 """Pause between two folds into ``state/``: what other commands read while a run is on."""
-
-ExecutorFactory = Callable[[RunFolder, Config], contextlib.AbstractContextManager[Executor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +58,6 @@ class RunResult:
         return ExitCode.PARTIAL if self.status.problems else ExitCode.OK
 
 
-def current_plan(
-    workspace: Workspace,
-    config: Config,
-    *,
-    stages: Iterable[str] | None = None,
-    retry_quarantined: bool = False,
-    registry: Mapping[str, Stage] | None = None,
-) -> Plan:
-    """What would run and why, as of now; see ``plan.make_plan``."""
-    fold_journals(workspace)
-    return make_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
-
-
 def run(
     workspace: Workspace,
     config: Config,
@@ -77,11 +66,12 @@ def run(
     stages: Iterable[str] | None = None,
     retry_quarantined: bool = False,
     registry: Mapping[str, Stage] | None = None,
-    executor: ExecutorFactory = local_executor,
+    executor: ExecutorFactory | None = None,
 ) -> RunResult:
     """Bring the workspace up to date, then remove the deliverables that the plan no longer makes.
 
-    A run of some ``stages`` only removes nothing, nor does one that ends in an error.
+    A run of some ``stages`` only removes nothing, nor does one that ends in an error. A run whose jobs live on
+    without a driver is taken over, if it is still what is wanted; else its jobs are cancelled first.
 
     Parameters
     ----------
@@ -89,7 +79,7 @@ def run(
     stages : bring only these stages up to date, and what they need
     retry_quarantined : also try tasks again that were given up
     registry : stages to plan with; the installed ones by default
-    executor : where to run: makes the executor of one run
+    executor : where to run: makes the executor of one run; by default what ``execute.executor`` says
 
     Raises
     ------
@@ -102,22 +92,23 @@ def run(
     SchedulerError
         The executor does not work.
     """
-    with _stop_signals() as stop, lease(workspace):
-        _clean_up(workspace)
-        plan = current_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
-        if plan.is_up_to_date:
-            return RunResult(plan=plan, status=None, retired=retire(workspace, plan.obsolete))
-        if stop:
-            raise _stopped(workspace, stop[0], "nothing was begun")
-        plan.check_space()
-        newest = latest_run(workspace)
-        with _telling_of_full_disk(workspace, lambda: plan.total.bytes_out):
-            folder = plan.write(workspace.runs / new_run_id(newest.id if newest else None))
-            state = Run(folder, config.execute.max_attempts)
-        with _telling_of_full_disk(workspace, lambda: _bytes_left(state.board)):
-            status = _drive(state, config, executor, on_progress, stop)
-            retired = retire(workspace, judge_again(plan, registry).obsolete)
-        return RunResult(plan=plan, status=status, retired=retired)
+    stages = None if stages is None else list(stages)
+    with stop_signals() as stop, lease(workspace):
+        begun = begin(
+            workspace,
+            config,
+            stages=stages,
+            retry_quarantined=retry_quarantined,
+            registry=registry,
+            executor=executor,
+            stopped=lambda: _raise_if_stopped(workspace, stop),
+        )
+        if begun.run is None:
+            return RunResult(plan=begun.plan, status=None, retired=retire(workspace, begun.plan.obsolete))
+        with telling_of_full_disk(workspace, lambda: bytes_left(begun.board)):
+            status = _drive(begun.run, config, executor or executor_of(config), on_progress, stop)
+            retired = retire(workspace, judge_again(begun.plan, registry).obsolete)
+        return RunResult(plan=begun.plan, status=status, retired=retired)
 
 
 def _drive(
@@ -128,97 +119,85 @@ def _drive(
     stop: list[int],
 ) -> RunStatus:
     folder, board, workspace = run.folder, run.board, run.folder.workspace
-    slots = 1
+    metrics, lives_on = MetricsFile(config), False
     try:
         with make_executor(folder, config) as executor:
-            slots = executor.slots
-            folded = time.monotonic()
-            while not stop:
-                progress = advance(run, executor)
-                if on_progress is not None:
-                    on_progress(progress)
-                if progress.is_settled or run.board.stopped_by is not None:
-                    break
-                if time.monotonic() - folded > FOLD_INTERVAL_S:
-                    fold_journals(workspace)
-                    folded = time.monotonic()
-                executor.wait(TICK_S)
-            executor.cancel()
-            run.refresh()
-            for attempt in list(run.open):
-                run.close_attempt(attempt, Kind.CANCELLED, "stopped before it was done")
+            lives_on = executor.outlives_driver  # also if the next line raises
+            lives_on = not _advance_to_the_end(run, executor, on_progress, stop, metrics) and lives_on
+            if not lives_on:
+                stop_attempts(run, executor)
     except SchedulerError as error:
         if stop:  # the signal reached the workers as well: that they do not start is its doing
-            raise _stopped(workspace, stop[0], _how_far(board)) from error
+            raise stopped(workspace, stop[0], _how_far(board)) from error
         raise
     finally:
         run.close()
-        shutil.rmtree(folder.scratch, ignore_errors=True)
+        if not lives_on:
+            shutil.rmtree(folder.scratch, ignore_errors=True)
     fold_journals(workspace)
+    metrics.advanced(run, is_last=True)
     if board.stopped_by is not None:
-        raise _disk_full(workspace, board.stopped_by.reason, _bytes_left(board))
+        raise disk_full(workspace, board.stopped_by.reason, bytes_left(board))
     if stop and not board.is_settled:
-        raise _stopped(workspace, stop[0], _how_far(board))
-    return describe(folder.id, board, None, slots=slots)
+        raise stopped(workspace, stop[0], _how_far(board), jobs=len(run.open) if lives_on else 0)
+    return describe(folder, board, run.open, None, run.clock, executor=config.execute.executor)
+
+
+def _advance_to_the_end(
+    run: Run,
+    executor: Executor,
+    on_progress: Callable[[Progress], None] | None,
+    stop: list[int],
+    metrics: MetricsFile,
+) -> bool:
+    """Advance until nothing is left to do (``True``) or a signal came."""
+    folded = time.monotonic()
+    while not stop:
+        progress = advance(run, executor)
+        if on_progress is not None:
+            on_progress(progress)
+        metrics.advanced(run)
+        if progress.is_settled or run.board.stopped_by is not None:
+            return True
+        if time.monotonic() - folded > FOLD_INTERVAL_S:
+            fold_journals(run.folder.workspace)
+            folded = time.monotonic()
+        _pause(executor, stop)
+    return False
+
+
+def _pause(executor: Executor, stop: list[int]) -> None:
+    """Wait until it is time to look again, something ended, or a signal came."""
+    until = time.monotonic() + executor.poll_s
+    while not stop and time.monotonic() < until:
+        if executor.wait(min(TICK_S, executor.poll_s)):
+            return
 
 
 def _how_far(board: Board) -> str:
     return f"{board.count(State.DONE)} of {board.tasks.num_rows} tasks are done"
 
 
-def _bytes_left(board: Board) -> int:
-    """Predicted size of what is not written yet."""
-    left = (board.state < State.DONE) & board.planned_todo
-    return int(np.asarray(board.tasks["bytes_out"])[left].sum())
+def stopped(workspace: Workspace, number: int, how_far: str, *, jobs: int = 0) -> TemporaryError:
+    """The error that tells of a signal.
 
-
-@contextlib.contextmanager
-def _telling_of_full_disk(workspace: Workspace, bytes_left: Callable[[], int]) -> Iterator[None]:
-    """Turn the system's error of a full disk into one that says how much room is needed."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise _disk_full(workspace, "the driver cannot write", bytes_left()) from error
-
-
-def _stopped(workspace: Workspace, number: int, how_far: str) -> TemporaryError:
-    return TemporaryError(
-        f"stopped by {signal.Signals(number).name}: {how_far}",
-        where=str(workspace.root),
-        hint="nothing is lost, 's4c run' goes on from here",
-    )
-
-
-def _disk_full(workspace: Workspace, what: str, needed_bytes: int) -> TemporaryError:
-    free = shutil.disk_usage(workspace.root).free
-    return TemporaryError(
-        f"the disk is full ({what}): {human_bytes(needed_bytes)} are still to be written, {human_bytes(free)} is free",
-        where=str(workspace.root),
-        hint=f"free at least {human_bytes(max(needed_bytes - free, 0))} and run again",
-    )
-
-
-def _clean_up(workspace: Workspace) -> None:
-    """Remove what killed drivers and workers left: with the lease held, nobody is at work on it.
-
-    Other folders beside those of runs belong to commands that need no lease and may be at work now.
+    Parameters
+    ----------
+    jobs : that go on in a queue
     """
-    for scratch in workspace.temporary.glob("*"):
-        if is_run_id(scratch.name):
-            shutil.rmtree(scratch, ignore_errors=True)
-    newest = latest_run(workspace)
-    manifests = newest.manifests.glob(".*.tmp") if newest else ()
-    for draft in (*workspace.state.glob(".*.tmp"), *workspace.runs.glob(".*.tmp"), *manifests):
-        if draft.is_dir():
-            shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+    hint = "nothing is lost, 's4c run' goes on from here"
+    if jobs:
+        hint = f"{jobs} jobs stay in the queue: 's4c run' takes them over, 's4c cancel' stops them"
+    return TemporaryError(f"stopped by {signal.Signals(number).name}: {how_far}", where=str(workspace.root), hint=hint)
+
+
+def _raise_if_stopped(workspace: Workspace, stop: list[int]) -> None:
+    if stop:
+        raise stopped(workspace, stop[0], "nothing was begun")
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM while the context lasts; the second SIGINT interrupts at once.
 
     In a thread that may not handle signals the list stays empty.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -108,9 +109,9 @@ class GatherStage:
     def _row(self, product: Product, parcels: TileParcels, mask_id: str, ring_m: float) -> Task:
         grids = layers_by_grid(product)
         columns = {name: stack_columns(layers) for name, layers in grids.items()}
-        params = {"grids": {name: [_described(column) for column in found] for name, found in columns.items()}}
+        params, text = _params(tuple((name, tuple(found)) for name, found in columns.items()))
         keys = (product.key, mask_id)
-        identity = task_id(self.name, self.version, keys, canonical_json(params))
+        identity = task_id(self.name, self.version, keys, text)
         folder = f"{tile_dir(product.tile)}/stack/{product.sensor}"
         file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
         layers = [band for found in grids.values() for band in found.values()]
@@ -121,7 +122,7 @@ class GatherStage:
             tile=product.tile,
             subject=product.id,
             input_keys=keys,
-            params=canonical_json(params),
+            params=text,
             depends_on=(mask_id,),
             outputs=tuple(f"{folder}/{name}/{file}" for name in grids),
             work=work,
@@ -160,6 +161,13 @@ def stack_columns(layers: Mapping[str, Band]) -> list[StackColumn]:
         if name != CLASS_COLUMN
     ]
     return [*bands, StackColumn(name=CLASS_COLUMN, dtype="uint8", nodata=NO_RASTER)]
+
+
+@lru_cache(maxsize=1024)
+def _params(grids: tuple[tuple[str, tuple[StackColumn, ...]], ...]) -> tuple[dict[str, Any], str]:
+    """Parameters of a task, and their text: the same for nearly all products of a source."""
+    params = {"grids": {name: [_described(column) for column in columns] for name, columns in grids}}
+    return params, canonical_json(params)
 
 
 def _described(column: StackColumn) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Marker files: the deliverable. One wide Arrow table a tile, month and marker set, and ways to read it."""
 
+from s4c_hpc.markers.blocked import Blocked, blocked
 from s4c_hpc.markers.compat import CompatNames, compat_name, compat_names
 from s4c_hpc.markers.export import ExportReport, export_markers
 from s4c_hpc.markers.files import MarkerDetails, MarkerFile, list_markers, show_marker
@@ -10,6 +11,7 @@ from s4c_hpc.markers.query import query
 from s4c_hpc.markers.writers import ExportFormat, unknown_to_null
 
 __all__ = [
+    "Blocked",
     "CompatNames",
     "ExportFormat",
     "ExportReport",
@@ -17,6 +19,7 @@ __all__ = [
     "MarkerDetails",
     "MarkerFile",
     "MarkerName",
+    "blocked",
     "compat_name",
     "compat_names",
     "export_markers",

@@ -54,6 +54,11 @@ class MarkerDetails:
     manifest: Manifest | None
 
 
+def marker_stem(set_name: str, period: str, site: str, tile: str) -> str:
+    """Path of a marker file relative to the workspace, without ``.arrow``; its manifest has the same stem."""
+    return f"markers/{set_name}/{period}/{site}_{tile}"
+
+
 def list_markers(
     workspace: Workspace,
     *,

@@ -21,6 +21,7 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.markers.expected import Expected, expected_products
+from s4c_hpc.markers.files import marker_stem
 from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series, without_twins
 from s4c_hpc.markers.manifest import Manifest, Missing, software
 from s4c_hpc.markers.merge import BATCH_ROWS, STRIP_BYTES, merge_parts
@@ -166,7 +167,7 @@ class MergeStage:
         n_files = sum(len(row["outputs"]) for row in month.stats)
         n_columns = 1 + values + n_files * len(CLASS_COUNT_ORDER) * selection.class_counts
         work = float(month.tile.n_parcels * n_columns)
-        stem = f"markers/{set_name}/{month.period}/{config.site.name}_{month.tile.tile.id}"
+        stem = marker_stem(set_name, month.period, config.site.name, month.tile.tile.id)
         return Task(
             id=task_id(self.name, self.version, input_keys, params),
             stage=self.name,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from s4c_hpc.plan.graph import Graph, Rows, flattened, positions
-from s4c_hpc.plan.ledger import STATUS_SCHEMA
+from s4c_hpc.plan.graph import Graph, Mask, Rows, coded, flattened, positions
+from s4c_hpc.plan.ledger import STATUS_SCHEMA, Ledger
 from s4c_hpc.plan.reason import Explainer
 
 _FRESH_START = frozenset({"temporary"})
@@ -30,9 +30,10 @@ class PlanState(StrEnum):
 
 def classify(
     tasks: pa.Table,
-    done: pa.Table,
+    graph: Graph,
+    done: Ledger,
     failed: pa.Table,
-    existing: Collection[str],
+    are_there: Callable[[pa.ChunkedArray], Mask],
     tolerates_missing: Mapping[str, bool],
     *,
     max_attempts: int,
@@ -42,9 +43,9 @@ def classify(
 
     Parameters
     ----------
-    tasks : (n_tasks,) rows of a plan
+    tasks, graph : (n_tasks,) rows of a plan and their edges
     done, failed : what is known, ``DONE_SCHEMA`` and ``FAILED_SCHEMA``
-    existing : workspace-relative paths of the outputs that are there
+    are_there : tells which of some workspace-relative paths exist
     tolerates_missing : by stage, whether its tasks run without a dependency that has no output
     max_attempts : failures after which a task is not tried again
     retry_quarantined : whether quarantined tasks are tried again
@@ -53,10 +54,12 @@ def classify(
     -------
     (n_tasks,) rows in ``STATUS_SCHEMA``
     """
-    rows = _Classifier(tasks, done, tolerates_missing)
-    rows.check_outputs(existing)
+    rows = _Classifier(tasks, graph, done, tolerates_missing)
+    rows.check_outputs(are_there)
+    pa.default_memory_pool().release_unused()  # what was needed to look paths up, as much as the plan itself
     rows.read_failures(failed, max_attempts, retry_quarantined)
     rows.propagate()
+    pa.default_memory_pool().release_unused()
     return rows.table()
 
 
@@ -79,11 +82,10 @@ _NOT_THERE = " is not there: "
 class _Classifier:
     """The columns that grow while a plan is classified; each is (n_tasks,)."""
 
-    def __init__(self, tasks: pa.Table, done: pa.Table, tolerates_missing: Mapping[str, bool]) -> None:
-        self.tasks, self.done = tasks, done
-        self.graph = Graph.of(tasks)
+    def __init__(self, tasks: pa.Table, graph: Graph, done: Ledger, tolerates_missing: Mapping[str, bool]) -> None:
+        self.tasks, self.graph, self.done = tasks, graph, done
         self.explain = Explainer(tasks, done)
-        self.finished = positions(tasks["id"], done["id"])
+        self.finished = positions(tasks["id"], done.column("id"))
         n_tasks = tasks.num_rows
         self.is_done = self.finished >= 0
         self.quarantined = np.zeros(n_tasks, dtype=bool)
@@ -92,30 +94,30 @@ class _Classifier:
         self.todo = np.zeros(n_tasks, dtype=bool)
         self.attempts = np.zeros(n_tasks, dtype=np.int32)
         self.reasons = np.full(n_tasks, "", dtype=object)
-        self.tolerant = np.asarray([tolerates_missing[name] for name in tasks["stage"].to_pylist()], dtype=bool)
+        stage, names = coded(tasks["stage"])
+        self.tolerant = np.asarray([tolerates_missing[name] for name in names.to_pylist()], dtype=bool)[stage]
 
-    def check_outputs(self, existing: Collection[str]) -> None:
+    def check_outputs(self, are_there: Callable[[pa.ChunkedArray], Mask]) -> None:
         """Take back what was done where an output is gone or another task has overwritten it."""
         row_of, paths = flattened(self.tasks["outputs"])
-        writer = positions(paths, self.explain.written)
-        last_writer = np.full(len(paths), -1, dtype=np.int64)
-        last_writer[writer >= 0] = self.explain.last_writer[writer[writer >= 0]]
-        there = pc.is_in(paths, value_set=pa.array(sorted(existing), pa.string())).to_numpy(zero_copy_only=False)
+        of_done = self.is_done[row_of]
+        if not of_done.all():
+            row_of, paths = row_of[of_done], paths.filter(pa.array(of_done))
+        last_writer = self.explain.last_writers(paths)
         overwritten = last_writer != self.finished[row_of]
-        for i in np.flatnonzero(self.is_done[row_of] & (overwritten | ~there)):
-            row = int(row_of[i])
-            self.is_done[row] = False
-            self.reasons[row] = (
-                self.explain.difference(row, int(last_writer[i]))
-                if overwritten[i]
-                else f"output missing: {paths[i].as_py()}"
-            )
+        gone = np.flatnonzero(overwritten | ~are_there(paths))
+        texts = np.asarray([f"output missing: {path}" for path in paths.take(pa.array(gone)).to_pylist()], dtype=object)
+        other = overwritten[gone]
+        texts[other] = self.explain.differences(row_of[gone[other]], last_writer[gone[other]])
+        self.is_done[row_of[gone]] = False
+        self.reasons[row_of[gone]] = texts  # of several outputs the last one tells
 
     def read_failures(self, failed: pa.Table, max_attempts: int, retry_quarantined: bool) -> None:
         """Tell tasks that are tried again from tasks that are given up."""
         failures = positions(self.tasks["id"], failed["id"])
-        for row in np.flatnonzero((failures >= 0) & ~self.is_done):
-            failure = failed.slice(int(failures[row]), 1).to_pylist()[0]
+        rows = np.flatnonzero((failures >= 0) & ~self.is_done)
+        told = failed.select(["kind", "reason", "attempts"]).take(pa.array(failures[rows]))
+        for row, failure in zip(rows.tolist(), told.to_pylist(), strict=True):
             kind, why, count = failure["kind"], failure["reason"], failure["attempts"]
             exhausted = count >= max_attempts
             if kind == "input" or (exhausted and kind not in _FRESH_START):
@@ -140,40 +142,52 @@ class _Classifier:
             arrived = np.zeros(len(self.todo), dtype=bool)
             arrived[absent_row[self.is_done[absent_of]]] = True
             stale = here & self.is_done & (arrived | self.graph.any_needed(self.todo))
-            for row in np.flatnonzero(stale):
-                now_there = [int(a) for a in absent_of[absent_row == row] if self.is_done[a]] if arrived[row] else []
-                self.reasons[row] = self.explain.arrived(now_there) if now_there else "upstream re-runs"
+            self.reasons[stale] = "upstream re-runs"
+            for row in np.flatnonzero(stale & arrived).tolist():
+                first, last = np.searchsorted(absent_row, [row, row + 1])
+                lacked = absent_of[first:last]
+                self.reasons[row] = self.explain.arrived(lacked[self.is_done[lacked]])
             self.is_done &= ~stale
             self.todo |= stale
             missing = self.quarantined | self.blocked
             without = here & self.todo & ~self.tolerant & self.graph.any_needed(missing)
-            for row in np.flatnonzero(without):
-                lacking = next(int(r) for r in self.graph.needed_by(int(row)) if missing[r])
-                self.reasons[row] = blocked_reason(self.explain.name(lacking), str(self.reasons[lacking]))
+            self._tell_blocked(np.flatnonzero(without), missing)
             self.blocked |= without
             self.todo &= ~without
-        for row in np.flatnonzero(self.todo & (self.reasons == "")):
-            self.reasons[row] = self.explain.first_time(int(row))
+        unexplained = np.flatnonzero(self.todo & (self.reasons == ""))
+        self.reasons[unexplained] = self.explain.first_time(unexplained)
 
     def table(self) -> pa.Table:
         """The columns as ``STATUS_SCHEMA``."""
-        state = np.select(
-            [self.quarantined, self.blocked, self.todo],
-            [PlanState.QUARANTINED.value, PlanState.BLOCKED.value, PlanState.TODO.value],
-            PlanState.DONE.value,
-        )
+        states = list(PlanState)
+        code = np.full(len(self.todo), states.index(PlanState.DONE), dtype=np.int32)
+        for state, rows in (
+            (PlanState.TODO, self.todo),
+            (PlanState.BLOCKED, self.blocked),
+            (PlanState.QUARANTINED, self.quarantined),
+        ):
+            code[rows] = states.index(state)
         columns = [
             self.tasks["id"],
-            pa.array(state.tolist(), pa.string()).dictionary_encode(),
-            pa.array(self.reasons.tolist(), pa.string()),
+            pa.DictionaryArray.from_arrays(pa.array(code), pa.array([state.value for state in states])),
+            pa.array(self.reasons, pa.string()),
             pa.array(self.attempts),
             pa.array(self.tolerant),
+            self.graph.lists(),
         ]
         return pa.table(columns, schema=STATUS_SCHEMA)
+
+    def _tell_blocked(self, rows: Rows, missing: Mask) -> None:
+        """Say of each row which of the missing rows it cannot do without: the first."""
+        if not rows.size:
+            return
+        lacking, which = np.unique(self.graph.first_needed(missing)[rows], return_inverse=True)
+        texts = map(blocked_reason, self.explain.names(lacking), self.reasons[lacking].tolist())
+        self.reasons[rows] = np.asarray(list(texts), dtype=object)[which]
 
     def _absent(self) -> tuple[Rows, Rows]:
         """Pairs (row, planned dependency) of rows that were done without that dependency."""
         rows = np.flatnonzero(self.finished >= 0)
-        index, keys = flattened(self.done["absent"].take(pa.array(self.finished[rows])))
+        index, keys = flattened(self.done.column("absent").take(pa.array(self.finished[rows])))
         dependency = positions(keys, self.tasks["id"])
         return rows[index][dependency >= 0].astype(np.int64), dependency[dependency >= 0]

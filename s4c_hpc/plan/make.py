@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,11 +16,17 @@ from s4c_hpc.core.stage import PlanContext, Stage
 from s4c_hpc.core.stage import stages as installed_stages
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.plan.classify import classify
-from s4c_hpc.plan.graph import Graph, flattened
-from s4c_hpc.plan.ledger import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, read_ledger
+from s4c_hpc.plan.existing import are_there
+from s4c_hpc.plan.graph import Graph, coded, flattened
+from s4c_hpc.plan.ledger import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, Ledger, read_ledger
 from s4c_hpc.plan.model import Plan
-from s4c_hpc.plan.obsolete import obsolete_outputs
+from s4c_hpc.plan.obsolete import made_by, obsolete_outputs
 from s4c_hpc.plan.predict import measured_stages, predict_seconds
+
+_MEASURED = [
+    field.name for field in HISTORY_SCHEMA if not (pa.types.is_list(field.type) or pa.types.is_string(field.type))
+]
+"""Columns of finished attempts that predictions may need: numbers and names. The texts are as large as the plan."""
 
 
 def make_plan(
@@ -59,6 +66,7 @@ def make_plan(
             hint="see what 's4c catalog list' and 's4c parcels list' find",
         )
     check_rows(tasks)
+    pa.default_memory_pool().release_unused()  # what was needed to look texts up, as much as the plan itself
     is_whole = wanted == frozenset(registry)
     if not is_whole:
         tasks = _only_needed(tasks, wanted)
@@ -85,57 +93,47 @@ def _judged(
     is_whole: bool,
     retry_quarantined: bool = False,
 ) -> Plan:
-    done = read_ledger(workspace.state / "done.parquet", DONE_SCHEMA)
-    failed = read_ledger(workspace.state / "failed.parquet", FAILED_SCHEMA)
-    history = read_ledger(workspace.state / "history.parquet", HISTORY_SCHEMA)
-    _, outputs = flattened(tasks["outputs"])
+    state = workspace.state
+    deliverable = [name for name, stage in registry.items() if stage.deliverable]
+    failed = read_ledger(state / "failed.parquet", FAILED_SCHEMA)
+    history = Ledger(state / "history.parquet", HISTORY_SCHEMA)
+    graph = Graph.of(tasks)
     status = classify(
         tasks,
-        done,
+        graph,
+        Ledger(state / "done.parquet", DONE_SCHEMA),
         failed,
-        existing_files(workspace, outputs.to_pylist()),
+        partial(are_there, workspace.root),
         {name: stage.tolerates_missing for name, stage in registry.items()},
         max_attempts=config.execute.max_attempts,
         retry_quarantined=retry_quarantined,
     )
-    obsolete: set[str] = set()
+    obsolete: list[str] = []
     if is_whole:  # what a part of the stages does not write, another one may
-        deliverable = {name for name, stage in registry.items() if stage.deliverable}
-        obsolete = obsolete_outputs(tasks, status, failed, history, deliverable)
-        obsolete &= existing_files(workspace, obsolete)
+        made = made_by(history, deliverable)
+        paths = pa.chunked_array([obsolete_outputs(tasks, graph, status, failed, made)])
+        obsolete = paths.filter(pa.array(are_there(workspace.root, paths))).to_pylist()
+    measured = history.read(_MEASURED)
     return Plan(
         workspace,
         config,
         tasks,
         status,
-        predict_seconds(tasks, history),
-        obsolete=tuple(sorted(obsolete)),
+        predict_seconds(tasks, measured),
+        obsolete=tuple(obsolete),
         is_whole=is_whole,
-        measured=measured_stages(history),
+        measured=measured_stages(measured),
     )
-
-
-def existing_files(workspace: Workspace, paths: Iterable[str]) -> set[str]:
-    """Workspace-relative files in the folders that ``paths`` lie in: one listing a folder, no stat a file."""
-    folders = {path.rpartition("/")[0] for path in paths}
-    found: set[str] = set()
-    for folder in sorted(folders):
-        try:
-            with os.scandir(workspace.root / folder) as entries:
-                found.update(f"{folder}/{entry.name}".lstrip("/") for entry in entries)
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def check_rows(tasks: pa.Table) -> None:
     """Refuse a plan in which two rows are one task or write one file."""
-    if twice := _repeated(tasks["id"].combine_chunks()):
+    if twice := _repeated(tasks["id"]):
         rows = tasks.filter(pc.equal(tasks["id"], twice)).to_pylist()
         raise InternalError(f"two tasks have the same id: {_both(rows)}", where=twice)
     row_of, paths = flattened(tasks["outputs"])
     if twice := _repeated(paths):
-        rows = tasks.take(pa.array(row_of).filter(pc.equal(paths, twice))).to_pylist()
+        rows = tasks.take(pa.array(row_of[np.asarray(pc.equal(paths, twice))])).to_pylist()
         raise InternalError(f"two tasks write the same file: {_both(rows)}", where=twice)
 
 
@@ -148,11 +146,7 @@ def _ask(workspace: Workspace, config: Config, asked: Mapping[str, Stage]) -> pa
             if not batch.schema.equals(PLAN_SCHEMA):
                 raise InternalError(f"stage {name} plans rows with other columns than PLAN_SCHEMA", where=name)
         upstream[name] = pa.Table.from_batches(batches, PLAN_SCHEMA)
-    return pa.concat_tables(upstream.values()).unify_dictionaries().combine_chunks() if upstream else _no_tasks()
-
-
-def _no_tasks() -> pa.Table:
-    return PLAN_SCHEMA.empty_table()
+    return pa.concat_tables([PLAN_SCHEMA.empty_table(), *upstream.values()]).unify_dictionaries()
 
 
 def _with_upstream(wanted: frozenset[str], registry: Mapping[str, Stage]) -> dict[str, Stage]:
@@ -169,12 +163,15 @@ def _with_upstream(wanted: frozenset[str], registry: Mapping[str, Stage]) -> dic
 
 
 def _only_needed(tasks: pa.Table, wanted: frozenset[str]) -> pa.Table:
-    keep = pc.is_in(tasks["stage"].cast(pa.string()), value_set=pa.array(sorted(wanted)))
-    return tasks.filter(pa.array(Graph.of(tasks).ancestors(keep.to_numpy())))
+    stage, names = coded(tasks["stage"])
+    keep = np.asarray([name in wanted for name in names.to_pylist()], dtype=bool)[stage]
+    return tasks.filter(pa.array(Graph.of(tasks).ancestors(keep)))
 
 
-def _repeated(values: pa.Array) -> str | None:
+def _repeated(values: pa.ChunkedArray) -> str | None:
     """A value that occurs more than once, if any."""
+    if pc.count_distinct(values).as_py() == len(values):
+        return None
     counts = pc.value_counts(values)
     several = counts.filter(pc.greater(counts.field("counts"), 1))
     return str(several[0]["values"]) if len(several) else None

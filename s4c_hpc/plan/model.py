@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +20,20 @@ from s4c_hpc.config import Config
 from s4c_hpc.core.atomic import sync_directory, sync_file
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.plan.classify import PlanState, count_states
-from s4c_hpc.plan.predict import Span, makespan
+from s4c_hpc.plan.forecast import Span, makespan
+from s4c_hpc.plan.graph import coded
+from s4c_hpc.plan.inodes import chunk_seconds, free_inodes, inodes_to_write
+from s4c_hpc.plan.machine import Machine
 from s4c_hpc.plan.run_folder import RunFolder
-from s4c_hpc.plan.space import check_space
+from s4c_hpc.plan.space import check_space, space_text
 from s4c_hpc.plan.summary import StageSummary, add_up, summarize
 from s4c_hpc.plan.workers import worker_count
+from s4c_hpc.plan.workload import Workload
 
 ROW_GROUP = 4096
 """Rows of a plan that a worker reads to find one."""
+_REPEATED = ["stage", "tile", "params", "state", "reason"]
+"""Columns of few texts."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,17 @@ class Plan:
         """Whether estimates of anything to do rest on no measurement."""
         return any(line.todo and line.stage not in self.measured for line in self.summary)
 
-    def makespan(self, n_workers: int) -> Span:
-        """Predicted time for what is to do on ``n_workers`` workers."""
-        todo = pc.equal(self.status["state"], PlanState.TODO.value)
-        return makespan(self.tasks["stage"].filter(todo).to_pylist(), self.estimates.filter(todo), n_workers)
+    def makespan(self, machine: Machine | int) -> Span:
+        """Predicted time for what is to do on ``machine``, or on so many workers of this one."""
+        if isinstance(machine, int):
+            machine = Machine.local(machine, self.config.execute.memory)
+        return makespan(self.workload, machine)
+
+    @cached_property
+    def workload(self) -> Workload:
+        """What is to do, with its estimates."""
+        todo = np.asarray(pc.equal(self.status["state"], PlanState.TODO.value)).astype(bool)
+        return Workload.of(self.tasks, self.estimates, todo)
 
     def reasons(self) -> dict[str, dict[str, int]]:
         """By stage, how many tasks run (or do not) for which reason, for readers.
@@ -86,33 +100,36 @@ class Plan:
         the stage and kind: ``parameters changed: variables.ndvi``.
         """
         return {
-            name: {texts[0] if len(set(texts)) == 1 else kind: len(texts) for kind, texts in kinds.items()}
+            name: {next(iter(texts)) if len(texts) == 1 else kind: texts.total() for kind, texts in kinds.items()}
             for name, kinds in self._reasons_by_kind.items()
         }
 
     @cached_property
-    def _reasons_by_kind(self) -> dict[str, dict[str, list[str]]]:
-        """By stage and kind (the text before a colon), the reasons of all tasks that are not done."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for name, state, reason in zip(
-            self.tasks["stage"].to_pylist(),
-            self.status["state"].to_pylist(),
-            self.status["reason"].to_pylist(),
-            strict=True,
-        ):
-            if state == PlanState.DONE.value:
+    def _reasons_by_kind(self) -> dict[str, dict[str, Counter[str]]]:
+        """By stage and kind (the text before a colon), the reasons of all tasks that are not done, in their order."""
+        (stage, stages), (state, states) = coded(self.tasks["stage"]), coded(self.status["state"])
+        reason, reasons = coded(self.status["reason"].dictionary_encode())
+        keys = (stage.astype(np.int64) * len(states) + state) * len(reasons) + reason
+        distinct, first, counts = np.unique(keys, return_index=True, return_counts=True)
+        found: dict[str, dict[str, Counter[str]]] = {}
+        for at in np.argsort(first).tolist():
+            key, code = divmod(int(distinct[at]), len(reasons))
+            name, planned = stages[key // len(states)].as_py(), states[key % len(states)].as_py()
+            if planned == PlanState.DONE.value:
                 continue
-            text = f"blocked: {reason}" if state == PlanState.BLOCKED.value else reason
-            found.setdefault(name, {}).setdefault(text.partition(":")[0], []).append(text)
+            text = reasons[code].as_py()
+            text = f"blocked: {text}" if planned == PlanState.BLOCKED.value else text
+            found.setdefault(name, {}).setdefault(text.partition(":")[0], Counter())[text] += int(counts[at])
         return found
 
-    def to_json(self, n_workers: int = 1) -> dict[str, Any]:
+    def to_json(self, machine: Machine | int = 1) -> dict[str, Any]:
         """The plan as values for ``json.dumps``; keys are stable, counts and bytes are whole numbers.
 
         ``reasons`` counts by kind alone (``parameters changed``), since the texts that ``reasons()`` gives to
-        readers may change. ``obsolete`` is the number of files that the end of a run will remove.
+        readers may change. ``obsolete`` is the number of files that the end of a run will remove. ``workers`` are
+        the cores of the machine that the makespan is predicted for.
         """
-        span = self.makespan(n_workers)
+        span = self.makespan(machine)
         total = self.total
         return {
             "format": 1,
@@ -121,17 +138,19 @@ class Plan:
             "stages": [line.to_json() for line in self.summary],
             "total": total.to_json(),
             "reasons": {
-                name: {kind: len(texts) for kind, texts in kinds.items()}
+                name: {kind: texts.total() for kind, texts in kinds.items()}
                 for name, kinds in self._reasons_by_kind.items()
             },
             "obsolete": len(self.obsolete),
-            "workers": n_workers,
+            "workers": machine if isinstance(machine, int) else machine.n_cpus,
             "makespan_s": {"expected": span.seconds, "low": span.low_s, "high": span.high_s},
             "rough": self.rough,
             "quota": {
                 "max_bytes": self.config.quota.max_bytes,
                 "max_files": self.config.quota.max_files,
                 "free_bytes": self.free_bytes(),
+                "inodes_out": self.inodes_out,
+                "free_inodes": self.free_inodes(),
             },
         }
 
@@ -139,8 +158,31 @@ class Plan:
         """Free space on the workspace's file system."""
         return shutil.disk_usage(self.workspace.root).free
 
+    def free_inodes(self) -> int | None:
+        """Files that may still be made on the workspace's file system; ``None`` where it has no such limit."""
+        return free_inodes(self.workspace.root)
+
+    @cached_property
+    def inodes_out(self) -> int:
+        """Files and folders that the plan makes, at most: its outputs and what the machinery keeps beside them."""
+        todo = np.asarray(pc.equal(self.status["state"], PlanState.TODO.value)).astype(bool)
+        chunk_s = chunk_seconds(self.config, [line.stage for line in self.summary])
+        return inodes_to_write(self.tasks, todo, self.estimates["seconds"], chunk_s)
+
+    def space_text(self) -> str:
+        """What is written against what is free and allowed, for readers."""
+        quota = self.config.quota
+        return space_text(
+            self.total,
+            inodes=self.inodes_out,
+            free_bytes=self.free_bytes(),
+            free_inodes=self.free_inodes(),
+            max_bytes=quota.max_bytes,
+            max_files=quota.max_files,
+        )
+
     def check_space(self) -> None:
-        """Refuse a plan over quota (``ConfigError``) or over the free space (``TemporaryError``)."""
+        """Refuse a plan over quota (``ConfigError``), or over free space or inodes (``TemporaryError``)."""
         todo = pc.equal(self.status["state"], PlanState.TODO.value)
         scratch = np.asarray(self.tasks["scratch_bytes"].filter(todo))
         at_once = min(worker_count(self.config), len(scratch))
@@ -151,6 +193,8 @@ class Plan:
             scratch_bytes=int(scratch.max(initial=0)) * at_once,
             free_bytes=self.free_bytes(),
             where=str(self.workspace.root),
+            inodes=self.inodes_out,
+            free_inodes=self.free_inodes(),
         )
 
     def write(self, run_dir: Path) -> RunFolder:
@@ -169,7 +213,8 @@ class Plan:
                 (draft.status, self.status),
                 (draft.estimates, self.estimates),
             ):
-                pq.write_table(table, path, row_group_size=ROW_GROUP, compression="zstd")
+                # Identities do not compress: to try costs those who read them.
+                pq.write_table(table, path, row_group_size=ROW_GROUP, compression="lz4", use_dictionary=_REPEATED)
             draft.config.write_text(self.config.model_dump_json(indent=1), encoding="utf-8")
             _link_or_copy(self.workspace.catalog, draft.products)
             for folder in (draft.journals, draft.manifests):

@@ -1,31 +1,45 @@
-"""How long tasks will take: from tasks that were done before, else a share of the time they ask for."""
+"""How long tasks will take and how much memory: from tasks that were done here, else elsewhere, else what they ask."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from s4c_hpc.plan.coefficients import StageCoefficients, first_coefficients
+from s4c_hpc.plan.fit import Z90, Model, learn
+from s4c_hpc.plan.graph import coded
 from s4c_hpc.plan.ledger import ESTIMATE_SCHEMA
 
-MIN_SAMPLES = 3
-"""Finished tasks of a stage below which its history is not asked."""
-QUANTILES = (0.1, 0.5, 0.9)
-"""Of seconds per unit of work: low, expected, high."""
-WALLTIME_SHARES = (0.0005, 0.003, 0.3)
-"""Of the time asked for, where there is no history. That time is for whole tiles on slow disks; low and expected fit
-small sites, high fits a full tile."""
+MIN_SAMPLES: Final = 3
+"""Finished tasks of a stage below which its history alone is not asked, and its predictions are called rough."""
+MAX_SAMPLES: Final = 4096
+"""Newest finished tasks of a stage that are learnt from."""
+WALLTIME_SHARES: Final = (0.0005, 0.003, 0.3)
+"""Low, expected and high of the time asked for, where nothing is known. That time is for whole tiles on slow disks;
+low and expected fit small sites, high fits a full tile."""
+SHORTEST_S: Final = 1e-3
+SMALLEST_BYTES: Final = 1 << 20
+"""Measurements below these are noise: they are taken for these."""
+SAFETY: Final = 2.0
+"""Of the time asked for over the high prediction: who asks for too little is killed."""
+FLOOR_S: Final = 10.0
+"""Asked for on top of that, for each task: compilation, an archive that wakes up. A job adds its start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A predicted duration with its interval, in seconds."""
+@dataclass(frozen=True, slots=True)
+class StagePredictor:
+    """What is known of one stage."""
 
-    seconds: float
-    low_s: float
-    high_s: float
+    seconds: Model | None
+    memory: Model | None
+    base_bytes: int
+    samples: int
+    """Finished tasks of this workspace that it rests on."""
 
 
 def measured_stages(history: pa.Table) -> frozenset[str]:
@@ -36,7 +50,7 @@ def measured_stages(history: pa.Table) -> frozenset[str]:
 
 
 def predict_seconds(tasks: pa.Table, history: pa.Table) -> pa.Table:
-    """Predicted wall time of each row.
+    """Predicted wall time and memory of each row.
 
     Parameters
     ----------
@@ -45,39 +59,85 @@ def predict_seconds(tasks: pa.Table, history: pa.Table) -> pa.Table:
 
     Returns
     -------
-    (n_tasks,) rows in ``ESTIMATE_SCHEMA``: quantiles of seconds per unit of work of the stage, times the task's work
+    (n_tasks,) rows in ``ESTIMATE_SCHEMA``; how a stage is learnt, see ``fit.learn``
     """
-    work = np.maximum(np.asarray(tasks["work"], dtype=np.float64), 1.0)
+    work = np.asarray(tasks["work"], dtype=np.float64)
     walltime_s = np.asarray(tasks["walltime_s"], dtype=np.float64)
-    columns = np.outer(WALLTIME_SHARES, walltime_s)
-    finished = history.filter(pc.equal(history["kind"], "done"))
-    measured = measured_stages(history)
-    for name in pc.unique(tasks["stage"]).to_pylist():
-        if name not in measured:
-            continue
-        known = finished.filter(pc.equal(finished["stage"], name))
-        rate = np.asarray(known["wall_s"]) / np.maximum(np.asarray(known["work"]), 1.0)
-        rows = np.asarray(pc.equal(tasks["stage"], name)).astype(bool)
-        columns[:, rows] = np.outer(np.quantile(rate, QUANTILES), work[rows])
-    low, expected, high = columns
-    return pa.table([tasks["id"], expected, low, high], schema=ESTIMATE_SCHEMA)
+    low, expected, high = np.outer(WALLTIME_SHARES, walltime_s)
+    common = np.full(len(work), np.log(WALLTIME_SHARES[2] / WALLTIME_SHARES[0]) / (2 * Z90))
+    memory = np.asarray(tasks["mem_bytes"], dtype=np.int64).copy()
+    samples = np.zeros(len(work), dtype=np.int32)
+    code, names = stage_codes(tasks)
+    for number, predictor in enumerate(predictors(names, history)):
+        rows = np.flatnonzero(code == number)
+        samples[rows] = predictor.samples
+        if predictor.seconds is not None:
+            expected[rows], low[rows], high[rows], common[rows] = predictor.seconds.predict(work[rows])
+        if predictor.memory is not None:
+            memory[rows] = predictor.base_bytes + predictor.memory.predict(work[rows])[0]
+    return pa.table([tasks["id"], expected, low, high, common, memory, samples], schema=ESTIMATE_SCHEMA)
 
 
-def makespan(stage: list[str], estimates: pa.Table, n_workers: int) -> Span:
-    """Time for all rows of ``estimates`` on ``n_workers`` equal workers, stage after stage.
-
-    A stage takes at least its longest task, and at least its sum shared by all workers.
+def predictors(stages: list[str], history: pa.Table) -> list[StagePredictor]:
+    """What is known of each of these stages.
 
     Parameters
     ----------
-    stage : (n_tasks,) stage of each row
-    estimates : (n_tasks,) rows in ``ESTIMATE_SCHEMA``
+    history : finished attempts, ``HISTORY_SCHEMA``; the newest ``MAX_SAMPLES`` tasks of each stage are used
     """
-    names = np.asarray(stage, dtype=object)
+    shipped = first_coefficients()
+    is_done = np.asarray(pc.equal(history["kind"], "done"), dtype=bool)
+    code, known = stage_codes(history)
+    finished = np.asarray(history["finished"].cast(pa.int64()))
+    columns = history.select(["work", "wall_s", "peak_anon_bytes", "base_anon_bytes", "run"])
+    found = []
+    for name in stages:
+        rows = np.flatnonzero(is_done & (code == known.index(name))) if name in known else np.zeros(0, dtype=np.int64)
+        if len(rows) > MAX_SAMPLES:
+            rows = rows[np.argpartition(finished[rows], -MAX_SAMPLES)[-MAX_SAMPLES:]]
+        found.append(_learn_stage(columns.take(pa.array(rows)), shipped.get(name)))
+    return found
 
-    def total(column: str) -> float:
-        seconds = np.asarray(estimates[column], dtype=np.float64)
-        parts = [seconds[names == name] for name in dict.fromkeys(stage)]
-        return float(sum(max(part.max(), part.sum() / max(n_workers, 1)) for part in parts))
 
-    return Span(seconds=total("seconds"), low_s=total("low_s"), high_s=total("high_s"))
+def walltime_to_ask(estimates: pa.Table, tasks: pa.Table) -> npt.NDArray[np.int64]:
+    """Seconds of wall time to ask a scheduler for, for each row; the tasks of a chunk add up.
+
+    ``SAFETY`` times the high prediction and ``FLOOR_S``, and never more than the stage's own bound; that bound itself
+    where too little of the stage has been measured here.
+
+    Parameters
+    ----------
+    estimates, tasks : (n_tasks,) a plan's side table (``ESTIMATE_SCHEMA``) and its rows
+    """
+    bound = np.asarray(tasks["walltime_s"], dtype=np.int64)
+    wanted = np.ceil(np.asarray(estimates["high_s"]) * SAFETY + FLOOR_S)
+    is_measured = np.asarray(estimates["samples"]) >= MIN_SAMPLES
+    # The smaller one first: a prediction far beyond any bound does not fit an integer.
+    return np.where(is_measured, np.minimum(wanted, bound), bound).astype(np.int64)
+
+
+def stage_codes(tasks: pa.Table) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Stage of each row as an index of the names returned, which are in the order of the plan."""
+    code, values = coded(tasks["stage"])
+    used, first = np.unique(code, return_index=True)
+    order = used[np.argsort(first)]
+    place = np.zeros(len(values), dtype=np.int32)
+    place[order] = np.arange(len(order))
+    return place[code], values.take(pa.array(order)).to_pylist()
+
+
+def _learn_stage(finished: pa.Table, shipped: StageCoefficients | None) -> StagePredictor:
+    work = np.asarray(finished["work"], dtype=np.float64)
+    wall_s = np.maximum(np.asarray(finished["wall_s"], dtype=np.float64), SHORTEST_S)
+    peak = np.asarray(finished["peak_anon_bytes"], dtype=np.float64)
+    base = np.asarray(finished["base_anon_bytes"], dtype=np.float64)
+    _, run = np.unique(np.asarray(finished["run"].cast(pa.string()).to_pylist(), dtype=object), return_inverse=True)
+    told = peak > 0  # old kernels do not tell
+    above = np.maximum(peak - base, SMALLEST_BYTES)
+    base_bytes = int(np.median(base[told])) if told.any() else shipped.base_bytes if shipped else 0
+    return StagePredictor(
+        seconds=learn(work, wall_s, shipped.seconds if shipped else None, least=MIN_SAMPLES, run=run),
+        memory=learn(work[told], above[told], shipped.memory if shipped else None, least=MIN_SAMPLES),
+        base_bytes=base_bytes,
+        samples=len(work),
+    )

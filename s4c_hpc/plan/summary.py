@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from s4c_hpc.plan.classify import PlanState
+from s4c_hpc.plan.graph import Codes, coded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,33 +46,45 @@ def summarize(tasks: pa.Table, status: pa.Table, estimates: pa.Table) -> list[St
     ----------
     tasks, status, estimates : (n_tasks,) a plan and its side tables, row by row
     """
-    stage = np.asarray(tasks["stage"].to_pylist(), dtype=object)
-    state = np.asarray(status["state"].to_pylist(), dtype=object)
+    (stage, names), (state, states) = coded(tasks["stage"]), coded(status["state"])
+    state_names = states.to_pylist()
+    count = np.bincount(stage * len(states) + state, minlength=len(names) * len(states)).reshape(len(names), -1)
     core_s = np.asarray(estimates["seconds"]) * np.asarray(tasks["cpus"])
-    n_files = np.asarray(tasks["outputs"].combine_chunks().value_lengths()) if tasks.num_rows else np.zeros(0, int)
+    n_files = np.concatenate([[0], *(pc.list_value_length(chunk) for chunk in tasks["outputs"].chunks)])[1:]
+    todo = state == state_names.index(PlanState.TODO) if PlanState.TODO in state_names else np.zeros(len(state), bool)
+
+    def totals(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Sums over what is to do, by stage."""
+        sums = np.bincount(stage[todo], np.asarray(values, dtype=np.float64)[todo], minlength=len(names))
+        return sums.astype(np.float64)  # without weights to add they are whole numbers
+
+    core, bytes_out, files, opens = map(totals, (core_s, tasks["bytes_out"], n_files, tasks["opens_imagery"]))
+    most = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(most, stage[todo], np.asarray(tasks["mem_bytes"])[todo])
     lines = []
-    for name in dict.fromkeys(stage.tolist()):
-        here = stage == name
-        todo = here & (state == PlanState.TODO.value)
-
-        def total(values: np.ndarray, rows: np.ndarray = todo) -> int:
-            return int(np.asarray(values)[rows].sum())
-
+    for i in _in_order(stage).tolist():
+        found = dict(zip(state_names, count[i].tolist(), strict=True))
         lines.append(
             StageSummary(
-                stage=name,
-                todo=int(todo.sum()),
-                done=int((here & (state == PlanState.DONE.value)).sum()),
-                quarantined=int((here & (state == PlanState.QUARANTINED.value)).sum()),
-                blocked=int((here & (state == PlanState.BLOCKED.value)).sum()),
-                cpu_hours=float(core_s[todo].sum() / 3600),
-                max_mem_bytes=int(np.asarray(tasks["mem_bytes"])[todo].max(initial=0)),
-                bytes_out=total(np.asarray(tasks["bytes_out"])),
-                files_out=total(n_files),
-                opens_imagery=total(np.asarray(tasks["opens_imagery"])),
+                stage=names[i].as_py(),
+                todo=found.get(PlanState.TODO, 0),
+                done=found.get(PlanState.DONE, 0),
+                quarantined=found.get(PlanState.QUARANTINED, 0),
+                blocked=found.get(PlanState.BLOCKED, 0),
+                cpu_hours=float(core[i] / 3600),
+                max_mem_bytes=int(most[i]),
+                bytes_out=int(bytes_out[i]),
+                files_out=int(files[i]),
+                opens_imagery=int(opens[i]),
             )
         )
     return lines
+
+
+def _in_order(codes: Codes) -> Codes:
+    """Distinct codes in the order in which they first occur."""
+    found, first = np.unique(codes, return_index=True)
+    return found[np.argsort(first)]
 
 
 def add_up(lines: list[StageSummary]) -> StageSummary:

@@ -15,6 +15,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.report.coverage import Coverage, coverage, time_axis
 from s4c_hpc.report.density_map import DensityMap, density_map
 from s4c_hpc.report.dictionary import Dictionary, dictionary
+from s4c_hpc.report.efficiency import Efficiency, efficiency
 from s4c_hpc.report.findings import Findings, Outcome, findings, outcome
 from s4c_hpc.report.marker_files import marker_files
 from s4c_hpc.report.marker_scan import MarkerScan, scan_markers
@@ -62,6 +63,7 @@ class Page:
     cards: tuple[ParcelCard, ...]
     findings: Findings
     usage: Usage | None
+    efficiency: Efficiency
     dictionary: Dictionary | None
 
 
@@ -100,6 +102,7 @@ def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, v
         cards=cards,
         findings=found,
         usage=usage(sources),
+        efficiency=efficiency(workspace),
         dictionary=dictionary(workspace, files),
     )
 

@@ -9,15 +9,13 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from s4c_hpc.report.sources import Sources
+from s4c_hpc.report.stage_order import in_order
 from s4c_hpc.report.svg import spread
 from s4c_hpc.report.text import duration, size
 from s4c_hpc.report.usage_plot import MARKS, Point, byte_ticks, second_ticks, usage_plot
 
 MAX_POINTS = 400
 """Tasks drawn; of more, an even spread of each stage's tasks ordered by what they took, the largest included."""
-
-_CHAIN = ("mask", "index", "gather", "stats", "merge")
-"""Stages in the order in which a reader thinks of them; others follow by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ def usage(sources: Sources) -> Usage | None:
     if sources.done.num_rows == 0:
         return None
     done = sources.done.append_column("predicted_s", pa.array(sources.predicted_s))
-    order = sorted(pc.unique(done["stage"]).to_pylist(), key=lambda s: (_CHAIN.index(s) if s in _CHAIN else 99, s))
+    order = in_order(pc.unique(done["stage"]).to_pylist())
     by_stage = {name: done.filter(pc.equal(done["stage"], name)) for name in order}
     stages = tuple(_stage_usage(rows, name, i) for i, (name, rows) in enumerate(by_stage.items()))
     picked = {name: _picked(rows, len(order)) for name, rows in by_stage.items()}

@@ -17,6 +17,7 @@ from s4c_hpc.core.atomic import write_text
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.report import text
 from s4c_hpc.report.coverage import LABELS
+from s4c_hpc.report.findings import MAX_ROWS
 from s4c_hpc.report.page import MAX_PRODUCTS, Page, make_page
 from s4c_hpc.report.parcel_map import MAX_CROPS
 from s4c_hpc.report.sky import CATEGORIES, Sky, sign
@@ -86,6 +87,7 @@ def render(page: Page) -> str:
         long_gap_days=LONG_GAP_DAYS,
         max_crops=MAX_CROPS,
         max_products=MAX_PRODUCTS,
+        max_tried_again=MAX_ROWS,
     )
 
 

@@ -65,7 +65,11 @@ class Probe:
     n_outputs: int = 1
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
-        return Resources(cpus=1, mem_bytes=int(params.get("mem_bytes", 512 * MIB)), walltime_s=60)
+        return Resources(
+            cpus=1,
+            mem_bytes=int(params.get("mem_bytes", 512 * MIB)),
+            walltime_s=int(params.get("walltime_s", 60)),
+        )
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         probe = json.loads((ctx.workspace.root / PROBE_FILE).read_text())
@@ -102,11 +106,13 @@ class Probe:
         wish: dict[str, Any] = {
             "ms": probe["ms"],
             "mb": 0,
+            "nap_s": 0,
             "end": "ok",
             **probe["behaviour"].get(f"{task.stage} {task.tile} {task.subject}", {}),
         }
         held = np.ones(wish["mb"] * MIB, dtype=np.uint8)
         work_for(wish["ms"])
+        time.sleep(wish["nap_s"])
         if _counts(io.workspace, task, wish.get("times")):
             end_as(wish["end"], task)
         payload = hashlib.sha256(task.id.encode())

@@ -179,7 +179,8 @@ def write_state(
     settled = tasks[: len(tasks) - waiting]
     bad = [t for t in settled if t.stage == "gather" and t.subject in failures]
     good = [t for t in settled if t not in bad]
-    estimates = [{"id": t.id, "seconds": t.work, "low_s": t.work / 2, "high_s": t.work * 2} for t in tasks]
+    rest = {"common": 0.1, "mem_bytes": 1 << 28, "samples": 0}
+    estimates = [{"id": t.id, "seconds": t.work, "low_s": t.work / 2, "high_s": t.work * 2, **rest} for t in tasks]
     pq.write_table(pa.Table.from_pylist(estimates, ESTIMATE_SCHEMA), run / "estimates.parquet")
     done = [_done_row(t, i) for i, t in enumerate(good)]
     workspace.state.mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,24 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from support.probe_stage import PROBES, describe_probe
 
 from s4c_hpc.config import Config
+from s4c_hpc.core.task import Launch
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute import RunResult, run, run_chunk
-from s4c_hpc.execute.manifest import Chunk
+from s4c_hpc.execute.advance import End
+from s4c_hpc.execute.board import Board
+from s4c_hpc.execute.choose import Budget, Cut
+from s4c_hpc.execute.local import local_cut
+from s4c_hpc.execute.local_budget import LocalBudget
+from s4c_hpc.execute.manifest import Chunk, Wave
 from s4c_hpc.plan import Plan, RunFolder
 
 GIB = 1 << 30
@@ -50,20 +56,37 @@ class InlineExecutor:
     before_chunk: Callable[[Chunk], bool] = lambda _: True
     """Returns whether the chunk is run; if not, it is lost before its first task."""
 
-    def submit(self, run: RunFolder, chunks: Sequence[Chunk]) -> None:
-        for chunk in chunks:
+    outlives_driver = False
+    poll_s = 0.01
+
+    @property
+    def cut(self) -> Cut:
+        return local_cut(self.slots, self.memory_bytes)
+
+    def launch(self, stage: str) -> Launch:
+        return Launch.ARRAY
+
+    def budget(self, board: Board, chunks: Mapping[str, Chunk]) -> Budget:
+        return LocalBudget.of(self.slots, self.memory_bytes, chunks.values())
+
+    def submit(self, run: RunFolder, wave: Wave) -> None:
+        for chunk in wave.chunks:
             self.submitted.append(chunk)
             if self.before_chunk(chunk):
                 run_chunk(run.root, chunk.attempt)
 
-    def alive(self) -> set[str]:
+    def alive(self, chunks: Mapping[str, Chunk]) -> set[str]:
         return set()
 
-    def why_ended(self, attempt: str) -> str | None:
+    def waiting(self) -> set[str]:
+        return set()
+
+    def why_ended(self, attempt: str) -> End | None:
         return None
 
-    def wait(self, timeout_s: float) -> None:
+    def wait(self, timeout_s: float) -> bool:
         time.sleep(0.01)
+        return False
 
     def cancel(self) -> None:
         return
@@ -113,7 +136,7 @@ class Driver:
             start_new_session=True,
         )
 
-    def __enter__(self) -> Driver:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,39 @@
+"""A real Slurm for the tests in this folder. Missing packages fail them, with the command that installs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.slurm import running_cluster
+
+from s4c_hpc.slurm.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def session_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for all tests of this process; tests take ``cluster``."""
+    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"))) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(session_cluster: Cluster) -> Cluster:
+    """The cluster with all daemons up, all nodes idle and no jobs, whatever the test before has done to it."""
+    session_cluster.restore()
+    return session_cluster
+
+
+@pytest.fixture(scope="module")
+def module_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One more, for the tests of one file; tests take ``spare``."""
+    with running_cluster(Cluster(tmp_path_factory.mktemp("spare"), nodes=2, cgroup=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def spare(module_cluster: Cluster) -> Cluster:
+    """A second cluster, as ``cluster`` is; this one may be taken down and started otherwise."""
+    module_cluster.up()
+    module_cluster.restore()
+    return module_cluster

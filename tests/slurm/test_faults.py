@@ -1,0 +1,394 @@
+"""One fault a test, on a real cluster; each ends with the bytes of a run that nothing disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.runs import wait_for
+from support.slurm import running_cluster
+from support.slurm_runs import MIB, SlurmRun
+
+from s4c_hpc.slurm.cluster import Cluster
+
+ASLEEP_ONCE = {"end": "sleep", "times": 1}
+"""The first attempt sleeps until it is killed, the next one works."""
+
+
+@pytest.fixture
+def run(cluster: Cluster, tmp_path: Path, probes: Path) -> SlurmRun:
+    """Three tasks of stage mid, a job each."""
+    return SlurmRun(cluster, tmp_path, probes, slurm={"chunk_s": 0.001})
+
+
+# --- the driver ---------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_driver_leaves_its_jobs_to_the_next(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 6}, b={"nap_s": 6})
+    run.shim("sbatch", 'echo . >>"$ONCE"; exec "$REAL" "$@"')
+    with run.start() as driver:
+        assert wait_for(lambda: len(run.running()) == 3, 40)
+        driver.kill()
+    jobs = {row[0] for row in run.queue()}
+    with run.start() as driver:
+        assert wait_for(lambda: run.running() != [], 10)
+        assert {row[0] for row in run.queue()} <= jobs, "submitted again while its jobs live"
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert (run.folder / "shims" / "once").read_text().count(".") == len(run.waves()) == 2
+    run.assert_as_undisturbed()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("kill -9 $PPID; exit 1", id="before sbatch"),
+        pytest.param('"$REAL" "$@" >/dev/null; kill -9 $PPID; exit 1', id="before its answer is written down"),
+    ],
+)
+def test_a_driver_killed_about_sbatch(run: SlurmRun, moment: str) -> None:
+    """The job is looked for by its name: found, it is taken over; not found, it is submitted after a while."""
+    run.shim("sbatch", f'if mkdir "$ONCE" 2>/dev/null; then {moment}; fi\nexec "$REAL" "$@"')
+    assert run.finish()[0] == -signal.SIGKILL
+    assert len(run.waves()) == 1
+    code, err = run.finish()
+    assert code == 0, err
+    roots = [wave for wave in run.waves() if wave.stage == "probe-root"]
+    assert len(roots) == (2 if "exit 1" in moment and "REAL" not in moment else 1)
+    run.assert_as_undisturbed()
+
+
+def test_two_drivers_exclude_each_other(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 3})
+    with run.start() as first:
+        assert wait_for(lambda: run.queue() != [], 40)
+        code, err = run.finish()
+        assert code == 75
+        assert f"another driver is at work: process {first.process.pid}" in err
+        assert first.finish()[0] == 0
+    run.assert_as_undisturbed()
+
+
+def test_a_driver_that_is_held_keeps_its_lease_until_it_is_killed(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 3})
+    with run.start() as first:
+        assert wait_for(lambda: run.queue() != [], 40)
+        os.kill(first.process.pid, signal.SIGSTOP)
+        code, err = run.finish()
+        assert code == 75
+        assert "s4c cancel" in err
+        first.kill()
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+# --- sbatch -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_whose_submission_timed_out_is_found_by_its_name(run: SlurmRun) -> None:
+    run.configure(command_timeout_s=4, chunk_s=0.001)
+    run.shim("sbatch", 'if mkdir "$ONCE" 2>/dev/null; then "$REAL" "$@"; exec sleep 60; fi\nexec "$REAL" "$@"')
+    code, err = run.finish()
+    assert code == 0, err
+    assert "sbatch gave no answer within 4 s" in err
+    assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid"]
+    run.assert_as_undisturbed()
+
+
+def test_without_a_controller_work_is_submitted_later(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 1})
+    with run.start() as driver:
+        assert wait_for(lambda: run.running() != [], 40)
+        run.cluster.stop("slurmctld", signal=signal.SIGKILL)
+        assert wait_for(lambda: "contact" in str(run.view()), 40), run.view()
+        run.cluster.start("slurmctld")
+        code, _, err = driver.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(strays=True)
+
+
+# --- the daemons --------------------------------------------------------------------------------------------------
+
+
+def test_a_forgotten_job_and_its_successor_publish_once(cluster: Cluster, tmp_path: Path, probes: Path) -> None:
+    """The controller dies before it has saved a job, and its node loses its slurmd: the script runs on all the same.
+
+    Its successor may even get the same number. Both do the task: one output is published, the other discarded.
+    """
+    run = SlurmRun(cluster, tmp_path, probes, products=["a"], slurm={"forgotten_after_s": 3})
+    run.behave(a={"nap_s": 12})
+    state = cluster.root / "state"
+    crash = f"""
+case "$(cat "{tmp_path}/script")" in *s4c-probe-mid*) ;; *) exec "$REAL" "$@" <"{tmp_path}/script";; esac
+mkdir "$ONCE" 2>/dev/null || exec "$REAL" "$@" <"{tmp_path}/script"
+cp -a {state} "{tmp_path}/unsaved"
+"$REAL" "$@" <"{tmp_path}/script"
+until ls "{run.workspace.root}"/run/*/journal/000002-0000.jsonl; do sleep 0.05; done >&2
+kill -9 {cluster.daemons["slurmctld"].pid()} {cluster.daemons["slurmd-n1"].pid()}
+rm -r {state} && mv "{tmp_path}/unsaved" {state}
+touch "{tmp_path}/crashed"
+"""
+    run.shim("sbatch", f'cat >"{tmp_path}/script"\n{crash}')
+    with run.start() as driver:
+        assert wait_for((tmp_path / "crashed").exists, 40)
+        cluster.start("slurmctld")
+        cluster.run("scontrol", "update", "nodename=n1", "state=down", "reason=crash")
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid", "probe-mid"]
+    assert run.kinds() == {"done": 3}, "both came to their ends"
+    assert [row["twins"] for row in run.history() if row["twins"]] == [2], "both outputs of the later one discarded"
+    run.assert_as_undisturbed(strays=True)
+
+
+def test_without_accounts_a_run_finishes(run: SlurmRun) -> None:
+    run.behave(a={"end": "kill", "times": 1})
+    run.cluster.stop("slurmdbd")
+    code, err = run.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 4, "lost": 1}
+    run.assert_as_undisturbed()
+
+
+def test_a_task_on_a_node_that_fails_is_done_on_another(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        assert wait_for(lambda: len(run.running()) == 1, 20)
+        node = run.running()[0][3]
+        run.cluster.kill_node(node)
+        listed = wait_for(lambda: len(run.waves()) == 3, 60)
+        assert listed
+        assert run.kinds()["evicted"] == 1
+        run.cluster.start(f"slurmd-{node}")
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 4, "evicted": 1}
+    run.assert_as_undisturbed(strays=True)
+
+
+# --- limits of a job ----------------------------------------------------------------------------------------------
+
+HUNGRY = {"mb": 700, "ms": 4000}
+"""More than a job of the first class has, for long enough to be noticed by sampling."""
+
+
+def _assert_only_the_hungry_is_promoted(run: SlurmRun) -> None:
+    code, err = run.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 5, "resource": 1}
+    mids = [wave for wave in run.waves() if wave.stage == "probe-mid"]
+    assert sorted((wave.mem_bytes // MIB, sum(len(c.ids) for c in wave.chunks)) for wave in mids) == [
+        (512, 2),  # untouched: again as they were
+        (512, 4),
+        (1024, 1),
+    ]
+    run.assert_as_undisturbed()
+
+
+def _hungry_run(cluster: Cluster, folder: Path, probes: Path) -> SlurmRun:
+    """A chunk of four tasks, the second of which needs too much."""
+    run = SlurmRun(
+        cluster,
+        folder,
+        probes,
+        products=["a", "b", "c", "d"],
+        mem_bytes=512 * MIB,
+        slurm={"min_chunk_s": 1000, "chunk_s": 1000},
+    )
+    run.behave(b=HUNGRY)
+    return run
+
+
+def test_a_task_over_its_memory_gets_more_and_its_neighbours_do_not(
+    cluster: Cluster, tmp_path: Path, probes: Path
+) -> None:
+    _assert_only_the_hungry_is_promoted(_hungry_run(cluster, tmp_path, probes))
+
+
+@pytest.fixture
+def cgroup_cluster(tmp_path: Path) -> Iterator[Cluster | None]:
+    """A cluster on which the kernel limits memory; ``None`` where this machine does not let us."""
+    if Cluster.cgroups_work() is not None:
+        yield None
+        return
+    with running_cluster(Cluster(tmp_path / "cluster", nodes=1, cgroup=True)) as running:
+        yield running
+
+
+def test_a_task_over_its_memory_where_the_kernel_limits_it(
+    cgroup_cluster: Cluster | None, tmp_path: Path, probes: Path, record_property: Callable[[str, object], None]
+) -> None:
+    if cgroup_cluster is None:
+        reason = str(Cluster.cgroups_work())
+        record_property("not run", reason)
+        pytest.xfail(f"not run: {reason}")
+    _assert_only_the_hungry_is_promoted(_hungry_run(cgroup_cluster, tmp_path, probes))
+
+
+@pytest.mark.slow
+def test_a_task_over_its_time_gets_more(cluster: Cluster, tmp_path: Path, probes: Path) -> None:
+    run = SlurmRun(cluster, tmp_path, probes, slurm={"start_s": 0, "chunk_s": 0.001})
+    run.behave(a=ASLEEP_ONCE)
+    code, err = run.finish(timeout_s=150)
+    assert code == 0, err
+    assert run.kinds() == {"done": 4, "time": 1}
+    mids = [wave for wave in run.waves() if wave.stage == "probe-mid"]
+    assert [wave.walltime_s for wave in mids] == [60, 120]
+    run.assert_as_undisturbed()
+
+
+# --- other people -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_has_to_make_room_is_done_again_and_not_blamed(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        urgent = ("--qos=s4c-urgent", "--account=s4c", "--nodes=4", "--exclusive", "--output=/dev/null")
+        run.cluster.run("sbatch", *urgent, "--wrap", "sleep 2")
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 4, "evicted": 1}
+    assert all(row["attempts"] == 1 for row in run.history() if row["kind"] == "done"), "it was not its fault"
+    run.assert_as_undisturbed()
+
+
+def test_a_running_job_cancelled_from_outside_is_done_again(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        assert wait_for(lambda: len(run.running()) == 1, 20)
+        run.cluster.run("scancel", run.running()[0][0])
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 4, "scancelled": 1}
+    run.assert_as_undisturbed()
+
+
+def test_a_waiting_job_cancelled_from_outside_is_submitted_again(
+    cluster: Cluster, tmp_path: Path, probes: Path
+) -> None:
+    run = SlurmRun(cluster, tmp_path, probes, slurm={"chunk_s": 0.001, "throttle": 1})
+    run.behave(a={"nap_s": 4})
+    with run.start() as driver:
+        assert wait_for(lambda: len(run.queue()) == 3, 40)
+        waiting = [row[0] for row in run.queue() if row[1] == "PENDING"]
+        run.cluster.run("scancel", waiting[-1])
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert run.kinds() == {"done": 4}
+    assert len(run.waves()) == 3
+    run.assert_as_undisturbed()
+
+
+def test_all_jobs_cancelled_from_outside_stop_the_run(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE, b=ASLEEP_ONCE, c=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep(3)
+        run.cluster.run("scancel", "--user", str(os.getuid()))
+        code, _, err = driver.finish()
+    assert code == 7
+    assert "all jobs that the run had in the queue were cancelled, but not by 's4c cancel'" in err
+    assert f"cancelled by user id {os.getuid()}" in err
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+# --- the disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A file system of 1 MiB; ``None`` for those who may not make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        yield None
+        return
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_empties_the_queue(
+    cluster: Cluster, tmp_path: Path, probes: Path, small_disk: Path | None
+) -> None:
+    """Without the right to mount, the tasks say themselves that the disk is full."""
+    products = [f"p{i}" for i in range(6)]
+    slurm = {"chunk_s": 0.001, "throttle": 2}
+    payload = 300_000 if small_disk else 2000
+    run = SlurmRun(cluster, small_disk or tmp_path, probes, products=products, slurm=slurm, payload_bytes=payload)
+    if small_disk is None:
+        run.behave(p3={"end": "full", "times": 1})
+    code, err = run.finish()
+    assert code == 75, err
+    assert "the disk is full" in err
+    assert "run again" in err
+    assert run.queue() == []
+    if small_disk is not None:
+        subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_jobs_that_the_next_run_takes_over(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 4})
+    with run.start() as driver:
+        assert wait_for(lambda: len(run.running()) == 3, 40)
+        os.kill(driver.process.pid, signal.SIGINT)
+        code, _, err = driver.finish()
+    assert code == 75
+    assert "3 jobs stay in the queue: 's4c run' takes them over, 's4c cancel' stops them" in err
+    assert run.queue() != []
+    code, err = run.finish()
+    assert code == 0, err
+    assert len(run.waves()) == 2
+    run.assert_as_undisturbed()
+
+
+def test_cancel_stops_a_driver_and_its_jobs(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        code, err = run.finish("cancel")
+        assert code == 0, err
+        assert driver.finish()[0] == 75
+    assert run.queue() == []
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+def test_cancel_stops_a_driver_that_is_held(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        os.kill(driver.process.pid, signal.SIGSTOP)
+        assert run.finish("cancel")[0] == 0
+        assert driver.finish()[0] == 75
+    assert run.queue() == []
+
+
+def test_cancel_stops_jobs_that_a_killed_driver_left(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        driver.kill()
+    code, err = run.finish("cancel")
+    assert code == 0, err
+    assert run.queue() == []
+    assert run.kinds()["cancelled"] == 1

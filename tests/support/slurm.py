@@ -1,0 +1,60 @@
+"""A development cluster for tests, taken down whatever becomes of the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from s4c_hpc.slurm.cluster import Cluster
+
+_UNDERTAKER = """
+import sys
+from pathlib import Path
+from s4c_hpc.slurm.cluster import Cluster
+sys.stdin.read()
+Cluster(Path(sys.argv[1])).down()
+"""
+"""Waits until its input closes, which the kernel does for a test process that is killed, and takes the cluster down."""
+
+
+@contextlib.contextmanager
+def running_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, up; down after the context, or after the death of this process."""
+    cluster.up()
+    words = [sys.executable, "-c", _UNDERTAKER, str(cluster.root)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as undertaker:
+        try:
+            yield cluster
+        finally:
+            undertaker.communicate()
+    assert undertaker.returncode == 0, f"the cluster in {cluster.root} was not taken down"
+
+
+def submit(cluster: Cluster, script: str, *options: str, folder: Path | None = None) -> str:
+    """Submit a shell script with sbatch; the number of the job. Its output goes to ``folder/JOBID.out``."""
+    output = "/dev/null" if folder is None else str(folder / "%j.out")
+    return cluster.run("sbatch", "--parsable", f"--output={output}", *options, "--wrap", script).strip()
+
+
+def job_state(cluster: Cluster, job: str) -> str:
+    """State of a job as sacct has it, without who cancelled it; empty while it is not known."""
+    lines = cluster.run("sacct", "-X", "-n", "-P", "-j", job, "--format=State").splitlines()
+    return lines[0].split()[0] if lines else ""
+
+
+def wait_until(holds: Callable[[], bool], what: str, patience_s: float = 45.0) -> None:
+    """Wait until something holds; fail with ``what`` if it does not."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline, f"after {patience_s:.0f} s, still not: {what}"
+        time.sleep(0.1)
+
+
+def wait_for_state(cluster: Cluster, job: str, *states: str, patience_s: float = 45.0) -> str:
+    """Wait until sacct has the job in one of ``states``; that state."""
+    wait_until(lambda: job_state(cluster, job) in states, f"job {job} is {' or '.join(states)}", patience_s)
+    return job_state(cluster, job)
