@@ -19,7 +19,7 @@ from support.probe_stage import PROBES
 from support.runs import probe_config, probe_workspace, run_inline
 
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Journal, Kind, Output
+from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Journal, Kind, Output, TaskEvent
 from s4c_hpc.execute.state import fold_journals, folded_s_ago, merge_history, n_attempts
 from s4c_hpc.plan import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, RunFolder, make_plan, new_run_id, read_ledger
 
@@ -31,7 +31,7 @@ def begin(key: str, attempt: str, t: float) -> Begin:
     return Begin(id=key, attempt=attempt, number=1, pid=1, host="h", t=t)
 
 
-def end(key: str, attempt: str, kind: str, number: int, t: float) -> Event:
+def end(key: str, attempt: str, kind: str, number: int, t: float) -> TaskEvent:
     if kind != "done":
         return Failed(id=key, attempt=attempt, number=number, kind=Kind(kind), what=f"because {t}", t=t)
     return Done(

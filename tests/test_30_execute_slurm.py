@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import importlib
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,19 +21,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize
 from support.probe_stage import PROBES, describe_probe
-from support.runs import probe_workspace
+from support.runs import InlineExecutor, probe_workspace
 from support.slurm_runs import SITE
 
+from s4c_hpc import execute
 from s4c_hpc.config import Config
 from s4c_hpc.config.slurm import QosChoice, Slurm, StageQueue
 from s4c_hpc.core.errors import ConfigError, S4cError, SchedulerError
 from s4c_hpc.core.task import Launch
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute import Run, advance, element, fold_journals, run_chunk
-from s4c_hpc.execute.begin import begin
+from s4c_hpc.execute import Run, advance, cancel, element, fold_journals, run_chunk, status
+from s4c_hpc.execute.begin import begin, stop_attempts
 from s4c_hpc.execute.board import State
 from s4c_hpc.execute.choose import Room
-from s4c_hpc.execute.cluster_facts import Cluster
+from s4c_hpc.execute.cluster_facts import Cluster, ask_cluster, cluster_of, keep_cluster
+from s4c_hpc.execute.detach import Scope, is_detached, take_over, tick
 from s4c_hpc.execute.journal import Begin, Closed, Failed, Journal, Kind, Opened
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.losses import MAX_IDLE_LOSSES, MAX_IDLE_WAVES, Losses
@@ -39,13 +44,15 @@ from s4c_hpc.execute.queue_view import QueueLine, QueueView, read_view, write_vi
 from s4c_hpc.execute.slurm_budget import MAX_PAUSE_S, Refusal, SlurmBudget, refused, stage_room
 from s4c_hpc.execute.slurm_executor import SlurmExecutor
 from s4c_hpc.execute.slurm_job import memory_classes
-from s4c_hpc.plan import RunFolder
+from s4c_hpc.plan import RunFolder, latest_run
 from s4c_hpc.slurm.errors import SlurmMissing, SlurmUnreachable, SubmitInDoubt, SubmitLater, SubmitRefused
-from s4c_hpc.slurm.rows import AccountingRow, QueueRow
+from s4c_hpc.slurm.rows import AccountingRow, NodeRow, QueueRow
 
 NOW = 1_800_000_000.0
+CLUSTER = Cluster(cores=4, largest_cpus=4, largest_bytes=1 << 34, max_walltime_s=None, max_array=1000)
 ADVANCE = importlib.import_module("s4c_hpc.execute.advance")
 """The module: the package has a function of the same name."""
+DETACH = importlib.import_module("s4c_hpc.execute.detach")
 
 
 # --- when to stop -------------------------------------------------------------------------------------------------
@@ -170,6 +177,13 @@ class Answers:
     submitted: Callable[[str], int] = lambda _: 7
     scripts: list[str] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
+    has: list[NodeRow] = field(default_factory=list)
+
+    def nodes(self, partition: str | None = None) -> list[NodeRow]:
+        return [node for node in self.has if partition in {None, node.partition}]
+
+    def limits(self) -> Any:
+        return SimpleNamespace(max_array=1001)
 
     def queue(self, *, names_start: str | None = None, ended: bool = False) -> list[QueueRow]:
         return self.queued()
@@ -202,12 +216,10 @@ def _begin(
 ) -> tuple[Run, SlurmExecutor]:
     site = {"poll_s": 0.001, "forgotten_after_s": 0.05, "chunk_s": 0.001, "min_chunk_s": 0, **slurm}
     config = Config.model_validate({"site": SITE, "execute": {"executor": "slurm"}, "slurm": site})
-    run = begin(workspace, config, registry=PROBES, stages=wanted).run
+    run = begin(workspace, config, registry=PROBES, stages=wanted, executor=InlineExecutor()).run
     assert run is not None
     executor = SlurmExecutor(run.folder, config.slurm, client)  # type: ignore[arg-type]
-    executor.__dict__["cluster"] = Cluster(
-        cores=4, largest_cpus=4, largest_bytes=1 << 34, max_walltime_s=None, max_array=1000
-    )
+    keep_cluster(run.folder, CLUSTER)
     return run, executor
 
 
@@ -276,7 +288,6 @@ def test_a_job_of_which_nobody_knows_is_given_up_after_a_while_also_across_ticks
         time.sleep(0.02)
         tick = Run(run.folder, 3)
         fresh = SlurmExecutor(run.folder, executor._site, client)  # type: ignore[arg-type]
-        fresh.__dict__["cluster"] = executor.cluster
         advance(tick, fresh)
         tick.close()
         if len(wave_names(run.folder)) > 1:
@@ -317,6 +328,133 @@ def test_a_refusal_for_good_stops_the_run_and_the_tasks_wait(workspace: Workspac
     assert not run.open
     assert run.board.count() == 0
     assert not run.board.reasons
+
+
+def test_what_was_refused_for_good_is_not_in_the_queue_and_status_says_why(workspace: Workspace) -> None:
+    client = Answers(submitted=_raising(SubmitRefused("sbatch made no job: Invalid qos", hint="set slurm.qos")))
+    run, executor = _begin(workspace, client)
+    with pytest.raises(SubmitRefused):
+        advance(run, executor)
+    run.close()
+    found = status(workspace)
+    assert found is not None
+    assert (found.n_open, found.progress.submitted) == (0, 0)
+    assert found.waiting["to be put into the queue"] > 0
+    assert found.queue is not None
+    assert "Invalid qos" in found.queue.trouble
+
+
+def test_what_was_cancelled_is_not_seen_in_the_queue_any_more(workspace: Workspace) -> None:
+    client = Answers()
+    run, executor = _begin(workspace, client)
+    advance(run, executor)
+    client.queued = lambda: [_row(run, "RUNNING")]
+    _look_again(run, executor)
+    before = read_view(run.folder)
+    assert before is not None
+    assert [line.state for line in before.lines] == ["running"]
+    client.queued = list
+    stop_attempts(run, executor)
+    after = read_view(run.folder)
+    assert after is not None
+    assert after.lines == ()
+
+
+# --- what a cluster has -------------------------------------------------------------------------------------------
+
+
+def _node(name: str, partition: str, *, cpus: int = 8, state: str = "idle") -> NodeRow:
+    return NodeRow(
+        name=name,
+        partition=partition,
+        is_default_partition=partition == "long",
+        max_time_s=None,
+        cpus=cpus,
+        mem_bytes=cpus << 30,
+        state=state,
+    )
+
+
+def test_a_partition_that_is_not_there_is_told_from_one_that_is_down() -> None:
+    client: Any = Answers(has=[_node("n1", "short"), _node("n2", "long", state="down*")])
+    with pytest.raises(ConfigError, match="there is no partition 'shrot'") as wrong:
+        ask_cluster(client, Slurm(partition="shrot"))
+    assert wrong.value.hint == "partitions here: long, short"
+    with pytest.raises(SchedulerError, match="no node of partition long can take jobs"):
+        ask_cluster(client, Slurm(partition="long"))
+
+
+def test_a_cluster_is_asked_again_after_an_hour_and_large_nodes_are_not_forgotten(tmp_path: Path) -> None:
+    run, site = RunFolder(tmp_path), Slurm(partition="short")
+    client: Any = Answers(has=[_node("n1", "short", cpus=4)])
+    hours = [cluster_of(run, client, site)]
+    for nodes in ([_node("n1", "short", cpus=64)], [_node("n1", "short", cpus=2)], []):
+        client.has = nodes
+        assert cluster_of(run, client, site) == hours[-1], "within the hour"
+        an_hour_ago = time.time() - 3601
+        os.utime(tmp_path / "cluster.json", (an_hour_ago, an_hour_ago))
+        hours.append(cluster_of(run, client, site))
+    assert [(hour.cores, hour.largest_cpus) for hour in hours] == [(4, 4), (64, 64), (2, 64), (2, 64)]
+
+
+def test_without_a_slurm_no_run_is_begun(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(workspace.root))
+    config = Config.model_validate({"site": SITE, "execute": {"executor": "slurm"}})
+    with pytest.raises(SlurmMissing):
+        execute.run(workspace, config, registry=PROBES)
+    assert latest_run(workspace) is None
+
+
+# --- runs that drive themselves -----------------------------------------------------------------------------------
+
+
+def _detach(run: Run, *, stopped: str | None = None) -> None:
+    config = Config.model_validate(json.loads(run.folder.config.read_bytes()))
+    Scope(stages=None, config=config, n_tasks=1, since=time.time()).write(run.folder)
+    if stopped is not None:
+        (run.folder.root / "stopped.txt").write_text(stopped)
+
+
+def test_a_stopped_chain_is_over_when_a_person_takes_the_run(workspace: Workspace) -> None:
+    run, _ = _begin(workspace, Answers())
+    _detach(run, stopped="the disk is full")
+    run.close()
+    assert (found := status(workspace)) is not None
+    assert found.state == "stopped"
+    take_over(run.folder)
+    assert (found := status(workspace)) is not None
+    assert (found.state, found.self_drive) == ("interrupted", None)
+    tick(run.folder)  # one that was late: nothing to do for it
+    assert not (run.folder.root / "stopped.txt").exists()
+
+
+def test_a_chain_that_is_alive_is_told_of_and_steps_back_quietly(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = _begin(workspace, Answers())
+    _detach(run)
+    run.close()
+    monkeypatch.setattr(DETACH, "_submit_successor", lambda *_: None)
+    with lease(workspace):
+        take_over(run.folder)
+        assert "takes over a run that drove itself" in capsys.readouterr().err
+        tick(run.folder)
+    said = capsys.readouterr().err
+    assert "left to the driver at work" in said
+    assert "warning" not in said
+    assert is_detached(run.folder), "it goes on when the person is interrupted"
+
+
+def test_a_detached_run_that_is_complete_cannot_be_cancelled(workspace: Workspace) -> None:
+    run, _ = _begin(workspace, Answers())
+    _detach(run)
+    advance(run, InlineExecutor(slots=4))
+    while not advance(run, InlineExecutor(slots=4)).is_settled:
+        pass
+    run.close()
+    with lease(workspace):  # its last tick is at work
+        assert cancel(workspace).is_nothing
+    assert not (run.folder.root / "stopped.txt").exists()
 
 
 def test_tasks_too_large_for_the_site_are_refused_and_the_others_go_on(workspace: Workspace) -> None:

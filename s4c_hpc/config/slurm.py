@@ -149,7 +149,11 @@ class Slurm(Section):
     max_memory: ByteSize | None = Field(None, description="Largest job; that of the largest node when not given.")
     max_minutes: int | None = Field(None, ge=1, description="Longest job; the partition's limit when not given.")
     max_array: int | None = Field(None, ge=1, description="Largest array; the cluster's MaxArraySize when not given.")
-    max_submitted: int = Field(2000, ge=1, description="Array elements of a run that may be in the queue together.")
+    max_submitted: int = Field(
+        2000,
+        ge=1,
+        description="Array elements of a run that may be in the queue together; one stage gets at most half of them.",
+    )
     throttle: int | None = Field(
         None, ge=1, description="Most elements of one array that run at a time (--array=...%N)."
     )

@@ -21,10 +21,12 @@ from s4c_hpc.core.text import human_bytes
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import End, Executor, Run
 from s4c_hpc.execute.board import Board, State
+from s4c_hpc.execute.cluster_facts import ask_cluster, keep_cluster
 from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.losses import Losses
 from s4c_hpc.execute.state import fold_journals
 from s4c_hpc.plan import Plan, RunFolder, is_run_id, latest_run, make_plan, new_run_id
+from s4c_hpc.slurm.client import SlurmClient
 
 ExecutorFactory = Callable[[RunFolder, Config], contextlib.AbstractContextManager[Executor]]
 
@@ -80,8 +82,13 @@ def begin(
 
     Parameters
     ----------
-    executor : stops what an earlier run has left in a queue
+    executor : stops what an earlier run has left in a queue; if it is not given, a cluster is asked what it has
     stopped : called when there is work and before anything is begun; raises if it shall not be
+
+    Raises
+    ------
+    SchedulerError, ConfigError, SlurmMissing, SlurmUnreachable
+        If there is no cluster that could take jobs; then nothing was begun.
     """
     earlier = left_behind(workspace)
     clean_up(workspace, keep=earlier.folder if earlier else None)
@@ -104,9 +111,14 @@ def begin(
         earlier.losses = Losses()  # whoever runs it again has seen to what stopped it
         return Begun(plan=plan, run=earlier)
     plan.check_space()
+    cluster = None
+    if executor is None and config.execute.executor == "slurm":  # before there is a run that could not go on
+        cluster = ask_cluster(SlurmClient(timeout_s=config.slurm.command_timeout_s), config.slurm)
     newest = latest_run(workspace)
     with telling_of_full_disk(workspace, lambda: plan.total.bytes_out):
         folder = plan.write(workspace.runs / new_run_id(newest.id if newest else None))
+        if cluster is not None:
+            keep_cluster(folder, cluster)
         return Begun(plan=plan, run=Run(folder, config.execute.max_attempts))
 
 

@@ -14,9 +14,11 @@ from s4c_hpc.core.errors import SchedulerError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.begin import executor_of, frozen_config, left_behind, stop_attempts
 from s4c_hpc.execute.detach import give_up, is_detached
+from s4c_hpc.execute.glance import look_at
 from s4c_hpc.execute.lease import Owner, current_owner, lease
 from s4c_hpc.execute.state import fold_journals
-from s4c_hpc.plan import latest_run
+from s4c_hpc.execute.submissions import never_submitted
+from s4c_hpc.plan import RunFolder, latest_run
 
 CANCEL_TIMEOUT_S = 30.0
 
@@ -49,6 +51,8 @@ def cancel(workspace: Workspace) -> Cancelled:
     newest = latest_run(workspace)
     detached = newest is not None and is_detached(newest)
     if newest is not None and detached:
+        if _is_settled(newest):  # its last tick puts the workspace in order
+            return Cancelled(owner=None, attempts=0, detached=False)
         give_up(newest, "cancelled by 's4c cancel'")  # no further tick
     owner = current_owner(workspace)
     if detached and owner is not None and not owner.is_here:
@@ -59,7 +63,7 @@ def cancel(workspace: Workspace) -> Cancelled:
         left = left_behind(workspace)
         if left is None:
             return Cancelled(owner=owner, attempts=0, detached=detached)
-        n_open = len(left.open)
+        n_open = len(left.open.keys() - never_submitted(left.folder, left.open))
         config = frozen_config(left.folder)
         with executor_of(config)(left.folder, config) as executor:
             stop_attempts(left, executor)
@@ -67,6 +71,10 @@ def cancel(workspace: Workspace) -> Cancelled:
         shutil.rmtree(left.folder.scratch, ignore_errors=True)
     fold_journals(workspace)
     return Cancelled(owner=owner, attempts=n_open, detached=detached)
+
+
+def _is_settled(run: RunFolder) -> bool:
+    return look_at(run, frozen_config(run).execute.max_attempts).board.is_settled
 
 
 def _wait_for_tick(workspace: Workspace) -> None:

@@ -1,19 +1,25 @@
-"""What a run needs to know of its cluster: asked once and kept beside its plan."""
+"""What a run needs to know of its cluster: asked now and then, and kept beside its plan."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.atomic import write_text
-from s4c_hpc.core.errors import SchedulerError
+from s4c_hpc.core.errors import ConfigError, S4cError, SchedulerError
 from s4c_hpc.core.ids import canonical_json
+from s4c_hpc.core.log import get_logger
 from s4c_hpc.plan import RunFolder
 from s4c_hpc.slurm.client import SlurmClient
 from s4c_hpc.slurm.rows import NodeRow
+
+ASK_AGAIN_S = 3600.0
+"""Age of what is known at which the cluster is asked again: nodes come and go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +34,43 @@ class Cluster:
 
 
 def known_cluster(run: RunFolder) -> Cluster | None:
-    """What was found when the run began, or ``None`` if nobody has asked yet."""
+    """What was found last, or ``None`` if nobody has asked yet."""
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Cluster(**json.loads((run.root / "cluster.json").read_bytes()))
+        return Cluster(**json.loads(_path(run).read_bytes()))
     return None
 
 
 def cluster_of(run: RunFolder, client: SlurmClient, site: Slurm) -> Cluster:
-    """What is known of the cluster; it is asked if need be. Errors as of ``ask_cluster``."""
-    if (known := known_cluster(run)) is not None:
+    """What is known of the cluster; it is asked if need be. Errors as of ``ask_cluster``, if nothing is known yet."""
+    known = known_cluster(run)
+    if known is None:
+        found = ask_cluster(client, site)
+    elif abs(time.time() - _path(run).stat().st_mtime) < ASK_AGAIN_S:  # clocks of file servers differ
         return known
-    found = ask_cluster(client, site)
-    write_text(run.root / "cluster.json", canonical_json(asdict(found)))
+    else:
+        found = _asked_again(known, client, site)
+    keep_cluster(run, found)
     return found
+
+
+def keep_cluster(run: RunFolder, found: Cluster) -> None:
+    """Keep what was found; it is believed for ``ASK_AGAIN_S``."""
+    write_text(_path(run), canonical_json(asdict(found)))
+
+
+def _asked_again(known: Cluster, client: SlurmClient, site: Slurm) -> Cluster:
+    try:
+        found = ask_cluster(client, site)
+    except S4cError as error:  # jobs that are there go on; the next time in an hour
+        get_logger("driver").warning("the cluster as it was is believed", reason=str(error))
+        return known
+    # A large node that is drained may come back: jobs for it wait, rather than that their tasks are refused for good.
+    largest_bytes = max(found.largest_bytes, known.largest_bytes)
+    return replace(
+        found,
+        largest_cpus=max(found.largest_cpus, known.largest_cpus),
+        largest_bytes=min(largest_bytes, site.max_memory or largest_bytes),
+    )
 
 
 def ask_cluster(client: SlurmClient, site: Slurm) -> Cluster:
@@ -48,10 +78,22 @@ def ask_cluster(client: SlurmClient, site: Slurm) -> Cluster:
 
     Raises
     ------
+    ConfigError
+        If there is no such partition.
     SchedulerError
         If the partition has no node that could take a job.
+    SlurmMissing, SlurmUnreachable, SlurmFailed
+        If there is no answer.
     """
-    nodes = usable_nodes(client.nodes(site.partition), site.partition)
+    rows = client.nodes(site.partition)
+    if not rows and site.partition is not None:
+        there = ", ".join(sorted({row.partition for row in client.nodes()}))
+        raise ConfigError(
+            f"there is no partition {site.partition!r} with nodes that you may use",
+            where="slurm.partition",
+            hint=f"partitions here: {there or 'none'}",
+        )
+    nodes = usable_nodes(rows, site.partition)
     if not nodes:
         raise SchedulerError(
             f"no node of partition {site.partition or '(default)'} can take jobs",
@@ -75,3 +117,7 @@ def ask_cluster(client: SlurmClient, site: Slurm) -> Cluster:
 def usable_nodes(rows: Sequence[NodeRow], partition: str | None) -> list[NodeRow]:
     """Nodes that jobs are sent to: of ``partition``, or of the default one."""
     return [row for row in rows if row.is_usable and (partition is not None or row.is_default_partition)]
+
+
+def _path(run: RunFolder) -> Path:
+    return run.root / "cluster.json"

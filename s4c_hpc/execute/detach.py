@@ -36,7 +36,7 @@ from s4c_hpc.execute.begin import (
     frozen_config,
     stop_attempts,
 )
-from s4c_hpc.execute.lease import lease
+from s4c_hpc.execute.lease import DriverAtWork, lease
 from s4c_hpc.execute.losses import Losses
 from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.retire import retire
@@ -163,6 +163,19 @@ def is_detached(folder: RunFolder) -> bool:
     return _scope_path(folder).is_file() and why_stopped(folder) is None
 
 
+def take_over(folder: RunFolder) -> None:
+    """Drive a run in the foreground, whoever drove it before.
+
+    A chain of ticks that is alive finds the driver at work, and goes on after it if it is interrupted; one that gave
+    up is over.
+    """
+    if is_detached(folder):
+        get_logger("driver").info("takes over a run that drove itself", run=folder.id)
+    else:  # the chain first: without it nobody asks why it stopped
+        _scope_path(folder).unlink(missing_ok=True)
+        _stopped_path(folder).unlink(missing_ok=True)
+
+
 def why_stopped(folder: RunFolder) -> str | None:
     """Why a detached run stopped before its end, if it did."""
     try:
@@ -181,8 +194,8 @@ def tick(folder: RunFolder) -> None:
     S4cError
         If the run cannot go on; the reason stands where ``s4c status`` finds it, and no tick follows.
     """
-    if why_stopped(folder) is not None or latest_run(folder.workspace) != folder:
-        return  # given up, or overtaken by a newer run
+    if not is_detached(folder) or latest_run(folder.workspace) != folder:
+        return  # given up, or overtaken by a person or a newer run
     try:
         _drive(folder, Scope.read(folder))
     except S4cError as error:
@@ -213,7 +226,10 @@ def _advance_patiently(folder: RunFolder, scope: Scope) -> bool:
         try:
             with lease(folder.workspace):
                 return _advance_once(folder, scope)
-        except TemporaryError as error:  # another driver is at work, Slurm does not answer: the next tick sees
+        except DriverAtWork as error:  # a person's 's4c run', which has told that it takes over
+            get_logger("tick").info("left to the driver at work", run=folder.id, reason=error.what)
+            return False
+        except TemporaryError as error:  # Slurm does not answer: the next tick sees
             get_logger("tick").warning("nothing was done", run=folder.id, reason=str(error))
             return False
         except OSError as error:  # a network file system that is away for a moment

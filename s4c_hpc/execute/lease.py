@@ -27,6 +27,10 @@ _FLOCK = struct.Struct("hhqqi4x")
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
 
 
+class DriverAtWork(TemporaryError):  # noqa: N818 - names the fact
+    """Another process drives the workspace."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """The process that drives a workspace."""
@@ -64,7 +68,7 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
 
     Raises
     ------
-    TemporaryError
+    DriverAtWork
         If there is another driver; it is named.
     ConfigError
         If the file system has no locks.
@@ -76,7 +80,7 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except (BlockingIOError, PermissionError) as error:
-            raise TemporaryError(
+            raise DriverAtWork(
                 f"another driver is at work: {_read(path) or 'it has not said who it is yet'}",
                 where=str(workspace.root),
                 hint="wait for it ('s4c status') or stop it ('s4c cancel')",

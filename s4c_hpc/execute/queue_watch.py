@@ -70,6 +70,16 @@ class QueueWatch:
     def forget(self) -> None:
         """Nothing is alive any more."""
         self._sights.clear()
+        self._missing.clear()
+        self.refusals.clear()
+        self._view = QueueView(interval_s=self._site.poll_s)
+        with contextlib.suppress(OSError):  # for people only; a full disk may be why all was stopped
+            self.keep_view()
+
+    def was_refused(self, why: str) -> None:
+        """Tell people, until the next look, what sbatch has refused for good."""
+        self._view = replace(self._view, trouble=why, t=time.time())
+        self.keep_view()
 
     @property
     def is_being_emptied(self) -> bool:

@@ -26,6 +26,7 @@ from s4c_hpc.execute.begin import (
     telling_of_full_disk,
 )
 from s4c_hpc.execute.board import Board, State
+from s4c_hpc.execute.detach import take_over
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.progress import Progress
@@ -105,6 +106,7 @@ def run(
         )
         if begun.run is None:
             return RunResult(plan=begun.plan, status=None, retired=retire(workspace, begun.plan.obsolete))
+        take_over(begun.run.folder)
         with telling_of_full_disk(workspace, lambda: bytes_left(begun.board)):
             status = _drive(begun.run, config, executor or executor_of(config), on_progress, stop)
             retired = retire(workspace, judge_again(begun.plan, registry).obsolete)

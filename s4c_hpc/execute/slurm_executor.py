@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.slurm import Slurm
@@ -36,6 +35,9 @@ from s4c_hpc.slurm.script import batch_script
 
 HOLD_S = 600.0
 """Ready work waits no longer than this for more of its kind while the cluster is busy."""
+LINGER_POLLS = 4
+"""Where the cluster is not busy, a little ready work waits until the newest array is so many polls old: what becomes
+ready one by one would go out in arrays of one."""
 CANCEL_TIMEOUT_S = 120.0
 
 
@@ -55,9 +57,9 @@ class SlurmExecutor:
         self._in_queue: Counter[str] = Counter()
         """Elements of each stage, this call's among them."""
 
-    @cached_property
+    @property
     def cluster(self) -> Cluster:
-        """What this cluster is like."""
+        """What this cluster is like; mostly from a file."""
         return cluster_of(self._run, self._client, self._site)
 
     @property
@@ -137,6 +139,7 @@ class SlurmExecutor:
             final = not isinstance(error, SlurmMissing) and self._asks_for_more(wave)
             self._records.answered(wave, Submission(job=None, refused=error.what, hint=error.hint, final=final))
             if not final:
+                self._watch.was_refused(str(error))
                 raise
             _warn("tasks refused", run, wave=wave.name, tasks=sum(len(c.ids) for c in wave.chunks), reason=str(error))
         else:
@@ -228,8 +231,9 @@ class SlurmExecutor:
         in_flight_s = sum(float(board.seconds[board.rows_of(attempt)].sum()) for attempt in chunks)
         newest = max(self._wave(wave_of(attempt)).written for attempt in chunks)
         ready_s = float(board.seconds[board.ready(now)].sum())
+        longest_s = HOLD_S if in_flight_s >= enough_s else LINGER_POLLS * self._site.poll_s
         # Written in the future: the clock was set back.
-        return in_flight_s >= enough_s and ready_s < enough_s and 0 <= now - newest < HOLD_S
+        return ready_s < enough_s and 0 <= now - newest < longest_s
 
     def _wave(self, name: str) -> Wave:
         return self._records.wave(name)

@@ -155,15 +155,17 @@ def _read_run(run: RunFolder, offsets: Mapping[str, int]) -> tuple[list[pa.Table
         return parts, ends
     plan = _Plan(run)
     waiting: list[tuple[Path, int, bytes]] = []
+    n_bytes = 0
     for name, path in news:
         offset = offsets.get(name, 0)
         lines, has_failed, ends[name] = read_lines(path, offset)
         waiting.append((path, offset, lines))
+        n_bytes += len(lines)
         if has_failed:
             parts += plan.of_events([event for event in read_events(path, offset)[0] if isinstance(event, Failed)])
-        if sum(len(lines) for _, _, lines in waiting) >= _BYTES_AT_ONCE:
+        if n_bytes >= _BYTES_AT_ONCE:
             parts += _read_done(plan, waiting)
-            waiting = []
+            waiting, n_bytes = [], 0
     return [*parts, *_read_done(plan, waiting)], ends
 
 

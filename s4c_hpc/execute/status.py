@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.queue_status import QueueStatus, queue_status
 from s4c_hpc.execute.self_drive import SelfDrive, self_drive
 from s4c_hpc.execute.status_lines import StatusLine, stage_lines, status_lines
+from s4c_hpc.execute.submissions import never_submitted
 from s4c_hpc.plan import RunFolder, Span, run_folders
 
 _LOCAL_WORDS = ("for a free core or memory", "for a worker to begin")
@@ -127,10 +128,15 @@ def status(workspace: Workspace) -> RunStatus | None:
             )
     else:
         return None
-    if owner is None and config.execute.executor == "local":  # its workers died with it; jobs of a cluster may live
-        for attempt in seen.open:
-            seen.board.ended(attempt)
-        seen = Glance(board=seen.board, open={})
+    gone: Collection[str] = ()
+    if config.execute.executor != "local":  # jobs live on without a driver
+        gone = never_submitted(folder, seen.open)
+    elif owner is None:  # its workers died with it
+        gone = seen.open
+    for attempt in gone:
+        seen.board.ended(attempt)
+    still = {attempt: chunk for attempt, chunk in seen.open.items() if attempt not in gone}
+    seen = Glance(board=seen.board, open=still)
     return describe(folder, seen.board, seen.open, owner, Clock(folder, seen.board), executor=config.execute.executor)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from s4c_hpc.core.atomic import write_text
 from s4c_hpc.core.ids import canonical_json
+from s4c_hpc.execute.manifest import wave_of
 from s4c_hpc.plan import RunFolder
 
 
@@ -53,6 +55,14 @@ def read_submission(run: RunFolder, wave: str) -> Submission | None:
         return Submission(**json.loads(_path(run, wave).read_bytes()))
     except FileNotFoundError:
         return None
+
+
+def never_submitted(run: RunFolder, attempts: Iterable[str]) -> set[str]:
+    """Attempts, of those given, that sbatch has refused: there is no job of them."""
+    attempts = list(attempts)
+    answers = {wave: read_submission(run, wave) for wave in {wave_of(attempt) for attempt in attempts}}
+    refused = {wave for wave, answer in answers.items() if answer is not None and answer.job is None}
+    return {attempt for attempt in attempts if wave_of(attempt) in refused}
 
 
 def _path(run: RunFolder, wave: str) -> Path:

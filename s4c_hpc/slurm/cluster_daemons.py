@@ -103,7 +103,7 @@ class ClusterDaemons:
 
     def kill_node(self, name: str) -> None:
         """End a node as a power cut does: its slurmd, steps and jobs die at once and tell nobody."""
-        pid_file = self.named(f"slurmd-{name}").pid_file
+        process_file = self.named(f"slurmd-{name}").process_file
         # All are stopped before any is killed: none may report the death of another or start something new.
         frozen: dict[int, psutil.Process] = {}
         while found := [p for p in node_processes(self._root, name) if p.pid not in frozen]:
@@ -112,7 +112,7 @@ class ClusterDaemons:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.suspend()
         end(frozen.values(), signals.SIGKILL)
-        pid_file.unlink(missing_ok=True)
+        process_file.unlink(missing_ok=True)
 
     def _address(self, daemon: str) -> Path | tuple[str, int]:
         """Where a daemon takes connections."""
@@ -133,7 +133,7 @@ def _describe(root: Path, settings: ClusterSettings, env: Mapping[str, str]) -> 
         f"--key-file={root}/munge/key",
         f"--socket={root}/munge/socket",
         f"--seed-file={root}/munge/seed",
-        f"--pid-file={root}/run/munged.own",
+        f"--pid-file={root}/run/munged.pid",
         f"--log-file={root}/log/munged.log",
     )
     programs: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {

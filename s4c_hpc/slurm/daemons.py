@@ -1,7 +1,8 @@
 """Daemons that outlive the command that starts them, and are told from strangers when they are ended.
 
-A process number alone is no identity: it may belong to something else by the time it is read back. A pid file
-therefore holds the kernel's own line about the process, start time included, and the boot it belongs to.
+A process number alone is no identity: it may belong to something else by the time it is read back. A *process file*
+(``run/NAME.process``) therefore holds the kernel's own line about the process, start time included, and the boot it
+belongs to. It is not called ``.pid``: ``kill $(cat ...)`` of such a line would signal every process of the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from s4c_hpc.core.errors import SchedulerError
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LAUNCH = 'cat "/proc/$$/stat" "$1" >"$2.new" && mv "$2.new" "$2" && shift 2 && exec "$@"'
-"""The process describes itself and then becomes the daemon: however the caller ends, a daemon has its pid file."""
+"""The process describes itself and then becomes the daemon: however the caller ends, a daemon has its process file."""
 _TAIL_LINES = 12
 
 
@@ -37,9 +38,9 @@ class Daemon:
     """Folder of the cluster; pid files are in ``run``, what the daemon prints in ``log``."""
 
     @property
-    def pid_file(self) -> Path:
+    def process_file(self) -> Path:
         """Who runs as this daemon."""
-        return self.root / "run" / f"{self.name}.pid"
+        return self.root / "run" / f"{self.name}.process"
 
     @property
     def output(self) -> Path:
@@ -48,18 +49,18 @@ class Daemon:
 
     def pid(self) -> int | None:
         """Number of the running process, or ``None``."""
-        return alive(self.pid_file)
+        return alive(self.process_file)
 
     def start(self) -> None:
-        """Start it unless it runs; returns when its pid file is there.
+        """Start it unless it runs; returns when its process file is there.
 
         The process is in a session of its own, without terminal, input or the caller's output: slurmctld and munged
         would otherwise hold the reader of a pipe (``s4c slurm cluster up | tee log``) until the cluster is down.
         """
         if self.pid() is not None:
             return
-        self.pid_file.unlink(missing_ok=True)
-        words = ["setsid", "--fork", "sh", "-c", _LAUNCH, "sh", str(_BOOT_ID), str(self.pid_file), *self.command]
+        self.process_file.unlink(missing_ok=True)
+        words = ["setsid", "--fork", "sh", "-c", _LAUNCH, "sh", str(_BOOT_ID), str(self.process_file), *self.command]
         with self.output.open("wb") as output:
             subprocess.run(
                 words,
@@ -72,7 +73,7 @@ class Daemon:
                 check=True,
             )
         deadline = time.monotonic() + 10
-        while not self.pid_file.exists():
+        while not self.process_file.exists():
             if time.monotonic() > deadline:
                 raise self.failure("did not start")
             time.sleep(0.005)
@@ -80,7 +81,7 @@ class Daemon:
     def stop(self, how: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> None:
         """End it and wait; what does not heed the signal within ``patience_s`` seconds is killed."""
         end(processes([self.pid()]), how, patience_s=patience_s)
-        self.pid_file.unlink(missing_ok=True)
+        self.process_file.unlink(missing_ok=True)
 
     def failure(self, what: str) -> SchedulerError:
         """The error that tells of this daemon, with the end of its log."""
@@ -96,10 +97,10 @@ def tail(log: Path) -> str:
     return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:]) or "  (nothing)"
 
 
-def alive(pid_file: Path) -> int | None:
-    """The process of a pid file if it is still that very process, else ``None``; a zombie is dead."""
+def alive(process_file: Path) -> int | None:
+    """The process of a process file if it is still that very process, else ``None``; a zombie is dead."""
     try:
-        *stat, boot = pid_file.read_text(encoding="utf-8").splitlines()
+        *stat, boot = process_file.read_text(encoding="utf-8").splitlines()
         pid, started, _ = _identity("\n".join(stat))
         number, now_started, state = _identity(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
         same_boot = boot == _BOOT_ID.read_text(encoding="utf-8").strip()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.slurm import running_cluster
+from support.slurm_runs import SlurmRun
 
 from s4c_hpc.slurm.cluster import Cluster
 
@@ -37,3 +39,9 @@ def spare(module_cluster: Cluster) -> Cluster:
     module_cluster.up()
     module_cluster.restore()
     return module_cluster
+
+
+@pytest.fixture
+def run(cluster: Cluster, tmp_path: Path, probes: Path) -> SlurmRun:
+    """Three tasks of stage mid, a job each."""
+    return SlurmRun(cluster, tmp_path, probes, slurm={"chunk_s": 0.001})

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.cli import s4c
-from support.slurm import submit, wait_for_state, wait_until
+from support.slurm import cgroup_turn, submit, wait_for_state, wait_until
 
 from s4c_hpc.core.errors import ConfigError, ExternalToolError, InputError, SchedulerError
 from s4c_hpc.slurm.cluster import Cluster
@@ -318,14 +318,15 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(Cluster.cgroups_work() is not None, reason=f"no cgroups here: {Cluster.cgroups_work()}")
 def test_with_cgroups_the_kernel_kills_and_slurm_says_so(spare: Cluster, tmp_path: Path) -> None:
-    spare.down()
-    limited = Cluster(spare.root, cgroup=True)
-    limited.up()
-    try:
-        with pytest.raises(SchedulerError, match="another cluster with --cgroup is up"):
-            Cluster(tmp_path / "d", nodes=1, cgroup=True).up()
-        greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(60)'"
-        job = submit(limited, greedy, "--mem=100")
-        wait_for_state(limited, job, "OUT_OF_MEMORY")
-    finally:
-        limited.down()
+    with cgroup_turn():
+        spare.down()
+        limited = Cluster(spare.root, cgroup=True)
+        limited.up()
+        try:
+            with pytest.raises(SchedulerError, match="another cluster with --cgroup is up"):
+                Cluster(tmp_path / "d", nodes=1, cgroup=True).up()
+            greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(60)'"
+            job = submit(limited, greedy, "--mem=100")
+            wait_for_state(limited, job, "OUT_OF_MEMORY")
+        finally:
+            limited.down()

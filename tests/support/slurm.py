@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +34,14 @@ def running_cluster(cluster: Cluster) -> Iterator[Cluster]:
         finally:
             undertaker.communicate()
     assert undertaker.returncode == 0, f"the cluster in {cluster.root} was not taken down"
+
+
+@contextlib.contextmanager
+def cgroup_turn() -> Iterator[None]:
+    """One cluster with cgroups at a time: the kernel's groups are named after nodes, and tests run side by side."""
+    with (Path(tempfile.gettempdir()) / "s4c-cgroup-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def submit(cluster: Cluster, script: str, *options: str, folder: Path | None = None) -> str:

@@ -1,0 +1,153 @@
+"""Faults of the driver, of sbatch and by people, one a test; each ends with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from support.runs import wait_for
+from support.slurm_runs import SlurmRun
+
+ASLEEP_ONCE = {"end": "sleep", "times": 1}
+"""The first attempt sleeps until it is killed, the next one works."""
+
+
+# --- the driver ---------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_driver_leaves_its_jobs_to_the_next(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 6}, b={"nap_s": 6})
+    run.shim("sbatch", 'echo . >>"$ONCE"; exec "$REAL" "$@"')
+    with run.start() as driver:
+        assert wait_for(lambda: len(run.running()) == 3, 40)
+        driver.kill()
+    jobs = {row[0] for row in run.queue()}
+    with run.start() as driver:
+        assert wait_for(lambda: run.running() != [], 10)
+        assert {row[0] for row in run.queue()} <= jobs, "submitted again while its jobs live"
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert (run.folder / "shims" / "once").read_text().count(".") == len(run.waves()) == 2
+    run.assert_as_undisturbed()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("kill -9 $PPID; exit 1", id="before sbatch"),
+        pytest.param('"$REAL" "$@" >/dev/null; kill -9 $PPID; exit 1', id="before its answer is written down"),
+    ],
+)
+def test_a_driver_killed_about_sbatch(run: SlurmRun, moment: str) -> None:
+    """The job is looked for by its name: found, it is taken over; not found, it is submitted after a while."""
+    run.shim("sbatch", f'if mkdir "$ONCE" 2>/dev/null; then {moment}; fi\nexec "$REAL" "$@"')
+    assert run.finish()[0] == -signal.SIGKILL
+    assert len(run.waves()) == 1
+    code, err = run.finish()
+    assert code == 0, err
+    roots = [wave for wave in run.waves() if wave.stage == "probe-root"]
+    assert len(roots) == (2 if "exit 1" in moment and "REAL" not in moment else 1)
+    run.assert_as_undisturbed()
+
+
+def test_two_drivers_exclude_each_other(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 3})
+    with run.start() as first:
+        assert wait_for(lambda: run.queue() != [], 40)
+        code, err = run.finish()
+        assert code == 75
+        assert f"another driver is at work: process {first.process.pid}" in err
+        assert first.finish()[0] == 0
+    run.assert_as_undisturbed()
+
+
+def test_a_driver_that_is_held_keeps_its_lease_until_it_is_killed(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 3})
+    with run.start() as first:
+        assert wait_for(lambda: run.queue() != [], 40)
+        os.kill(first.process.pid, signal.SIGSTOP)
+        code, err = run.finish()
+        assert code == 75
+        assert "s4c cancel" in err
+        first.kill()
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+# --- sbatch -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_whose_submission_timed_out_is_found_by_its_name(run: SlurmRun) -> None:
+    run.configure(command_timeout_s=4, chunk_s=0.001)
+    run.shim("sbatch", 'if mkdir "$ONCE" 2>/dev/null; then "$REAL" "$@"; exec sleep 60; fi\nexec "$REAL" "$@"')
+    code, err = run.finish()
+    assert code == 0, err
+    assert "sbatch gave no answer within 4 s" in err
+    assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid"]
+    run.assert_as_undisturbed()
+
+
+def test_without_a_controller_work_is_submitted_later(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 1})
+    with run.start() as driver:
+        assert wait_for(lambda: run.running() != [], 40)
+        run.cluster.stop("slurmctld", signal=signal.SIGKILL)
+        assert wait_for(lambda: "contact" in str(run.view()), 40), run.view()
+        run.cluster.start("slurmctld")
+        code, _, err = driver.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(strays=True)
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_jobs_that_the_next_run_takes_over(run: SlurmRun) -> None:
+    run.behave(a={"nap_s": 4})
+    with run.start() as driver:
+        assert wait_for(lambda: len(run.running()) == 3, 40)
+        os.kill(driver.process.pid, signal.SIGINT)
+        code, _, err = driver.finish()
+    assert code == 75
+    assert "3 jobs stay in the queue: 's4c run' takes them over, 's4c cancel' stops them" in err
+    assert run.queue() != []
+    code, err = run.finish()
+    assert code == 0, err
+    assert len(run.waves()) == 2
+    run.assert_as_undisturbed()
+
+
+def test_cancel_stops_a_driver_and_its_jobs(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        code, err = run.finish("cancel")
+        assert code == 0, err
+        assert driver.finish()[0] == 75
+    assert run.queue() == []
+    code, err = run.finish()
+    assert code == 0, err
+    run.assert_as_undisturbed(same_run=False)
+
+
+def test_cancel_stops_a_driver_that_is_held(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        os.kill(driver.process.pid, signal.SIGSTOP)
+        assert run.finish("cancel")[0] == 0
+        assert driver.finish()[0] == 75
+    assert run.queue() == []
+
+
+def test_cancel_stops_jobs_that_a_killed_driver_left(run: SlurmRun) -> None:
+    run.behave(a=ASLEEP_ONCE)
+    with run.start() as driver:
+        run.wait_until_asleep()
+        driver.kill()
+    code, err = run.finish("cancel")
+    assert code == 0, err
+    assert run.queue() == []
+    assert run.kinds()["cancelled"] == 1
