@@ -19,7 +19,7 @@ from support.probe_stage import PROBES
 from support.runs import probe_config, probe_workspace, run_inline
 
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute.journal import Begin, Done, Event, Failed, Journal, Kind, Output, TaskEvent
+from s4c_hpc.execute.journal import Begin, Done, Failed, Journal, Kind, Output, TaskEvent
 from s4c_hpc.execute.state import fold_journals, folded_s_ago, merge_history, n_attempts
 from s4c_hpc.plan import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, RunFolder, make_plan, new_run_id, read_ledger
 
