@@ -37,7 +37,7 @@ def processes_of(run: SlurmRun) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("command", ["run", "detach"])
 def test_a_run_opens_no_port_and_tells_nobody(cluster: Cluster, tmp_path: Path, probes: Path, command: str) -> None:
-    run = SlurmRun(cluster, tmp_path, probes, slurm={"chunk_s": 0.001})
+    run = SlurmRun(cluster, tmp_path, probes, slurm={"chunk_s": 0.001, "export": "NIL"})
     (run.workspace.root / "config.json").chmod(0o640)
     run.behave(a={"end": "sleep", "times": 1})
     seen = Seen()

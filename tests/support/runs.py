@@ -160,7 +160,9 @@ class Driver:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                environment = process.environ()
+                is_job = "SLURM_JOB_ID" in environment  # it belongs to Slurm, and may have its submitter's environment
+                if environment.get(MARK) == self.mark and not is_job and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
