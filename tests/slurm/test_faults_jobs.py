@@ -118,12 +118,12 @@ def test_a_task_over_its_memory_gets_more_and_its_neighbours_do_not(
 
 
 @pytest.fixture
-def cgroup_cluster(tmp_path: Path) -> Iterator[Cluster | None]:
+def cgroup_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
     """A cluster on which the kernel limits memory; ``None`` where this machine does not let us."""
     if Cluster.cgroups_work() is not None:
         yield None
         return
-    with cgroup_turn(), running_cluster(Cluster(tmp_path / "cluster", nodes=1, cgroup=True)) as running:
+    with cgroup_turn(), running_cluster(Cluster(tmp_path_factory.mktemp("cgroup"), nodes=1, cgroup=True)) as running:
         yield running
 
 
