@@ -40,10 +40,10 @@ def report(
         typer.echo(write_report(ws, loaded.config, output or ws.root / "report.html"))
         return
     from s4c_hpc.core.errors import NoInputsError
-    from s4c_hpc.execute import fold_journals
+    from s4c_hpc.execute import update_state
     from s4c_hpc.report.efficiency import efficiency as efficiency_of
 
-    fold_journals(ws)
+    update_state(ws)
     found = efficiency_of(ws)
     if not found.stages:
         raise NoInputsError("nothing has been run here yet", where=str(ws.root), hint="'s4c plan', then 's4c run'")

@@ -11,7 +11,7 @@ from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.queue_status import QueueStatus, QueueUse
 from s4c_hpc.execute.run import RunResult, run
 from s4c_hpc.execute.self_drive import SelfDrive
-from s4c_hpc.execute.state import fold_journals
+from s4c_hpc.execute.state import fold_journals, update_state
 from s4c_hpc.execute.status import Problem, RunningTask, RunStatus, status
 from s4c_hpc.execute.status_lines import StatusLine
 from s4c_hpc.execute.worker import run_chunk
@@ -48,5 +48,6 @@ __all__ = [
     "task_state",
     "tasks_called",
     "tick_log",
+    "update_state",
     "worker_count",
 ]

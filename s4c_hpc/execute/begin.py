@@ -24,7 +24,7 @@ from s4c_hpc.execute.board import Board, State
 from s4c_hpc.execute.cluster_facts import ask_cluster, keep_cluster
 from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.losses import Losses
-from s4c_hpc.execute.state import fold_journals
+from s4c_hpc.execute.state import update_state
 from s4c_hpc.plan import Plan, RunFolder, is_run_id, latest_run, make_plan, new_run_id
 from s4c_hpc.slurm.client import SlurmClient
 
@@ -64,7 +64,7 @@ def current_plan(
     registry: Mapping[str, Stage] | None = None,
 ) -> Plan:
     """What would run and why, as of now; see ``plan.make_plan``."""
-    fold_journals(workspace)
+    update_state(workspace)
     return make_plan(workspace, config, stages=stages, retry_quarantined=retry_quarantined, registry=registry)
 
 

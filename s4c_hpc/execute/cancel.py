@@ -16,7 +16,7 @@ from s4c_hpc.execute.begin import executor_of, frozen_config, left_behind, stop_
 from s4c_hpc.execute.detach import give_up, is_detached
 from s4c_hpc.execute.glance import look_at
 from s4c_hpc.execute.lease import Owner, current_owner, lease
-from s4c_hpc.execute.state import fold_journals
+from s4c_hpc.execute.state import update_state
 from s4c_hpc.execute.submissions import never_submitted
 from s4c_hpc.plan import RunFolder, latest_run
 
@@ -69,7 +69,7 @@ def cancel(workspace: Workspace) -> Cancelled:
             stop_attempts(left, executor)
         left.close()
         shutil.rmtree(left.folder.scratch, ignore_errors=True)
-    fold_journals(workspace)
+    update_state(workspace)
     return Cancelled(owner=owner, attempts=n_open, detached=detached)
 
 

@@ -40,7 +40,7 @@ from s4c_hpc.execute.lease import DriverAtWork, lease
 from s4c_hpc.execute.losses import Losses
 from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.retire import retire
-from s4c_hpc.execute.state import fold_journals, folded_s_ago, n_attempts
+from s4c_hpc.execute.state import folded_s_ago, n_attempts, update_state
 from s4c_hpc.execute.submissions import tick_name
 from s4c_hpc.plan import Plan, RunFolder, latest_run
 from s4c_hpc.slurm.client import SlurmClient
@@ -249,7 +249,7 @@ def _advance_once(folder: RunFolder, scope: Scope) -> bool:
         with executor_of(config)(folder, config) as executor:
             progress = advance(run, executor)
             if folded_s_ago(workspace) > FOLD_INTERVAL_S:
-                fold_journals(workspace)
+                update_state(workspace)
             MetricsFile(config).advanced(run)
             stopped_by = run.board.stopped_by
             if not progress.is_settled and stopped_by is None:
@@ -262,7 +262,7 @@ def _advance_once(folder: RunFolder, scope: Scope) -> bool:
         return True
     finally:
         run.close()
-    fold_journals(workspace)
+    update_state(workspace)
     MetricsFile(config).advanced(run)
     shutil.rmtree(folder.scratch, ignore_errors=True)
     if stopped_by is not None:

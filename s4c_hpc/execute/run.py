@@ -31,7 +31,7 @@ from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.retire import retire
-from s4c_hpc.execute.state import fold_journals
+from s4c_hpc.execute.state import update_state
 from s4c_hpc.execute.status import RunStatus, describe
 from s4c_hpc.plan import Plan, judge_again
 
@@ -136,7 +136,7 @@ def _drive(
         run.close()
         if not lives_on:
             shutil.rmtree(folder.scratch, ignore_errors=True)
-    fold_journals(workspace)
+    update_state(workspace)
     metrics.advanced(run, is_last=True)
     if board.stopped_by is not None:
         raise disk_full(workspace, board.stopped_by.reason, bytes_left(board))
@@ -162,7 +162,7 @@ def _advance_to_the_end(
         if progress.is_settled or run.board.stopped_by is not None:
             return True
         if time.monotonic() - folded > FOLD_INTERVAL_S:
-            fold_journals(run.folder.workspace)
+            update_state(run.folder.workspace)
             folded = time.monotonic()
         _pause(executor, stop)
     return False

@@ -39,7 +39,7 @@ def make_plan(
 ) -> Plan:
     """Every task of the workspace, which of them are to do, and why.
 
-    Reads the state tables as they are: ``execute.fold_journals`` brings them up to date first.
+    Reads the state tables as they are: ``execute.update_state`` brings them up to date first.
 
     Parameters
     ----------
