@@ -86,13 +86,13 @@ def test_another_profile_than_that_of_the_workspace_is_refused(copy: Path, tmp_p
     """It would be ignored: the configuration is there already."""
     profile = tmp_path / "site.toml"
     profile.write_text("[execute]\nworkers = 1\n")
-    done = s4c("demo", "--profile", profile, workspace=copy)
+    done = s4c("demo", "--profile", profile, "--workspace", copy)
     assert done.returncode == 4
     assert "made without this profile; give the demo another --workspace" in done.stderr
 
 
 def test_a_profile_that_is_not_there_leaves_no_workspace(tmp_path: Path) -> None:
-    done = s4c("demo", "--profile", tmp_path / "none.toml", workspace=tmp_path / "new")
+    done = s4c("demo", "--profile", tmp_path / "none.toml", "--workspace", tmp_path / "new")
     assert done.returncode == 4
     assert "none.toml: no such site profile" in done.stderr
     assert not (tmp_path / "new").exists()

@@ -117,15 +117,15 @@ def test_a_job_that_cannot_start_is_cancelled(s4c: S4c, cluster: Cluster, tmp_pa
     ("value", "item", "said", "hint"),
     [
         ("slurm.qos=s4c-nope", "QoS s4c-nope", "not there", "'s4c slurm qos' prints"),
-        ("slurm.qos=s4c-nope", "sbatch, other stages in s4c-nope", "Invalid qos specification", "slurm.qos"),
+        ("slurm.qos=s4c-nope", "sbatch, other stages in s4c-nope", "refused", "Invalid qos specification"),
         ("slurm.partition=nope", "partition nope", "main, small", "set slurm.partition"),
         ("slurm.account=nope", "account nope", "s4c", "set slurm.account"),
         ("slurm.max_memory=20GiB", "largest job in main", "16.0 GiB", "set slurm.max_memory"),
-        ("slurm.max_memory=20GiB", "sbatch, other stages in s4c-small", "configuration is not available", "max_memory"),
+        ("slurm.max_memory=20GiB", "sbatch, other stages in s4c-small", "refused", "configuration is not available"),
         ("slurm.max_array=30000", "array size", "MaxArraySize 20001", "set slurm.max_array to 20001"),
         ("slurm.mpi.plugin=pmix_v9", "MPI", "pmi2", "set slurm.mpi.plugin"),
         ("slurm.memory=none", "memory", "CR_CORE_MEMORY", "use 'per_node'"),
-        ("slurm.directives_add=['--constraint=nope']", "sbatch, other stages in s4c-small", "feature", ""),
+        ("slurm.directives_add=['--constraint=nope']", "sbatch, other stages in s4c-small", "refused", "feature"),
     ],
 )
 def test_what_does_not_fit_is_found(s4c: S4c, value: str, item: str, said: str, hint: str) -> None:
@@ -235,9 +235,9 @@ def test_a_job_over_a_limit_is_refused_at_once(s4c: S4c, cluster: Cluster, our_q
     verdict, _, hint = verdicts(done)["QoS s4c-test-b"]
     assert verdict == "wrong"
     assert "a job of 12.0 GiB is refused (DenyOnLimit): GrpTRES has mem=2.0 GiB" in hint
-    verdict, said, _ = verdicts(done)["sbatch, index in s4c-test-b"]
+    verdict, _, hint = verdicts(done)["sbatch, index in s4c-test-b"]
     assert verdict == "wrong"
-    assert "QOSGrpMemLimit" in said
+    assert "QOSGrpMemLimit" in hint
 
 
 def test_the_cluster_is_sized_and_its_profile_fits_it(
