@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -97,7 +96,7 @@ def begin(
         retry_quarantined or plan.is_up_to_date or config.execute.executor == "local" or not is_at_it(earlier, plan)
     ):
         get_logger("driver").warning("jobs of an earlier run are cancelled", run=earlier.folder.id)
-        frozen = frozen_config(earlier.folder)
+        frozen = earlier.folder.frozen_config()
         with (executor or executor_of(frozen))(earlier.folder, frozen) as left:
             stop_attempts(earlier, left)
         earlier.close()
@@ -122,17 +121,12 @@ def begin(
         return Begun(plan=plan, run=Run(folder, config.execute.max_attempts))
 
 
-def frozen_config(folder: RunFolder) -> Config:
-    """The configuration that a run was begun with."""
-    return Config.model_validate(json.loads(folder.config.read_bytes()))
-
-
 def left_behind(workspace: Workspace) -> Run | None:
     """The newest run, if it has attempts that nobody has closed and that may live on: jobs in a queue."""
     folder = latest_run(workspace)
     if folder is None:
         return None
-    config = frozen_config(folder)
+    config = folder.frozen_config()
     if config.execute.executor == "local":  # its workers died with their driver
         return None
     run = Run(folder, config.execute.max_attempts)

@@ -12,7 +12,7 @@ import psutil
 
 from s4c_hpc.core.errors import SchedulerError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute.begin import executor_of, frozen_config, left_behind, stop_attempts
+from s4c_hpc.execute.begin import executor_of, left_behind, stop_attempts
 from s4c_hpc.execute.detach import give_up, is_detached
 from s4c_hpc.execute.glance import look_at
 from s4c_hpc.execute.lease import Owner, current_owner, lease
@@ -64,7 +64,7 @@ def cancel(workspace: Workspace) -> Cancelled:
         if left is None:
             return Cancelled(owner=owner, attempts=0, detached=detached)
         n_open = len(left.open.keys() - never_submitted(left.folder, left.open))
-        config = frozen_config(left.folder)
+        config = left.folder.frozen_config()
         with executor_of(config)(left.folder, config) as executor:
             stop_attempts(left, executor)
         left.close()
@@ -74,7 +74,7 @@ def cancel(workspace: Workspace) -> Cancelled:
 
 
 def _is_settled(run: RunFolder) -> bool:
-    return look_at(run, frozen_config(run).execute.max_attempts).board.is_settled
+    return look_at(run, run.frozen_config().execute.max_attempts).board.is_settled
 
 
 def _wait_for_tick(workspace: Workspace) -> None:

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 
-from s4c_hpc.config import Config
 from s4c_hpc.execute.board import Board, State
 from s4c_hpc.plan import (
     Machine,
@@ -81,7 +80,7 @@ def machine_of(run: RunFolder, stages: tuple[str, ...]) -> Machine | None:
     ----------
     stages : of the plan
     """
-    config = Config.model_validate(json.loads(run.config.read_bytes()))
+    config = run.frozen_config()
     if config.execute.executor == "local":
         return Machine.local(worker_count(config), config.execute.memory)
     try:

@@ -33,7 +33,6 @@ from s4c_hpc.execute.begin import (
     current_plan,
     disk_full,
     executor_of,
-    frozen_config,
     stop_attempts,
 )
 from s4c_hpc.execute.lease import DriverAtWork, lease
@@ -314,7 +313,7 @@ def give_up(folder: RunFolder, why: str) -> None:
     try:
         write_text(_stopped_path(folder), why)
     finally:  # on a full disk as well
-        _cancel_ticks(folder, frozen_config(folder))
+        _cancel_ticks(folder, folder.frozen_config())
 
 
 def _cancel_ticks(folder: RunFolder, config: Config) -> None:

@@ -11,7 +11,6 @@ from s4c_hpc.core.atomic import write_text
 from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.advance import Run
-from s4c_hpc.execute.begin import frozen_config
 from s4c_hpc.execute.queue_status import queue_status
 from s4c_hpc.execute.status_lines import stage_lines, status_lines
 from s4c_hpc.plan import RunFolder
@@ -69,7 +68,7 @@ def write_status_metrics(workspace: Workspace, found: RunStatus, path: Path) -> 
     from s4c_hpc.execute.metrics_text import metrics_text  # noqa: PLC0415 - see above
 
     folder = RunFolder(workspace.runs / found.run)
-    config = frozen_config(folder)
+    config = folder.frozen_config()
     text = metrics_text(
         site=config.site.name,
         folder=folder,

@@ -27,7 +27,6 @@ from distributed.deploy.spec import ProcessInterface
 from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.errors import ExitCode, S4cError, SchedulerError
 from s4c_hpc.core.log import get_logger
-from s4c_hpc.execute.begin import frozen_config
 from s4c_hpc.execute.cluster_facts import known_cluster
 from s4c_hpc.execute.manifest import Chunk, Wave, read_wave
 from s4c_hpc.execute.pool_door import PoolDoor, listening_address
@@ -71,7 +70,7 @@ def run_pool(run: RunFolder, wave: Wave, *, wait_s: float = WAIT_S, lost_s: floa
     left = [chunk for chunk in wave.chunks if not (run.journals / f"{chunk.attempt}.jsonl").exists()]
     if not left:
         return
-    site = frozen_config(run).slurm
+    site = run.frozen_config().slurm
     door = PoolDoor.of(run, wave.name)
     slurm = SlurmClient(timeout_s=site.command_timeout_s)
     try:

@@ -20,7 +20,6 @@ from distributed.comm import get_address_host
 
 from s4c_hpc.core.errors import SchedulerError
 from s4c_hpc.execute import local_worker
-from s4c_hpc.execute.begin import frozen_config
 from s4c_hpc.execute.cluster_facts import known_cluster
 from s4c_hpc.execute.local import DASK_CONFIG
 from s4c_hpc.execute.manifest import read_wave
@@ -49,7 +48,7 @@ def main() -> int:
     began = time.monotonic()
     run, wave_name, name = RunFolder(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
     os.umask(0o027)
-    site, cluster = frozen_config(run).slurm, known_cluster(run)
+    site, cluster = run.frozen_config().slurm, known_cluster(run)
     longest_s = None if cluster is None else cluster.max_walltime_s
     deadline = began + working_s(read_wave(run, wave_name), site, max_walltime_s=longest_s)
     try:

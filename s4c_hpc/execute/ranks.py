@@ -25,7 +25,6 @@ from s4c_hpc.core.errors import ExitCode, SchedulerError
 from s4c_hpc.core.publish import Publisher
 from s4c_hpc.core.stage import TaskIO
 from s4c_hpc.core.task import Task
-from s4c_hpc.execute.begin import frozen_config
 from s4c_hpc.execute.chunk_log import ChunkLog, bound_to_task
 from s4c_hpc.execute.element import STARTED_TWICE, was_started
 from s4c_hpc.execute.journal import Closed, Journal, Kind, Opened
@@ -46,7 +45,7 @@ def main() -> int:
     os.umask(0o027)
     wave = read_wave(run, wave_name)
     chunk = wave.chunks[index]
-    mpi = frozen_config(run).slurm.mpi
+    mpi = run.frozen_config().slurm.mpi
     try:
         # Starts MPI. Late: the rest of the package works without it.
         library = importlib.import_module("mpi4py.MPI")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from s4c_hpc.config import Config
 from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute.board import Board, State
@@ -118,7 +116,7 @@ def status(workspace: Workspace) -> RunStatus | None:
     """The last run of a workspace, or ``None`` if there was none; changes nothing, and asks no scheduler."""
     owner = current_owner(workspace)  # before the journals: a run that ends meanwhile is then seen settled
     for folder in reversed(run_folders(workspace)):
-        config = Config.model_validate(json.loads(folder.config.read_bytes()))
+        config = folder.frozen_config()
         try:
             seen = look_at(folder, config.execute.max_attempts)
             break

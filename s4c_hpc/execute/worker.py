@@ -6,7 +6,6 @@ Only the path of the run and the name of the attempt are handed over; everything
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shutil
@@ -50,7 +49,7 @@ def run_chunk(
     chunk = read_chunk(run, attempt)
     tasks = read_tasks(run.plan, chunk.ids)
     upstream = read_tasks(run.plan, [key for task in tasks.values() for key in task.depends_on])
-    config = Config.model_validate(json.loads(run.config.read_bytes()))
+    config = run.frozen_config()
     log = ChunkLog(run.log(chunk.stage, attempt))
     with Journal(run.journals / f"{attempt}.jsonl") as journal:
         journal.write(Opened(attempt=attempt, host=platform.node(), pid=os.getpid(), job=job, t=_now()))

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
 
 
@@ -51,6 +52,10 @@ class RunFolder:
     def config(self) -> Path:
         """The configuration as it was, JSON."""
         return self.root / "config.json"
+
+    def frozen_config(self) -> Config:
+        """The configuration that the run was begun with."""
+        return Config.model_validate_json(self.config.read_bytes())
 
     @property
     def journals(self) -> Path:
