@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -45,15 +46,20 @@ def test_it_goes_on_after_whoever_began_it_has_gone(cluster: Cluster, tmp_path: 
 
 
 def test_a_killed_tick_does_not_break_the_chain(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 8})
+    run.behave(a={"nap_s": 15})
     assert run.finish("detach")[0] == 0
-    killed = 0
-    while killed < 2:
+    killed: set[int] = set()
+
+    def strike() -> bool:
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
             if "s4c_hpc.execute.tick" in words and str(run.newest.root) in words and len(_ticks(run)) > 1:
-                process.kill()
-                killed += 1
+                with contextlib.suppress(psutil.NoSuchProcess):  # it came to its end meanwhile
+                    process.kill()
+                    killed.add(process.pid)
+        return len(killed) >= 2
+
+    assert wait_for(strike, PATIENCE_S), killed
     assert wait_for(lambda: _is_complete(run), PATIENCE_S), run.cluster.run("squeue")
     run.assert_as_undisturbed()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
 from support.runs import wait_for
 from support.slurm_runs import SlurmRun
 
@@ -17,7 +16,7 @@ ASLEEP_ONCE = {"end": "sleep", "times": 1}
 
 
 def test_a_killed_driver_leaves_its_jobs_to_the_next(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 6}, b={"nap_s": 6})
+    run.behave(a={"nap_s": 6}, b={"nap_s": 6}, c={"nap_s": 6})
     run.shim("sbatch", 'echo . >>"$ONCE"; exec "$REAL" "$@"')
     with run.start() as driver:
         assert wait_for(lambda: len(run.running()) == 3, 40)
@@ -32,22 +31,29 @@ def test_a_killed_driver_leaves_its_jobs_to_the_next(run: SlurmRun) -> None:
     run.assert_as_undisturbed()
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param("kill -9 $PPID; exit 1", id="before sbatch"),
-        pytest.param('"$REAL" "$@" >/dev/null; kill -9 $PPID; exit 1', id="before its answer is written down"),
-    ],
-)
-def test_a_driver_killed_about_sbatch(run: SlurmRun, moment: str) -> None:
-    """The job is looked for by its name: found, it is taken over; not found, it is submitted after a while."""
-    run.shim("sbatch", f'if mkdir "$ONCE" 2>/dev/null; then {moment}; fi\nexec "$REAL" "$@"')
+def test_a_driver_killed_before_sbatch_leaves_nothing_to_take_over(run: SlurmRun) -> None:
+    """The job is looked for by its name, not found, and submitted after a while."""
+    run.shim("sbatch", 'if mkdir "$ONCE" 2>/dev/null; then kill -9 $PPID; exit 1; fi\nexec "$REAL" "$@"')
     assert run.finish()[0] == -signal.SIGKILL
     assert len(run.waves()) == 1
     code, err = run.finish()
     assert code == 0, err
-    roots = [wave for wave in run.waves() if wave.stage == "probe-root"]
-    assert len(roots) == (2 if "exit 1" in moment and "REAL" not in moment else 1)
+    assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-root", "probe-mid"]
+    run.assert_as_undisturbed()
+
+
+def test_a_driver_killed_before_the_answer_of_sbatch_is_written_down(run: SlurmRun) -> None:
+    """The job is found by its name and taken over."""
+    # Held, or its work would be done before the next driver looks: then there would be nothing to take over.
+    run.shim("sbatch", 'if mkdir "$ONCE" 2>/dev/null; then "$REAL" --hold "$@"; kill -9 $PPID; fi\nexec "$REAL" "$@"')
+    assert run.finish()[0] == -signal.SIGKILL
+    (job,) = run.queue()
+    with run.start() as driver:
+        assert wait_for(lambda: "pending" in str(run.view()), 40), run.view()
+        run.cluster.run("scontrol", "release", job[0].partition("_")[0])
+        code, _, err = driver.finish()
+    assert code == 0, err
+    assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid"]
     run.assert_as_undisturbed()
 
 
@@ -105,7 +111,7 @@ def test_without_a_controller_work_is_submitted_later(run: SlurmRun) -> None:
 
 
 def test_ctrl_c_leaves_jobs_that_the_next_run_takes_over(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 4})
+    run.behave(a={"nap_s": 6}, b={"nap_s": 6}, c={"nap_s": 6})
     with run.start() as driver:
         assert wait_for(lambda: len(run.running()) == 3, 40)
         os.kill(driver.process.pid, signal.SIGINT)
@@ -145,7 +151,7 @@ def test_cancel_stops_a_driver_that_is_held(run: SlurmRun) -> None:
 def test_cancel_stops_jobs_that_a_killed_driver_left(run: SlurmRun) -> None:
     run.behave(a=ASLEEP_ONCE)
     with run.start() as driver:
-        run.wait_until_asleep()
+        run.wait_until_only_sleepers()
         driver.kill()
     code, err = run.finish("cancel")
     assert code == 0, err

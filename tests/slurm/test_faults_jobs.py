@@ -64,8 +64,7 @@ def test_without_accounts_a_run_finishes(run: SlurmRun) -> None:
 def test_a_task_on_a_node_that_fails_is_done_on_another(run: SlurmRun) -> None:
     run.behave(a=ASLEEP_ONCE)
     with run.start() as driver:
-        run.wait_until_asleep()
-        assert wait_for(lambda: len(run.running()) == 1, 20)
+        run.wait_until_only_sleepers()
         node = run.running()[0][3]
         run.cluster.kill_node(node)
         listed = wait_for(lambda: len(run.waves()) == 3, 60)
@@ -155,7 +154,7 @@ def test_a_task_over_its_time_gets_more(cluster: Cluster, tmp_path: Path, probes
 def test_a_job_that_has_to_make_room_is_done_again_and_not_blamed(run: SlurmRun) -> None:
     run.behave(a=ASLEEP_ONCE)
     with run.start() as driver:
-        run.wait_until_asleep()
+        run.wait_until_only_sleepers()
         urgent = ("--qos=s4c-urgent", "--account=s4c", "--nodes=4", "--exclusive", "--output=/dev/null")
         run.cluster.run("sbatch", *urgent, "--wrap", "sleep 2")
         code, _, err = driver.finish()
@@ -168,8 +167,7 @@ def test_a_job_that_has_to_make_room_is_done_again_and_not_blamed(run: SlurmRun)
 def test_a_running_job_cancelled_from_outside_is_done_again(run: SlurmRun) -> None:
     run.behave(a=ASLEEP_ONCE)
     with run.start() as driver:
-        run.wait_until_asleep()
-        assert wait_for(lambda: len(run.running()) == 1, 20)
+        run.wait_until_only_sleepers()
         run.cluster.run("scancel", run.running()[0][0])
         code, _, err = driver.finish()
     assert code == 0, err

@@ -46,7 +46,8 @@ def test_a_full_queue_is_waited_for(cluster: Cluster, tmp_path: Path, probes: Pa
     assert "the queue takes no more for now" in err
     assert "MaxSubmit" in err
     run.assert_as_undisturbed()
-    assert len(run.waves()) <= 14, "it hammers"
+    # One a poll would be more than a hundred; elements that Slurm is still completing count towards its limit.
+    assert len(run.waves()) <= 25, "it hammers"
 
 
 def test_what_sbatch_refuses_for_good_stops_the_run_with_its_words(

@@ -144,6 +144,11 @@ class SlurmRun:
         counters = self.workspace.root / "probe-count"
         assert wait_for(lambda: len(list(counters.glob("*"))) >= n, 40), f"not {n} tasks asleep: {self.queue()}"
 
+    def wait_until_only_sleepers(self, n: int = 1) -> None:
+        """Wait until ``n`` tasks sleep and all others that began with them have come to their end."""
+        self.wait_until_asleep(n)
+        assert wait_for(lambda: len(self.running()) == n, 40), self.queue()
+
     def history(self) -> list[dict[str, Any]]:
         """Every attempt at a task that has ended."""
         rows: list[dict[str, Any]] = fold_journals(self.workspace).to_pylist()
