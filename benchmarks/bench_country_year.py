@@ -119,7 +119,7 @@ class Executor(SlurmExecutor):
     def cut(self) -> Cut:
         """As the real one, or by all that is ready."""
         real = super().cut
-        least = self._case.least_memory * self.cluster.largest_bytes / self.cluster.largest_cpus
+        least = self._case.least_memory * self.cluster.most.mem_bytes / self.cluster.most.cpus
         real = replace(real, memory_classes=tuple(size for size in real.memory_classes if size >= least))
         if not self._case.cut_by_all:
             return real

@@ -26,6 +26,7 @@ from s4c_hpc.plan import (
     remaining,
     simulate,
 )
+from s4c_hpc.plan.bundles import bundled
 
 GIB = 1 << 30
 
@@ -336,6 +337,19 @@ def test_a_piece_never_holds_more_than_its_queue_allows() -> None:
     assert exact >= load.seconds.sum()
     certain = replace(load, common=load.common * 0, noise=load.noise * 0)
     assert makespan(certain, there, n_exact=200).seconds == pytest.approx(exact, rel=0.1)
+
+
+@pytest.mark.parametrize("n_tasks", [1000, 5000, 20_000])
+@pytest.mark.parametrize("limit", [128 * GIB, None])
+def test_pieces_of_large_jobs_fit_as_the_jobs_do(n_tasks: int, limit: int | None) -> None:
+    """A piece that is wider than memory allows would wait for ever, and the forecast would refuse what runs."""
+    load = workload([("s1", 60.0)] * n_tasks, mem_bytes=np.full(n_tasks, 20 * GIB))
+    queue = Queue(name="s1", limits=QueueLimits(grp_mem_bytes=limit))
+    there = machine(32, 64 * GIB, nodes=4, default_queues=(queue,), window=2000, chunk_s=300.0, min_chunk_s=60.0)
+    expected_s = 60.0 * n_tasks / (12 if limit is None else 6)
+    assert makespan(load, there, n_exact=500).seconds == pytest.approx(expected_s, rel=0.1)
+    few = bundled(load, there, 100)
+    assert makespan(few, there, n_exact=len(few), n_pieces=len(few)).seconds == pytest.approx(expected_s, rel=0.1)
 
 
 def test_the_interval_holds_the_middle_and_grows_with_doubt() -> None:

@@ -21,6 +21,8 @@ from s4c_hpc.slurm.errors import (
     SubmitInDoubt,
     SubmitLater,
     SubmitRefused,
+    SubmitTooLarge,
+    SubmitUnreachable,
 )
 
 FAKE = """#!{python} -IS
@@ -97,6 +99,9 @@ def test_variables_that_would_win_over_the_script_are_left_out(fakes: Fakes) -> 
     [
         ("", "sbatch: error: Batch job submission failed: Invalid qos specification", 1, SubmitRefused, 7),
         ("", "sbatch: error: AssocMaxSubmitJobLimit", 1, SubmitLater, 75),
+        ("", "sbatch: error: Unable to contact slurm controller (connect failure)", 1, SubmitUnreachable, 75),
+        ("", "sbatch: error: QOSMaxMemoryPerJob", 1, SubmitTooLarge, 7),
+        ("", "sbatch: error: Requested node configuration is not available", 1, SubmitTooLarge, 7),
         (
             "",
             "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",

@@ -35,21 +35,35 @@ from s4c_hpc.execute.begin import begin, stop_attempts
 from s4c_hpc.execute.board import State
 from s4c_hpc.execute.choose import Room
 from s4c_hpc.execute.cluster_facts import Cluster, ask_cluster, cluster_of, keep_cluster
-from s4c_hpc.execute.detach import Scope, is_detached, take_over, tick
-from s4c_hpc.execute.journal import Begin, Closed, Failed, Journal, Kind, Opened
+from s4c_hpc.execute.detach import Scope, has_successor, is_detached, take_over, tick
+from s4c_hpc.execute.journal import Begin, Closed, Failed, Journal, Kind, Opened, read_events
 from s4c_hpc.execute.lease import lease
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.losses import MAX_IDLE_LOSSES, MAX_IDLE_WAVES, Losses
 from s4c_hpc.execute.manifest import read_wave, wave_names
 from s4c_hpc.execute.queue_view import QueueLine, QueueView, read_view, write_view
 from s4c_hpc.execute.slurm_budget import MAX_PAUSE_S, Refusal, SlurmBudget, refused, stage_room
 from s4c_hpc.execute.slurm_executor import SlurmExecutor
 from s4c_hpc.execute.slurm_job import memory_classes
-from s4c_hpc.plan import RunFolder, latest_run
-from s4c_hpc.slurm.errors import SlurmMissing, SlurmUnreachable, SubmitInDoubt, SubmitLater, SubmitRefused
+from s4c_hpc.plan import NodeGroup, RunFolder, latest_run
+from s4c_hpc.slurm.errors import (
+    SlurmMissing,
+    SlurmUnreachable,
+    SubmitInDoubt,
+    SubmitLater,
+    SubmitRefused,
+    SubmitTooLarge,
+    SubmitUnreachable,
+)
 from s4c_hpc.slurm.rows import AccountingRow, NodeRow, QueueRow
 
 NOW = 1_800_000_000.0
-CLUSTER = Cluster(cores=4, largest_cpus=4, largest_bytes=1 << 34, max_walltime_s=None, max_array=1000)
+CLUSTER = Cluster(
+    nodes=(NodeGroup(count=1, cpus=4, mem_bytes=1 << 34),),
+    most=Most(cpus=4, mem_bytes=1 << 34),
+    cores=4,
+    max_array=1000,
+)
 ADVANCE = importlib.import_module("s4c_hpc.execute.advance")
 """The module: the package has a function of the same name."""
 DETACH = importlib.import_module("s4c_hpc.execute.detach")
@@ -65,12 +79,18 @@ def _losses(*kinds: Kind | None, began: bool = False) -> Losses:
     return losses
 
 
-@pytest.mark.parametrize("kind", [Kind.LOST, Kind.RESOURCE, Kind.TIME, Kind.SCANCELLED])
+@pytest.mark.parametrize("kind", [Kind.LOST, Kind.RESOURCE, Kind.TIME])
 def test_workers_that_never_begin_a_task_stop_the_run(kind: Kind) -> None:
     assert _losses(*[kind] * (MAX_IDLE_LOSSES - 1)).why_stop(n_open=1) is None
     error = _losses(*[kind] * MAX_IDLE_LOSSES).why_stop(n_open=1)
     assert error is not None
     assert "5 chunks in a row ended before their first task began, the last one: reason 4" in str(error)
+
+
+def test_some_of_many_that_are_cancelled_do_not_mean_that_workers_cannot_start() -> None:
+    losses = _losses(*[Kind.SCANCELLED] * MAX_IDLE_LOSSES)
+    assert losses.why_stop(n_open=900) is None
+    assert "all jobs" in str(losses.why_stop(n_open=0))
 
 
 def test_an_orderly_end_shows_that_workers_start() -> None:
@@ -330,6 +350,53 @@ def test_a_refusal_for_good_stops_the_run_and_the_tasks_wait(workspace: Workspac
     assert not run.board.reasons
 
 
+def test_a_controller_that_is_away_does_not_make_waves_smaller(workspace: Workspace) -> None:
+    run, executor, client = _on_tiles(workspace, 40)
+    client.submitted = _raising(SubmitUnreachable("sbatch made no job: Unable to contact slurm controller"))
+    for _ in range(3):
+        _look_again(run, executor)
+    view = read_view(run.folder)
+    assert view is not None
+    assert view.refusals["probe-root"].most == 40
+    assert "Unable to contact slurm controller" in view.refusals["probe-root"].why
+
+
+def test_what_the_controller_stops_after_it_was_away_is_not_somebody_s_wish(workspace: Workspace) -> None:
+    """It calls jobs cancelled that it does not remember; two of them in a row would stop the run."""
+    client = Answers()
+    run, executor = _begin(workspace, client)
+    advance(run, executor)
+    client.queued = _raising(SlurmUnreachable("squeue failed (exit code 1): connect failure"))
+    _look_again(run, executor)
+    client.queued = lambda: [_row(run, "CANCELLED")]
+    _look_again(run, executor)
+    (journal,) = run.folder.journals.glob("driver-*")
+    (closed,) = [event for event in read_events(journal)[0] if isinstance(event, Closed)]
+    assert closed.kind is Kind.EVICTED
+    assert "after the controller had been away" in closed.what
+
+
+class Gone(InlineExecutor):
+    """An executor whose cluster is not there any more."""
+
+    def cancel(self) -> None:
+        raise SlurmMissing("there is no program 'squeue' here", hint="go to a login node")
+
+
+def test_jobs_of_a_cluster_that_is_gone_can_be_given_up(workspace: Workspace) -> None:
+    run, executor = _begin(workspace, Answers())
+    advance(run, executor)
+    run.close()
+    local = Config.model_validate({"site": SITE})
+    with pytest.raises(SlurmMissing) as wrong:
+        begin(workspace, local, registry=PROBES, executor=Gone())
+    assert wrong.value.hint == "go to a login node; if that cluster is gone for good: 's4c cancel --forget'"
+    assert cancel(workspace, forget=True).attempts == 1
+    begun = begin(workspace, local, registry=PROBES)
+    assert begun.run is not None
+    assert begun.run.folder != run.folder
+
+
 def test_what_was_refused_for_good_is_not_in_the_queue_and_status_says_why(workspace: Workspace) -> None:
     client = Answers(submitted=_raising(SubmitRefused("sbatch made no job: Invalid qos", hint="set slurm.qos")))
     run, executor = _begin(workspace, client)
@@ -384,6 +451,33 @@ def test_a_partition_that_is_not_there_is_told_from_one_that_is_down() -> None:
         ask_cluster(client, Slurm(partition="long"))
 
 
+def test_a_partition_of_one_stage_has_limits_of_its_own() -> None:
+    short = replace(_node("n1", "short", cpus=2), max_time_s=3600)
+    client: Any = Answers(has=[short, _node("n2", "long", cpus=64)])
+    site = Slurm(partition="long", stages={"stats": StageQueue(partition="short")})
+    found = ask_cluster(client, site)
+    assert found.most == Most(cpus=64, mem_bytes=64 << 30)
+    assert found.most_of(site) == {"stats": Most(cpus=2, mem_bytes=2 << 30, walltime_s=3600)}
+    with pytest.raises(ConfigError, match="there is no partition 'shrot'") as wrong:
+        ask_cluster(client, Slurm(partition="long", stages={"stats": StageQueue(partition="shrot")}))
+    assert wrong.value.where == "slurm.stages.stats.partition"
+
+
+def test_tasks_of_a_stage_have_to_fit_into_the_partition_of_that_stage(workspace: Workspace) -> None:
+    run, executor = _begin(workspace, Answers(), stages={"probe-root": {"partition": "tiny"}}, memory_overhead=0)
+    keep_cluster(run.folder, replace(CLUSTER, most_in={"tiny": Most(cpus=1, mem_bytes=64 << 20)}))
+    advance(run, executor)
+    assert "the most that it can have here is 64.0 MiB" in str(run.board.reasons)
+
+
+def test_a_tick_that_is_about_to_leave_is_no_successor(workspace: Workspace) -> None:
+    """Slurm starts a singleton while the one before it still completes."""
+    run, _ = _begin(workspace, Answers())
+    before, own = replace(_row(run, "COMPLETING"), job_id=5), replace(_row(run, "RUNNING"), job_id=6)
+    assert not has_successor([before, own], own=6)
+    assert has_successor([before, own, replace(_row(run, "PENDING"), job_id=7)], own=6)
+
+
 def test_a_cluster_is_asked_again_after_an_hour_and_large_nodes_are_not_forgotten(tmp_path: Path) -> None:
     run, site = RunFolder(tmp_path), Slurm(partition="short")
     client: Any = Answers(has=[_node("n1", "short", cpus=4)])
@@ -394,7 +488,7 @@ def test_a_cluster_is_asked_again_after_an_hour_and_large_nodes_are_not_forgotte
         an_hour_ago = time.time() - 3601
         os.utime(tmp_path / "cluster.json", (an_hour_ago, an_hour_ago))
         hours.append(cluster_of(run, client, site))
-    assert [(hour.cores, hour.largest_cpus) for hour in hours] == [(4, 4), (64, 64), (2, 64), (2, 64)]
+    assert [(hour.cores, hour.most.cpus) for hour in hours] == [(4, 4), (64, 64), (2, 64), (2, 64)]
 
 
 def test_without_a_slurm_no_run_is_begun(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,7 +559,7 @@ def test_tasks_too_large_for_the_site_are_refused_and_the_others_go_on(workspace
     wave = read_wave(run.folder, "000001")
     client.queued = lambda: [_row(run, "OUT_OF_MEMORY")]
     _begin_task(run, wave.chunks[0].ids[0])
-    client.submitted = _raising(SubmitRefused("sbatch made no job: QOSMaxMemoryPerJob", hint="lower slurm.max_memory"))
+    client.submitted = _raising(SubmitTooLarge("sbatch made no job: QOSMaxMemoryPerJob", hint="lower slurm.max_memory"))
     _until(lambda: run.board.is_settled, run, executor)
     row = run.board.row_of[wave.chunks[0].ids[0]]
     assert run.board.reasons[row] == "sbatch made no job: QOSMaxMemoryPerJob; lower slurm.max_memory"
@@ -569,7 +663,7 @@ def test_many_tasks_too_large_for_the_site_do_not_stop_the_others(workspace: Wor
     for attempt, chunk in list(run.open.items())[:n]:
         _begin_task(run, chunk.ids[0], attempt)
     client.queued = lambda: [_row(run, "OUT_OF_MEMORY" if i < n else "RUNNING", i) for i in range(n + 1)]
-    client.submitted = _raising(SubmitRefused("sbatch made no job: QOSMaxMemoryPerJob"))
+    client.submitted = _raising(SubmitTooLarge("sbatch made no job: QOSMaxMemoryPerJob"))
     for _ in range(3):
         _look_again(run, executor)
     assert run.board.count(State.FAILED) == n

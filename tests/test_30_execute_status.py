@@ -37,11 +37,13 @@ from s4c_hpc.execute import (
     fold_journals,
     status,
 )
+from s4c_hpc.execute.cluster_facts import Cluster, keep_cluster
 from s4c_hpc.execute.glance import look_at
 from s4c_hpc.execute.lease import lease
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.pending import explain
 from s4c_hpc.execute.queue_view import QueueLine, QueueView, write_view
-from s4c_hpc.plan import RunFolder, Span, latest_run
+from s4c_hpc.plan import NodeGroup, RunFolder, Span, latest_run
 
 T = 1.7e9
 RUN = "01890000-0000-7000-8000-000000000001"
@@ -349,7 +351,8 @@ def test_jobs_of_a_cluster_outlive_their_driver_and_workers_of_a_machine_do_not(
     assert cluster.queue is not None
     assert cluster.queue.uses[0].explanation == "jobs of higher priority are ahead of it"
     assert cluster.left is None, "the cluster has not been asked yet"
-    (run.root / "cluster.json").write_text('{"cores": 64, "largest_cpus": 32, "largest_bytes": 68719476736}')
+    nodes = (NodeGroup(count=2, cpus=32, mem_bytes=64 << 30),)
+    keep_cluster(run, Cluster(nodes=nodes, most=Most(cpus=32, mem_bytes=64 << 30), cores=64, max_array=1000))
     known = status(workspace)
     assert known is not None
     assert known.left is not None

@@ -114,19 +114,24 @@ def _follow(workspace: Workspace, interval_s: float, show: Callable[[RunStatus],
         time.sleep(min(interval_s, 5.0))
 
 
-def cancel(workspace: WorkspaceOption = HERE) -> None:
+def cancel(
+    workspace: WorkspaceOption = HERE,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Give up jobs of a cluster that is gone for good, without asking it.")
+    ] = False,
+) -> None:
     """Stop the run of this workspace; what is done stays done."""
     from s4c_hpc import execute
     from s4c_hpc.core.workspace import Workspace
 
-    found = execute.cancel(Workspace(workspace.resolve()).require())
+    found = execute.cancel(Workspace(workspace.resolve()).require(), forget=forget)
     if found.is_nothing:
         say("nothing is running here")
         return
     if found.owner is not None:
         say(f"stopped {found.owner}")
     if found.attempts:
-        say(f"{found.attempts} array elements were taken out of the queue")
+        say(f"{found.attempts} array elements were {'given up' if forget else 'taken out of the queue'}")
     say("'s4c run' goes on from here")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import TemporaryError
+from s4c_hpc.core.errors import SchedulerError, TemporaryError
 from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.stage import Stage
 from s4c_hpc.core.text import human_bytes
@@ -97,8 +97,12 @@ def begin(
     ):
         get_logger("driver").warning("jobs of an earlier run are cancelled", run=earlier.folder.id)
         frozen = earlier.folder.frozen_config()
-        with (executor or executor_of(frozen))(earlier.folder, frozen) as left:
-            stop_attempts(earlier, left)
+        try:
+            with (executor or executor_of(frozen))(earlier.folder, frozen) as left:
+                stop_attempts(earlier, left)
+        except (SchedulerError, TemporaryError) as error:
+            error.hint = f"{error.hint or ''}; if that cluster is gone for good: 's4c cancel --forget'".lstrip("; ")
+            raise
         earlier.close()
         shutil.rmtree(earlier.folder.scratch, ignore_errors=True)
         earlier = None
@@ -143,9 +147,17 @@ def is_at_it(run: Run, plan: Plan) -> bool:
 
 
 def stop_attempts(run: Run, executor: Executor) -> None:
-    """Stop what is open and settle it: what was begun was cancelled."""
+    """Stop what is open and settle it: what was begun was cancelled.
+
+    Strays of a run that has come to its end are stopped as far as they let themselves be.
+    """
     if run.open or run.has_strays:
-        executor.cancel()
+        try:
+            executor.cancel()
+        except SchedulerError as error:
+            if not run.board.is_settled:
+                raise
+            get_logger("driver").warning("jobs that were given up may be in the queue still", reason=str(error))
     run.refresh()
     for attempt in list(run.open):
         run.close_attempt(attempt, End(kind=Kind.CANCELLED, what="stopped before it was done"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import cached_property
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from s4c_hpc.core.text import human_bytes, human_seconds
 from s4c_hpc.execute.journal import Begin, Closed, Done, Event, Failed, Kind, Opened
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.manifest import Chunk
 from s4c_hpc.plan import PlanState, RunFolder, walltime_to_ask
 from s4c_hpc.plan.classify import blocked_reason
@@ -210,25 +211,30 @@ class Board:
         needed = [int(r) for r in self.graph.needed_by(row) if self.state[r] > State.DONE]
         return {self.tasks["id"][r].as_py(): self.reasons.get(r, "") for r in needed}
 
-    def unfit(self, largest_bytes: int, longest_s: int | None) -> dict[int, str]:
+    def unfit(self, most: Sequence[Most]) -> dict[int, str]:
         """Waiting rows that nothing here can hold, and why: row -> sentence.
 
         A first estimate of the time is generous and may be cut to what there is; one of the memory is a bound. What
         was not enough and is doubled may be cut as well, unless all there is has been tried.
+
+        Parameters
+        ----------
+        most : of each stage, in the order of ``stage_names``
         """
+        largest_bytes = np.asarray([m.mem_bytes for m in most])[self.stage_code]
+        longest_s = np.asarray([m.walltime_s or np.iinfo(np.int64).max for m in most])[self.stage_code]
         first_bytes, first_s = self._first_asked[Kind.RESOURCE], self._first_asked[Kind.TIME]
         tried_all = np.where(
             self.mem_bytes == first_bytes, self.mem_bytes > largest_bytes, self.mem_bytes // MORE >= largest_bytes
         )
         found = {
             row: f"asks for {human_bytes(int(self.mem_bytes[row]))} of memory, "
-            f"the most that it can have here is {human_bytes(largest_bytes)}"
+            f"the most that it can have here is {human_bytes(int(largest_bytes[row]))}"
             for row in np.flatnonzero((self.state == State.WAITING) & tried_all).tolist()
         }
-        if longest_s is not None:
-            too_long = (self.walltime_s > first_s) & (self.walltime_s // MORE >= longest_s)
-            for row in np.flatnonzero((self.state == State.WAITING) & too_long).tolist():
-                found[row] = f"takes longer than {human_seconds(longest_s)}, the most that it can have here"
+        too_long = (self.walltime_s > first_s) & (self.walltime_s // MORE >= longest_s)
+        for row in np.flatnonzero((self.state == State.WAITING) & too_long).tolist():
+            found[row] = f"takes longer than {human_seconds(int(longest_s[row]))}, the most that it can have here"
         return found
 
     def count(self, *states: State) -> int:

@@ -12,9 +12,11 @@ import psutil
 
 from s4c_hpc.core.errors import SchedulerError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.execute.advance import End
 from s4c_hpc.execute.begin import executor_of, left_behind, stop_attempts
 from s4c_hpc.execute.detach import give_up, is_detached
 from s4c_hpc.execute.glance import look_at
+from s4c_hpc.execute.journal import Kind
 from s4c_hpc.execute.lease import Owner, current_owner, lease
 from s4c_hpc.execute.state import update_state
 from s4c_hpc.execute.submissions import never_submitted
@@ -40,8 +42,13 @@ class Cancelled:
         return self.owner is None and not self.attempts and not self.detached
 
 
-def cancel(workspace: Workspace) -> Cancelled:
+def cancel(workspace: Workspace, *, forget: bool = False) -> Cancelled:
     """Stop what is at work for a workspace and wait until it has gone; what is done stays done.
+
+    Parameters
+    ----------
+    forget : jobs of a cluster that is gone for good are given up unasked; should one be at work after all, its
+        results are discarded as those of a twin
 
     Raises
     ------
@@ -65,10 +72,15 @@ def cancel(workspace: Workspace) -> Cancelled:
             return Cancelled(owner=owner, attempts=0, detached=detached)
         n_open = len(left.open.keys() - never_submitted(left.folder, left.open))
         config = left.folder.frozen_config()
-        with executor_of(config)(left.folder, config) as executor:
-            stop_attempts(left, executor)
+        if forget:
+            for attempt in list(left.open):
+                left.close_attempt(attempt, End(kind=Kind.CANCELLED, what="given up by a person", may_live=True))
+        else:
+            with executor_of(config)(left.folder, config) as executor:
+                stop_attempts(left, executor)
         left.close()
-        shutil.rmtree(left.folder.scratch, ignore_errors=True)
+        if not forget:
+            shutil.rmtree(left.folder.scratch, ignore_errors=True)
     update_state(workspace)
     return Cancelled(owner=owner, attempts=n_open, detached=detached)
 
@@ -92,7 +104,9 @@ def _stop_driver(workspace: Workspace, owner: Owner) -> None:
         raise SchedulerError(
             f"the driver is not a process of this machine: {owner}",
             where=str(workspace.root),
-            hint=f"run 's4c cancel' on {owner.host}",
+            hint=f"run 's4c cancel' on {owner.host}"
+            if owner.job is None
+            else f"'scancel {owner.job}' ends it; then give 's4c cancel' again",
         )
     try:
         os.kill(owner.pid, signal.SIGTERM)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s4c_hpc.execute.board import Board
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.manifest import Chunk, attempt_name
 from s4c_hpc.plan.graph import Rows
 
@@ -45,9 +46,9 @@ class Cut:
     """Predicted seconds of a chunk, at most: short beside a person's patience, and what a kill can cost."""
     shortest_s: float
     """No shorter as long as there are tasks to fill it: long beside the cost of starting one."""
-    largest_cpus: int
-    largest_bytes: int
-    longest_walltime_s: int | None = None
+    most: Most
+    most_of: Mapping[str, Most] = field(default_factory=dict)
+    """Of stages that run elsewhere: in a partition of their own."""
     longest_s_of: Mapping[str, float] = field(default_factory=dict)
     """``longest_s`` of stages that have one of their own."""
     memory_classes: tuple[int, ...] = ()
@@ -70,8 +71,10 @@ def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_w
         name = f"{int(first_wave) + len(waves):0{len(first_wave)}d}"
         room = Room.YES
         stage = board.stage_names[board.stage_code[rows[0]]]
-        walltime_s = np.minimum(board.walltime_s[rows], cut.longest_walltime_s or np.iinfo(np.int64).max)
-        for part in _parts(board.seconds[rows], walltime_s, cut, cut.longest_s_of.get(stage, cut.longest_s)):
+        longest_walltime_s = cut.most_of.get(stage, cut.most).walltime_s or np.iinfo(np.int64).max
+        walltime_s = np.minimum(board.walltime_s[rows], longest_walltime_s)
+        longest_s = cut.longest_s_of.get(stage, cut.longest_s)
+        for part in _parts(board.seconds[rows], walltime_s, cut, longest_s, longest_walltime_s):
             room = budget.take(stage, cpus, mem_bytes, float(board.seconds[rows[part]].sum()))
             if room is not Room.YES:
                 break
@@ -88,21 +91,27 @@ def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, in
     """Ready rows of one stage that ask for the same, the longest first, with the cores and memory asked for."""
     if not len(ready):
         return
-    cpus = np.minimum(board.cpus[ready], cut.largest_cpus)
+    most = [cut.most_of.get(stage, cut.most) for stage in board.stage_names]
+    stage_code = board.stage_code[ready]
+    cpus = np.minimum(board.cpus[ready], np.asarray([m.cpus for m in most])[stage_code])
     mem_bytes = board.mem_bytes[ready]
     if cut.memory_classes:
         classes = np.asarray([*cut.memory_classes, np.iinfo(np.int64).max])
         mem_bytes = classes[np.searchsorted(classes, mem_bytes)]
-    mem_bytes = np.minimum(mem_bytes, cut.largest_bytes)
+    mem_bytes = np.minimum(mem_bytes, np.asarray([m.mem_bytes for m in most])[stage_code])
     order = np.lexsort((ready, -board.seconds[ready], mem_bytes, cpus, -board.depth[ready]))
-    keys = np.stack([board.stage_code[ready], cpus, mem_bytes], axis=1)[order]
+    keys = np.stack([stage_code, cpus, mem_bytes], axis=1)[order]
     starts = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
     for group in np.split(order, starts):
         yield ready[group], int(cpus[group[0]]), int(mem_bytes[group[0]])
 
 
 def _parts(
-    seconds: npt.NDArray[np.float64], walltime_s: npt.NDArray[np.int64], cut: Cut, longest_s: float
+    seconds: npt.NDArray[np.float64],
+    walltime_s: npt.NDArray[np.int64],
+    cut: Cut,
+    longest_s: float,
+    longest_walltime_s: int,
 ) -> Iterator[slice]:
     """Slices of tasks that make a chunk each.
 
@@ -114,10 +123,9 @@ def _parts(
     start = 0
     while start < len(seconds):
         end = int(np.searchsorted(predicted, predicted[start] + target_s * (1 + 1e-9), side="right")) - 1
-        if cut.longest_walltime_s is not None:
-            fits = int(np.searchsorted(asked, asked[start] + cut.longest_walltime_s, side="right")) - 1
-            end = min(end, fits)
-        end = min(max(end, start + 1), start + MAX_CHUNK_TASKS)
+        room = min(longest_walltime_s, int(asked[-1]))  # the largest integer would overflow
+        fits = int(np.searchsorted(asked, asked[start] + room, side="right")) - 1
+        end = min(max(min(end, fits), start + 1), start + MAX_CHUNK_TASKS)
         yield slice(start, end)
         start = end
 

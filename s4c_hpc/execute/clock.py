@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
+from s4c_hpc.core.errors import ConfigError
+from s4c_hpc.core.log import get_logger
 from s4c_hpc.execute.board import Board, State
+from s4c_hpc.execute.cluster_facts import known_cluster
 from s4c_hpc.plan import (
     Machine,
-    NodeGroup,
-    QueueLimits,
     RunFolder,
     Span,
     Workload,
@@ -48,7 +48,11 @@ class Clock:
         """What is left, in seconds from now; ``None`` as long as nobody knows the machine. Mostly from memory."""
         now = time.monotonic()
         if now >= self._due or self._board.is_settled:
-            self._span = self._forecast()
+            try:
+                self._span = self._forecast()
+            except ConfigError as error:  # a forecast never stops a run: Slurm itself has the last word
+                get_logger("driver").debug("no forecast", run=self._run.id, reason=str(error))
+                self._span = None
             took_s = time.monotonic() - now
             self._due = now + max(PAUSE_S, took_s / COST_SHARE)
         return self._span
@@ -57,7 +61,7 @@ class Clock:
         board = self._board
         if board.is_settled:
             return Span(seconds=0.0, low_s=0.0, high_s=0.0)
-        self._machine = self._machine or machine_of(self._run, tuple(board.stage_names))
+        self._machine = self._machine or _machine_of(self._run, board.stage_names)
         if self._machine is None:
             return None
         todo = board.planned_todo
@@ -73,7 +77,7 @@ class Clock:
         return makespan(bundles, self._machine, n_exact=len(bundles), n_pieces=len(bundles), draws=DRAWS)
 
 
-def machine_of(run: RunFolder, stages: tuple[str, ...]) -> Machine | None:
+def _machine_of(run: RunFolder, stages: Sequence[str]) -> Machine | None:
     """What a run runs on, as far as it is on disk; ``None`` before the cluster has been asked.
 
     Parameters
@@ -83,18 +87,5 @@ def machine_of(run: RunFolder, stages: tuple[str, ...]) -> Machine | None:
     config = run.frozen_config()
     if config.execute.executor == "local":
         return Machine.local(worker_count(config), config.execute.memory)
-    try:
-        cluster = json.loads((run.root / "cluster.json").read_bytes())
-        n_nodes = math.ceil(cluster["cores"] / cluster["largest_cpus"])
-        nodes = NodeGroup(count=n_nodes, cpus=cluster["largest_cpus"], mem_bytes=cluster["largest_bytes"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    limits = {
-        name: QueueLimits(
-            grp_cpus=own.group_cpus,
-            grp_mem_bytes=None if own.group_memory is None else int(own.group_memory),
-            grp_jobs=own.group_jobs,
-        )
-        for name, own in config.slurm.qos_limits.items()
-    }
-    return Machine.cluster(config.slurm, (nodes,), limits, stages)
+    cluster = known_cluster(run)
+    return None if cluster is None else cluster.machine(config.slurm, stages)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.atomic import write_text
 from s4c_hpc.core.errors import ConfigError, S4cError, SchedulerError
 from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.core.log import get_logger
-from s4c_hpc.plan import RunFolder
+from s4c_hpc.execute.limits import Most
+from s4c_hpc.execute.slurm_job import memory_classes
+from s4c_hpc.plan import Machine, NodeGroup, QueueLimits, RunFolder
 from s4c_hpc.slurm.client import SlurmClient
-from s4c_hpc.slurm.rows import NodeRow
+from s4c_hpc.slurm.errors import SlurmFailed, SlurmUnreachable
+from s4c_hpc.slurm.queues import queues
+from s4c_hpc.slurm.rows import NodeRow, QosRow
 
 ASK_AGAIN_S = 3600.0
 """Age of what is known at which the cluster is asked again: nodes come and go."""
@@ -26,17 +33,41 @@ ASK_AGAIN_S = 3600.0
 class Cluster:
     """A cluster, within what the site profile allows."""
 
+    nodes: tuple[NodeGroup, ...]
+    """Of the partition that stages use as a rule."""
+    most: Most
+    """What a job can have there."""
+    most_in: Mapping[str, Most] = field(default_factory=dict)
+    """The same of partitions that single stages name."""
+    limits: Mapping[str, QueueLimits] = field(default_factory=dict)
+    """By QoS, of those that have some."""
     cores: int
-    largest_cpus: int
-    largest_bytes: int
-    max_walltime_s: int | None
+    """That work is cut for."""
     max_array: int
+
+    def most_of(self, site: Slurm) -> dict[str, Most]:
+        """What a job can have, of stages that are sent to a partition of their own."""
+        return {
+            stage: self.most_in[own.partition]
+            for stage, own in site.stages.items()
+            if own.partition is not None and own.partition in self.most_in
+        }
+
+    def machine(self, site: Slurm, stages: Sequence[str]) -> Machine:
+        """What schedules are simulated on.
+
+        Parameters
+        ----------
+        stages : names of all that are planned
+        """
+        classes = tuple(size + int(site.memory_overhead) for size in memory_classes(site))
+        return Machine.cluster(site, self.nodes, self.limits, tuple(stages), classes)
 
 
 def known_cluster(run: RunFolder) -> Cluster | None:
     """What was found last, or ``None`` if nobody has asked yet."""
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Cluster(**json.loads(_path(run).read_bytes()))
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return _adapter().validate_json(_path(run).read_bytes())
     return None
 
 
@@ -65,12 +96,13 @@ def _asked_again(known: Cluster, client: SlurmClient, site: Slurm) -> Cluster:
         get_logger("driver").warning("the cluster as it was is believed", reason=str(error))
         return known
     # A large node that is drained may come back: jobs for it wait, rather than that their tasks are refused for good.
-    largest_bytes = max(found.largest_bytes, known.largest_bytes)
-    return replace(
-        found,
-        largest_cpus=max(found.largest_cpus, known.largest_cpus),
-        largest_bytes=min(largest_bytes, site.max_memory or largest_bytes),
-    )
+    in_others = {name: _larger(most, known.most_in.get(name, most), site) for name, most in found.most_in.items()}
+    return replace(found, most=_larger(found.most, known.most, site), most_in=in_others)
+
+
+def _larger(now: Most, before: Most, site: Slurm) -> Most:
+    mem_bytes = max(now.mem_bytes, before.mem_bytes)
+    return replace(now, cpus=max(now.cpus, before.cpus), mem_bytes=min(mem_bytes, site.max_memory or mem_bytes))
 
 
 def ask_cluster(client: SlurmClient, site: Slurm) -> Cluster:
@@ -85,38 +117,88 @@ def ask_cluster(client: SlurmClient, site: Slurm) -> Cluster:
     SlurmMissing, SlurmUnreachable, SlurmFailed
         If there is no answer.
     """
-    rows = client.nodes(site.partition)
-    if not rows and site.partition is not None:
-        there = ", ".join(sorted({row.partition for row in client.nodes()}))
-        raise ConfigError(
-            f"there is no partition {site.partition!r} with nodes that you may use",
-            where="slurm.partition",
-            hint=f"partitions here: {there or 'none'}",
-        )
-    nodes = usable_nodes(rows, site.partition)
-    if not nodes:
-        raise SchedulerError(
-            f"no node of partition {site.partition or '(default)'} can take jobs",
-            where="sinfo",
-            hint="see 'sinfo -R'; 's4c slurm check' compares the site profile with the cluster",
-        )
+    nodes = _nodes(client, site.partition, "slurm.partition")
+    others = {name: f"slurm.stages.{stage}.partition" for stage, own in site.stages.items() if (name := own.partition)}
     limits = client.limits()
-    times = [node.max_time_s for node in nodes if node.max_time_s is not None]
-    if site.max_minutes is not None:
-        times.append(site.max_minutes * 60)
-    largest_bytes = max(node.mem_bytes for node in nodes)
     return Cluster(
+        nodes=node_groups(nodes),
+        most=_most(nodes, site),
+        most_in={name: _most(_nodes(client, name, where), site) for name, where in sorted(others.items())},
+        limits=_queue_limits(client, site),
         cores=site.cores or sum(node.cpus for node in nodes),
-        largest_cpus=max(node.cpus for node in nodes),
-        largest_bytes=min(largest_bytes, site.max_memory or largest_bytes),
-        max_walltime_s=min(times, default=None),
         max_array=min(limits.max_array, site.max_array or limits.max_array),
     )
 
 
-def usable_nodes(rows: Sequence[NodeRow], partition: str | None) -> list[NodeRow]:
-    """Nodes that jobs are sent to: of ``partition``, or of the default one."""
-    return [row for row in rows if row.is_usable and (partition is not None or row.is_default_partition)]
+def _nodes(client: SlurmClient, partition: str | None, where: str) -> list[NodeRow]:
+    rows = client.nodes(partition)
+    if not rows and partition is not None:
+        there = ", ".join(sorted({row.partition for row in client.nodes()}))
+        raise ConfigError(
+            f"there is no partition {partition!r} with nodes that you may use",
+            where=where,
+            hint=f"partitions here: {there or 'none'}",
+        )
+    nodes = [row for row in rows if row.is_usable and (partition is not None or row.is_default_partition)]
+    if not nodes:
+        raise SchedulerError(
+            f"no node of partition {partition or '(default)'} can take jobs",
+            where="sinfo",
+            hint="see 'sinfo -R'; 's4c slurm check' compares the site profile with the cluster",
+        )
+    return nodes
+
+
+def _most(nodes: Sequence[NodeRow], site: Slurm) -> Most:
+    times = [node.max_time_s for node in nodes if node.max_time_s is not None]
+    if site.max_minutes is not None:
+        times.append(site.max_minutes * 60)
+    mem_bytes = max(node.mem_bytes for node in nodes)
+    return Most(
+        cpus=max(node.cpus for node in nodes),
+        mem_bytes=min(mem_bytes, site.max_memory or mem_bytes),
+        walltime_s=min(times, default=None),
+    )
+
+
+def node_groups(nodes: Sequence[NodeRow]) -> tuple[NodeGroup, ...]:
+    """Equal nodes together, the largest first."""
+    counts = Counter((node.mem_bytes, node.cpus) for node in nodes)
+    return tuple(
+        NodeGroup(count=count, cpus=cpus, mem_bytes=mem_bytes)
+        for (mem_bytes, cpus), count in sorted(counts.items(), reverse=True)
+    )
+
+
+def _queue_limits(client: SlurmClient, site: Slurm) -> dict[str, QueueLimits]:
+    """Of each QoS as the cluster has them; where it has no accounts, none hold."""
+    if not any(queue.qos for queue in queues(site).values()):
+        return {}
+    try:
+        return {row.name: queue_limits(row) for row in client.qos()}
+    except (SlurmFailed, SlurmUnreachable):
+        return {}
+
+
+def queue_limits(row: QosRow) -> QueueLimits:
+    """Limits of a QoS that bind this user's jobs together."""
+    per_user = row.max_tres_per_user
+    return QueueLimits(
+        grp_cpus=_least(row.grp_tres.get("cpu"), per_user.get("cpu")),
+        grp_mem_bytes=_least(row.grp_tres.get("mem"), per_user.get("mem")),
+        grp_jobs=row.grp_jobs,
+        max_jobs=row.max_jobs_per_user,
+        max_submitted=_least(row.grp_submit, row.max_submit_per_user),
+    )
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+@cache
+def _adapter() -> TypeAdapter[Cluster]:
+    return TypeAdapter(Cluster)
 
 
 def _path(run: RunFolder) -> Path:

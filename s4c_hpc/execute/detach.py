@@ -35,6 +35,7 @@ from s4c_hpc.execute.begin import (
     executor_of,
     stop_attempts,
 )
+from s4c_hpc.execute.cluster_facts import known_cluster
 from s4c_hpc.execute.lease import DriverAtWork, lease
 from s4c_hpc.execute.losses import Losses
 from s4c_hpc.execute.metrics import MetricsFile
@@ -48,13 +49,15 @@ from s4c_hpc.slurm.rows import QueueRow
 from s4c_hpc.slurm.script import batch_script, log_pattern
 
 TICK_WALLTIME_S = 1800
+"""Unless the longest job of the cluster is shorter."""
 TICK_BYTES = 512 << 20
 TICK_BYTES_PER_TASK = 1500
 """Of the plan and the history that a tick holds in memory."""
 FOLD_INTERVAL_S = 300.0
 """Pause between two folds: a fold costs seconds for a million tasks, and ``s4c status`` reads what is newer."""
-STAND_IN_S = 1500.0
-"""How long a tick goes on in the place of a successor that Slurm does not take: the queue may be full for a while."""
+STAND_IN_SHARE = 0.8
+"""Of its time that a tick goes on in the place of a successor that Slurm does not take: the queue may be full for a
+while."""
 FILE_TRIES = 5
 FILE_PAUSE_S = 30.0
 """Pause after the file system failed."""
@@ -117,12 +120,16 @@ def run_detached(
         folder = begun.run.folder
         n_tasks = begun.plan.tasks.num_rows + n_attempts(workspace)
         scope = Scope(stages=wanted, config=config, n_tasks=n_tasks, since=time.time())
+        before = _scope_path(folder).read_text(encoding="utf-8") if is_detached(folder) else None
         scope.write(folder)
         _stopped_path(folder).unlink(missing_ok=True)
         try:
             job = _submit_tick(folder, scope, SlurmClient(timeout_s=config.slurm.command_timeout_s), begin_s=None)
         except BaseException:
-            _scope_path(folder).unlink()  # it does not drive itself
+            if before is None:
+                _scope_path(folder).unlink()  # it does not drive itself
+            else:  # the chain that was there goes on as it was
+                write_text(_scope_path(folder), before)
             raise
         return Detached(plan=begun.plan, run=folder.id, job=job)
 
@@ -206,12 +213,13 @@ def tick(folder: RunFolder) -> None:
 
 
 def _drive(folder: RunFolder, scope: Scope) -> None:
-    until = time.monotonic() + STAND_IN_S
+    stand_in_s = STAND_IN_SHARE * _tick_walltime_s(folder, scope)
+    until = time.monotonic() + stand_in_s
     trouble = _submit_successor(folder, scope)
     while not _advance_patiently(folder, scope) and trouble is not None:
         if time.monotonic() > until:
             raise SchedulerError(
-                f"Slurm has not taken the next tick for {human_seconds(STAND_IN_S)}: {trouble}",
+                f"Slurm has not taken the next tick for {human_seconds(stand_in_s)}: {trouble}",
                 where=str(folder.root),
                 hint="jobs in the queue go on; 's4c run --detach' goes on from here",
             )
@@ -277,7 +285,7 @@ def _submit_successor(folder: RunFolder, scope: Scope) -> str | None:
     client = SlurmClient(timeout_s=scope.config.slurm.command_timeout_s)
     own = int(os.environ.get("SLURM_JOB_ID", "0"))
     try:
-        if all(row.job_id == own for row in _ticks(folder, client)):
+        if not has_successor(_ticks(folder, client), own):
             _submit_tick(folder, scope, client, begin_s=scope.config.slurm.tick_s)
     except TemporaryError as error:
         get_logger("tick").warning("the next tick is not submitted yet", run=folder.id, reason=str(error))
@@ -297,7 +305,7 @@ def _submit_tick(folder: RunFolder, scope: Scope, client: SlurmClient, *, begin_
         workdir=str(folder.workspace.root),
         cpus=1,
         mem_bytes=TICK_BYTES + TICK_BYTES_PER_TASK * scope.n_tasks,
-        walltime_s=TICK_WALLTIME_S,
+        walltime_s=_tick_walltime_s(folder, scope),
         qos=site.qos,
         partition=site.partition,
         account=site.account,
@@ -306,6 +314,12 @@ def _submit_tick(folder: RunFolder, scope: Scope, client: SlurmClient, *, begin_
         requeue=True,  # killed before it has submitted its successor, it would be the last
     )
     return client.submit(batch_script(job, site, python=site.launch.python or sys.executable))
+
+
+def _tick_walltime_s(folder: RunFolder, scope: Scope) -> int:
+    cluster, minutes = known_cluster(folder), scope.config.slurm.max_minutes
+    longest_s = [None if cluster is None else cluster.most.walltime_s, None if minutes is None else minutes * 60]
+    return min([TICK_WALLTIME_S, *(s for s in longest_s if s is not None)])
 
 
 def give_up(folder: RunFolder, why: str) -> None:
@@ -322,6 +336,14 @@ def _cancel_ticks(folder: RunFolder, config: Config) -> None:
     client = SlurmClient(timeout_s=config.slurm.command_timeout_s)
     with contextlib.suppress(TemporaryError, SchedulerError):  # else they find out for themselves
         client.cancel(sorted({row.job_id for row in _ticks(folder, client)} - {own}))
+
+
+def has_successor(ticks: Iterable[QueueRow], own: int) -> bool:
+    """Whether a tick is in the queue that will go on after job ``own``; one that is about to leave it will not.
+
+    Slurm starts a ``singleton`` while the one before it is still COMPLETING (an epilog that takes its time).
+    """
+    return any(row.job_id != own and not row.state.startswith("COMPLETING") for row in ticks)
 
 
 def _ticks(folder: RunFolder, client: SlurmClient) -> list[QueueRow]:

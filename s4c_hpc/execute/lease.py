@@ -41,6 +41,8 @@ class Owner:
     """Start of the process, seconds since 1970: tells it from a later one with the same number."""
     since: str
     """When it took the workspace, ISO 8601 UTC."""
+    job: int | None = None
+    """Slurm's number of the job that it is part of."""
 
     @property
     def is_here(self) -> bool:
@@ -54,7 +56,8 @@ class Owner:
             return False
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        job = "" if self.job is None else f" (job {self.job})"
+        return f"process {self.pid} on {self.host}{job}, since {self.since}"
 
 
 def lease_path(workspace: Workspace) -> Path:
@@ -98,6 +101,7 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
             host=platform.node(),
             process_started=psutil.Process().create_time(),
             since=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            job=int(os.environ["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in os.environ else None,
         )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(owner)).encode(), 0)

@@ -23,6 +23,7 @@ from s4c_hpc.execute.advance import End, Executor
 from s4c_hpc.execute.board import Board
 from s4c_hpc.execute.choose import Budget, Cut
 from s4c_hpc.execute.journal import Kind
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.local_budget import LocalBudget
 from s4c_hpc.execute.local_worker import work
 from s4c_hpc.execute.manifest import Chunk, Wave
@@ -78,7 +79,7 @@ def memory_budget(config: Config) -> int:
 
 def local_cut(slots: int, memory_bytes: int) -> Cut:
     """How work is cut for ``slots`` worker processes that may ask for ``memory_bytes`` together."""
-    return Cut(cores=slots, longest_s=CHUNK_S, shortest_s=0.0, largest_cpus=slots, largest_bytes=memory_bytes)
+    return Cut(cores=slots, longest_s=CHUNK_S, shortest_s=0.0, most=Most(cpus=slots, mem_bytes=memory_bytes))
 
 
 @contextlib.contextmanager

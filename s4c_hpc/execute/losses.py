@@ -72,7 +72,7 @@ class Losses:
             self._cancelled_from_outside()
             if n_open == 0 and self._row and self._row[-1].closed.kind is Kind.SCANCELLED
             else None
-        ) or self._nothing_begins()
+        ) or self._nothing_begins(n_open)
 
     def _cancelled_from_outside(self) -> SchedulerError | None:
         cancelled = 0
@@ -88,13 +88,15 @@ class Losses:
             hint="ask the administrators why, then go on with 's4c run'",
         )
 
-    def _nothing_begins(self) -> SchedulerError | None:
+    def _nothing_begins(self, n_open: int) -> SchedulerError | None:
         idle: list[Closed] = []
         for end in reversed(self._row):
             if end.began:
                 break
             idle.append(end.closed)
-        at_fault = [closed for closed in idle if closed.kind is not Kind.EVICTED]
+        # Somebody who cancels some of many jobs says nothing of whether workers start.
+        excused = {Kind.EVICTED, Kind.SCANCELLED} if n_open else {Kind.EVICTED}
+        at_fault = [closed for closed in idle if closed.kind not in excused]
         waves = {wave_of(closed.attempt) for closed in idle}
         if len(at_fault) >= MAX_IDLE_LOSSES:
             return SchedulerError(

@@ -128,7 +128,7 @@ def _workers(
 ) -> Iterator[tuple[SLURMCluster, list[S4cError]]]:
     """The pool, and what sbatch says of workers that it does not take."""
     cluster = known_cluster(run)
-    longest_s = None if cluster is None else cluster.max_walltime_s
+    longest_s = None if cluster is None else cluster.most_of(site).get(wave.stage, cluster.most).walltime_s
     run.log(wave.stage, wave.name).parent.mkdir(parents=True, exist_ok=True)  # Slurm makes no folders for logs
 
     def script(name: str) -> str:

@@ -16,8 +16,6 @@ DRIVER_BYTES = 768 * MIB
 """dask's scheduler, and names of chunks."""
 NANNY_BYTES = 128 * MIB
 """The process beside a worker that starts another one after a crash."""
-START_S = 120
-"""Asked for above the time of the tasks: Python on a cold shared file system."""
 WAIT_S = 1800
 """Longest wait of a pool for its first worker: it holds a core meanwhile."""
 
@@ -29,7 +27,7 @@ def driver_needs(wave: Wave, site: Slurm, *, max_walltime_s: int | None = None) 
     ----------
     max_walltime_s : longest job of the cluster, in seconds
     """
-    walltime_s = _work_s(wave, site) + START_S + WAIT_S
+    walltime_s = _work_s(wave, site) + site.start_s + WAIT_S
     return Resources(cpus=1, mem_bytes=DRIVER_BYTES, walltime_s=min(walltime_s, max_walltime_s or walltime_s))
 
 
@@ -70,7 +68,7 @@ def worker_job(run: RunFolder, wave: Wave, site: Slurm, *, worker: str, max_wall
 
 def working_s(wave: Wave, site: Slurm, *, max_walltime_s: int | None = None) -> int:
     """How long after its start a worker may be at work: then its job's time is up."""
-    return _worker_walltime_s(wave, site, max_walltime_s) - START_S
+    return _worker_walltime_s(wave, site, max_walltime_s) - site.start_s
 
 
 def worker_job_name(run: RunFolder, wave: Wave) -> str:
@@ -79,7 +77,7 @@ def worker_job_name(run: RunFolder, wave: Wave) -> str:
 
 
 def _worker_walltime_s(wave: Wave, site: Slurm, max_walltime_s: int | None) -> int:
-    walltime_s = _work_s(wave, site) + START_S
+    walltime_s = _work_s(wave, site) + site.start_s
     return min(walltime_s, max_walltime_s or walltime_s)
 
 

@@ -48,9 +48,9 @@ def main() -> int:
     began = time.monotonic()
     run, wave_name, name = RunFolder(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
     os.umask(0o027)
-    site, cluster = run.frozen_config().slurm, known_cluster(run)
-    longest_s = None if cluster is None else cluster.max_walltime_s
-    deadline = began + working_s(read_wave(run, wave_name), site, max_walltime_s=longest_s)
+    wave, site, cluster = read_wave(run, wave_name), run.frozen_config().slurm, known_cluster(run)
+    longest_s = None if cluster is None else cluster.most_of(site).get(wave.stage, cluster.most).walltime_s
+    deadline = began + working_s(wave, site, max_walltime_s=longest_s)
     try:
         with dask.config.set(POOL_CONFIG):
             asyncio.run(serve(PoolDoor.of(run, wave_name), name, site.pool.interface, deadline))

@@ -38,14 +38,11 @@ class QueueView:
     """Attempts that neither the queue nor the accounting knows, and since when: seconds since 1970."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """By stage, what sbatch has lately not taken."""
+    silent_at: float = 0.0
+    """When Slurm last gave no answer, in seconds since 1970."""
     interval_s: float = 0.0
     """Pause after which the next view is due."""
     t: float = field(default_factory=time.time)
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the next one is not overdue."""
-        return time.time() - self.t < 5 * self.interval_s + 60
 
 
 def write_view(run: RunFolder, view: QueueView) -> None:

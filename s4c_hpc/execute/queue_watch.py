@@ -30,6 +30,9 @@ _TELLS = frozenset({Ending.DONE, Ending.MEMORY, Ending.TIME})
 _BY_WORKER = frozenset({Ending.MEMORY, Ending.TIME, Ending.NODE_FAIL, Ending.PREEMPTED})
 """Ends of a pool's worker that are the reason for the end of what it did. At its end a pool cancels all workers."""
 
+REMEMBERED_S = 300.0
+"""After the controller was away, how long cancelled jobs may be its own doing: nodes register again (SlurmdTimeout)."""
+
 Queue = Index[QueueRow]
 Accounting = Index[AccountingRow]
 
@@ -65,7 +68,8 @@ class QueueWatch:
         if sight is None:
             return None
         submission = self._records.submission(wave_of(attempt))
-        return end_of(sight, submission, log_tail=partial(self._records.log_tail, attempt))
+        was_away = time.time() - self._view.silent_at < REMEMBERED_S
+        return end_of(sight, submission, was_away=was_away, log_tail=partial(self._records.log_tail, attempt))
 
     def forget(self) -> None:
         """Nothing is alive any more."""
@@ -99,7 +103,7 @@ class QueueWatch:
 
     def _look(self, attempts: Collection[str]) -> None:
         """Ask the queue, and the accounting about what the queue does not list as waiting or running."""
-        now, trouble = time.time(), ""
+        now, trouble, silent_at = time.time(), "", self._view.silent_at
         queue: Queue | None = None
         accounting: Accounting | None = None
         elements = {attempt: self._records.element(attempt) for attempt in attempts}
@@ -107,10 +111,10 @@ class QueueWatch:
         try:
             queue = by_element(self._client.queue(names_start="s4c-", ended=True))
         except SlurmUnreachable as error:
-            trouble = str(error)
+            trouble, silent_at = str(error), now
             _warn("Slurm does not answer; running jobs go on", self._run, reason=trouble)
         else:
-            accounting = self._accounting(elements.values(), workers, queue)
+            accounting = self._accounting(elements, workers, queue)
         self._sights = {}
         for attempt, element in elements.items():
             since = self._missing.get(attempt)
@@ -138,7 +142,7 @@ class QueueWatch:
             self._end_orphans(elements.values(), workers, queue)
         self._saw_scancel = any(sight.ending is Ending.CANCELLED for sight in self._sights.values())
         lines = self._lines(elements, queue or {})
-        self._view = QueueView(lines=lines, trouble=trouble, interval_s=self._site.poll_s)
+        self._view = QueueView(lines=lines, trouble=trouble, silent_at=silent_at, interval_s=self._site.poll_s)
         self.keep_view()
 
     def _until_seen(self, attempt: str, sight: Sight, *, silent_s: float) -> Sight:
@@ -150,9 +154,15 @@ class QueueWatch:
             return sight
         return replace(sight, alive=True, state="unknown", ending=None, reason="its journal is not to be seen here yet")
 
-    def _accounting(self, elements: Iterable[Element], workers: Mapping[str, str], queue: Queue) -> Accounting | None:
+    def _accounting(
+        self, elements: Mapping[str, Element], workers: Mapping[str, str], queue: Queue
+    ) -> Accounting | None:
         there = {key for key, rows in queue.items() if any(row.ending is None for row in rows)}
-        gone = [element for element in elements if (element.name, element.index) not in there]
+        gone = [
+            element
+            for attempt, element in elements.items()
+            if (element.name, element.index) not in there and not self._records.told_its_end(attempt)
+        ]
         if not gone:
             return None
         names = {element.name for element in gone}

@@ -40,7 +40,7 @@ POLL_S = 0.001
 
 def main() -> int:
     """Do the chunk with this index, unless the ranks are not those that were asked for."""
-    deadline = time.monotonic()
+    began = time.monotonic()
     run, wave_name, index = RunFolder(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     os.umask(0o027)
     wave = read_wave(run, wave_name)
@@ -65,7 +65,7 @@ def main() -> int:
                 run.root,
                 chunk.attempt,
                 job=os.environ.get("SLURM_JOB_ID"),
-                deadline=deadline + wave.walltime_s,
+                deadline=began + wave.walltime_s,
                 do=ranks.lead,
             )
             ranks.dismiss()

@@ -24,12 +24,15 @@ _KINDS = {
 }
 
 
-def end_of(sight: Sight, submission: Submission | None, *, log_tail: Callable[[], str]) -> End | None:
+def end_of(
+    sight: Sight, submission: Submission | None, *, was_away: bool = False, log_tail: Callable[[], str]
+) -> End | None:
     """How an attempt ended; ``None`` if it has not, as far as is known.
 
     Parameters
     ----------
     submission : the answer to its wave
+    was_away : the controller has lately been away: jobs that it does not remember are stopped, and called cancelled
     log_tail : reads the end of its log
     """
     if sight.ending is None:
@@ -37,10 +40,15 @@ def end_of(sight: Sight, submission: Submission | None, *, log_tail: Callable[[]
     if sight.ending is Ending.NEVER_SUBMITTED and submission is not None and submission.refused:
         # Of no weight for the run: nothing was begun, and tasks that are refused for good are settled by that.
         return End(kind=Kind.CANCELLED, what=sight.reason, hint=submission.hint, final=submission.final)
+    if sight.ending is Ending.CANCELLED and was_away:
+        what = f"{sight.reason}, after the controller had been away: it stops what it does not remember"
+        return End(kind=Kind.EVICTED, what=what, may_live=True)
     if sight.ending is Ending.FAILED and sight.reason == f"exit code {STARTED_TWICE:d}":
         what = "Slurm started it a second time, after its controller had crashed or by 'scontrol requeue'"
         return End(kind=Kind.EVICTED, what=what, may_live=True)
     what = f"on {sight.nodes}: {sight.reason}" if sight.nodes and sight.ending is Ending.FAILED else sight.reason
-    if sight.ending is Ending.FAILED and (lines := log_tail().strip().splitlines()):
+    if sight.ending is Ending.DONE:
+        what = "its job ended without an error, but its journal does not tell of an end: see slurm.launch"
+    if sight.ending in {Ending.FAILED, Ending.DONE} and (lines := log_tail().strip().splitlines()):
         what = f"{what}; its log ends with: {lines[-1].strip()}"
     return End(kind=_KINDS[sight.ending], what=what, may_live=sight.may_live)

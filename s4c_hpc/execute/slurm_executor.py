@@ -20,6 +20,7 @@ from s4c_hpc.execute.advance import End
 from s4c_hpc.execute.board import Board
 from s4c_hpc.execute.choose import Budget, Cut
 from s4c_hpc.execute.cluster_facts import Cluster, cluster_of
+from s4c_hpc.execute.limits import Most
 from s4c_hpc.execute.manifest import Chunk, Wave, wave_names, wave_of
 from s4c_hpc.execute.queue_watch import QueueWatch
 from s4c_hpc.execute.slurm_budget import REFILL_SHARE, Refusal, SlurmBudget, refused, stage_room
@@ -28,7 +29,15 @@ from s4c_hpc.execute.submissions import Submission, is_ours
 from s4c_hpc.execute.wave_records import WaveRecords
 from s4c_hpc.plan import RunFolder
 from s4c_hpc.slurm.client import SlurmClient
-from s4c_hpc.slurm.errors import SlurmMissing, SlurmUnreachable, SubmitInDoubt, SubmitLater, SubmitRefused
+from s4c_hpc.slurm.errors import (
+    SlurmMissing,
+    SlurmUnreachable,
+    SubmitInDoubt,
+    SubmitLater,
+    SubmitRefused,
+    SubmitTooLarge,
+    SubmitUnreachable,
+)
 from s4c_hpc.slurm.jobs import JobSpec
 from s4c_hpc.slurm.queues import queue_of
 from s4c_hpc.slurm.script import batch_script
@@ -76,15 +85,18 @@ class SlurmExecutor:
     def cut(self) -> Cut:
         """Chunks worth minutes, in classes of memory."""
         cluster, site = self.cluster, self._site
-        longest_s = None if cluster.max_walltime_s is None else max(cluster.max_walltime_s - site.start_s, 1)
+
+        def of_tasks(most: Most) -> Most:
+            longest_s = None if most.walltime_s is None else max(most.walltime_s - site.start_s, 1)
+            return replace(most, mem_bytes=most.mem_bytes - site.memory_overhead, walltime_s=longest_s)
+
         return Cut(
             cores=cluster.cores,
             longest_s=site.chunk_s,
             longest_s_of={name: own.chunk_s for name, own in site.stages.items() if own.chunk_s is not None},
             shortest_s=site.min_chunk_s,
-            largest_cpus=cluster.largest_cpus,
-            largest_bytes=cluster.largest_bytes - site.memory_overhead,
-            longest_walltime_s=longest_s,
+            most=of_tasks(cluster.most),
+            most_of={stage: of_tasks(most) for stage, most in cluster.most_of(site).items()},
             memory_classes=memory_classes(site),
         )
 
@@ -132,11 +144,13 @@ class SlurmExecutor:
             _warn("sbatch did not answer; the job is looked for by its name", run, wave=wave.name, reason=str(error))
             self._came_to_nothing(wave, str(error), is_full=False)
         except SubmitLater as error:
-            _warn("the queue takes no more for now", run, wave=wave.name, reason=str(error))
+            is_full = not isinstance(error, SubmitUnreachable)
+            event = "the queue takes no more for now" if is_full else "the controller is not there, submitted later"
+            _warn(event, run, wave=wave.name, reason=str(error))
             self._records.answered(wave, Submission(job=None, refused=str(error)))
-            self._came_to_nothing(wave, str(error), is_full=True)
+            self._came_to_nothing(wave, str(error), is_full=is_full)
         except (SubmitRefused, SlurmMissing, ConfigError) as error:
-            final = not isinstance(error, SlurmMissing) and self._asks_for_more(wave)
+            final = isinstance(error, SubmitTooLarge | ConfigError) and self._asks_for_more(wave)
             self._records.answered(wave, Submission(job=None, refused=error.what, hint=error.hint, final=final))
             if not final:
                 self._watch.was_refused(str(error))
@@ -176,7 +190,9 @@ class SlurmExecutor:
 
     def job(self, wave: Wave) -> JobSpec:
         """What is asked of Slurm for a wave; see ``job_of``."""
-        longest_s = self.cluster.max_walltime_s if wave.launch is Launch.POOL else None
+        longest_s = None
+        if wave.launch is Launch.POOL:
+            longest_s = self.cluster.most_of(self._site).get(wave.stage, self.cluster.most).walltime_s
         return job_of(self._run, wave, self._site, max_walltime_s=longest_s)
 
     def alive(self, chunks: Mapping[str, Chunk]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from s4c_hpc.plan.fit import Floats
-from s4c_hpc.plan.forecast import SHORTEST_CHUNK_S, WIDEST_SHARE
+from s4c_hpc.plan.forecast import SHORTEST_CHUNK_S, widest
 from s4c_hpc.plan.machine import Machine
 from s4c_hpc.plan.workload import Workload
 
@@ -44,9 +44,8 @@ def bundled(workload: Workload, machine: Machine, n_bundles: int) -> Workload:
     of_stage = np.flatnonzero(used) // n_slices
     by_stage = np.bincount(stage, weights=workload.predicted_s, minlength=n_stages)
     chunk_s = np.asarray([machine.chunk_length_s(float(s)) for s in by_stage]).clip(SHORTEST_CHUNK_S)
-    widest = np.asarray([machine.most_at_once(name) // WIDEST_SHARE for name in workload.stages]).clip(1)
     chunks = np.minimum(np.ceil(predicted_s / chunk_s[of_stage]), n_tasks)
-    width = np.minimum(chunks.astype(np.int64), widest[of_stage]).clip(1)
+    width = np.minimum(chunks.astype(np.int64), widest(workload, machine)[of_stage]).clip(1)
     waits = np.zeros((n, n), dtype=bool)
     waits[bundle[workload.waiting], bundle[workload.needed]] = True
     np.fill_diagonal(waits, val=False)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from s4c_hpc.plan.fit import Floats
-from s4c_hpc.plan.graph import Mask
+from s4c_hpc.plan.graph import Mask, Rows
 from s4c_hpc.plan.machine import Machine
 from s4c_hpc.plan.simulate import simulate
 from s4c_hpc.plan.workload import Workload
@@ -117,6 +117,19 @@ def paced(workload: Workload, measured_s: Floats, expected_s: Floats, n_done: Fl
     )
 
 
+def widest(workload: Workload, machine: Machine) -> Rows:
+    """Chunks of each stage that may stand for one: a small part of what runs side by side; (n_stages,)."""
+    n_stages = len(workload.stages)
+    cpus, mem_bytes = np.ones(n_stages, dtype=np.int64), np.ones(n_stages, dtype=np.int64)
+    np.maximum.at(cpus, workload.stage, workload.cpus)
+    most_bytes = max(group.mem_bytes for group in machine.nodes)  # what is larger is cut to that
+    np.maximum.at(mem_bytes, workload.stage, np.minimum(machine.asked_bytes(workload.mem_bytes), most_bytes))
+    most = [
+        machine.most_at_once(name, int(c), int(m)) for name, c, m in zip(workload.stages, cpus, mem_bytes, strict=True)
+    ]
+    return np.asarray(most, dtype=np.int64).clip(WIDEST_SHARE) // WIDEST_SHARE
+
+
 def _in_pieces(workload: Workload, machine: Machine, n_pieces: int) -> Workload:
     """Pieces none of which holds more than a small part of the machine or of what its queue allows."""
     by_stage = np.bincount(workload.stage, weights=workload.predicted_s, minlength=len(workload.stages))
@@ -124,7 +137,7 @@ def _in_pieces(workload: Workload, machine: Machine, n_pieces: int) -> Workload:
         n_pieces,
         chunk_s=np.asarray([machine.chunk_length_s(float(s)) for s in by_stage]).clip(SHORTEST_CHUNK_S),
         overhead_s=machine.start_overhead_s,
-        most_at_once=np.asarray([machine.most_at_once(name) // WIDEST_SHARE for name in workload.stages]).clip(1),
+        most_at_once=widest(workload, machine),
     )
 
 

@@ -100,11 +100,16 @@ class Machine:
         each = ready_s / (2 * (self.cores or self.n_cpus))
         return min(max(each, self.min_chunk_s), self.chunk_s) * (1 + 1e-9)
 
-    def most_at_once(self, stage: str) -> int:
-        """Chunks of a stage that can run side by side, as far as numbers of cores and jobs tell."""
-        queues = self.queues.get(stage, self.default_queues)
-        limits = [n for q in queues for n in (q.limits.running, q.limits.grp_cpus, q.limits.max_submitted)]
-        return min(n for n in (*limits, self.throttle.get(stage), self.window, self.n_cpus) if n is not None)
+    def most_at_once(self, stage: str, cpus: int, mem_bytes: int) -> int:
+        """Chunks of a stage that can run side by side where each asks for so much."""
+        limits = [self.throttle.get(stage), self.window]
+        for queue in self.queues.get(stage, self.default_queues):
+            own = queue.limits
+            limits += [own.running, own.max_submitted]
+            limits += [None if own.grp_cpus is None else own.grp_cpus // max(cpus, 1)]
+            limits += [None if own.grp_mem_bytes is None else own.grp_mem_bytes // max(mem_bytes, 1)]
+        on_nodes = sum(g.count * min(g.cpus // max(cpus, 1), g.mem_bytes // max(mem_bytes, 1)) for g in self.nodes)
+        return min(n for n in (*limits, on_nodes) if n is not None)
 
     def asked_bytes(self, mem_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """What chunks ask for whose tasks have these bounds; (n,) bytes."""
@@ -120,7 +125,12 @@ class Machine:
 
     @classmethod
     def cluster(
-        cls, slurm: Slurm, nodes: tuple[NodeGroup, ...], limits: Mapping[str, QueueLimits], stages: tuple[str, ...]
+        cls,
+        slurm: Slurm,
+        nodes: tuple[NodeGroup, ...],
+        limits: Mapping[str, QueueLimits],
+        stages: tuple[str, ...],
+        memory_classes: tuple[int, ...] = (),
     ) -> Machine:
         """A cluster as a site profile describes it.
 
@@ -129,6 +139,7 @@ class Machine:
         nodes : of the partition
         limits : of each QoS that has some, by name
         stages : all that are planned
+        memory_classes : see there, the overhead included
         """
 
         def queue(choice: QosChoice) -> Queue:
@@ -154,6 +165,7 @@ class Machine:
             cores=slurm.cores,
             chunk_s=slurm.chunk_s,
             min_chunk_s=slurm.min_chunk_s,
+            memory_classes=memory_classes,
             memory_overhead_bytes=int(slurm.memory_overhead),
             start_overhead_s=JOB_START_S,
         )

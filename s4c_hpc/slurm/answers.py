@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from s4c_hpc.core.errors import S4cError
-from s4c_hpc.slurm.errors import SlurmFailed, SlurmUnknown, SlurmUnreachable, SubmitInDoubt, SubmitLater, SubmitRefused
+from s4c_hpc.slurm.errors import (
+    SlurmFailed,
+    SlurmUnknown,
+    SlurmUnreachable,
+    SubmitInDoubt,
+    SubmitLater,
+    SubmitRefused,
+    SubmitTooLarge,
+    SubmitUnreachable,
+)
 
 _LATER = (
     "SubmitJob",  # AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit, ...: too many in the queue
@@ -16,6 +25,8 @@ _LATER = (
     "Requested nodes are busy",
     "Requested partition configuration not available now",
     "standby mode",
+)
+_NOBODY_THERE = (
     # The connection was never made, so nothing was sent.
     "connect failure",
     "Unable to contact slurm controller",
@@ -56,6 +67,8 @@ _HINTS = (
         "this Slurm does not know an option: list it in slurm.directives_drop, or remove it from directives_add",
     ),
 )
+_TOO_LARGE = ("emory", "MemLimit", "Wall", "time limit is invalid", "node configuration", "MaxTRES", "MaxCpu", "GrpCpu")
+"""Refusals of what a job asks for; others are of the account, the QoS or an option, however small the job."""
 _PERMANENT = (
     "unrecognized option",
     "invalid option",
@@ -80,12 +93,15 @@ def submit_error(stderr: str, code: int) -> S4cError:
     what = f"sbatch made no job (exit code {code}): {text}"
     if code < 0:
         return SubmitInDoubt(f"sbatch was killed by signal {-code}: {text}", hint="the job is looked for by its name")
+    if any(words in stderr for words in _NOBODY_THERE):
+        return SubmitUnreachable(what, hint="a driver tries again by itself; 'scontrol ping' tells whether it is up")
     if any(words in stderr for words in _LATER):
         return SubmitLater(what, hint="a driver tries again by itself; without one give the command again later")
     if any(words in stderr for words in _DOUBT):
         return SubmitInDoubt(f"sbatch lost its connection: {text}", hint="the job is looked for by its name")
     hint = next((hint for words, hint in _HINTS if words in stderr), "ask the administrators of the cluster")
-    return SubmitRefused(what, hint=hint)
+    kind = SubmitTooLarge if any(words in stderr for words in _TOO_LARGE) else SubmitRefused
+    return kind(what, hint=hint)
 
 
 def query_error(program: str, stderr: str, code: int) -> S4cError:

@@ -82,7 +82,9 @@ def _limits_of(site: Slurm, rules: QosRow, asked: int | None) -> Finding:
     submit = min((n for n in (rules.max_submit_per_user, rules.grp_submit) if n is not None), default=None)
     if submit is not None and site.max_array is not None and site.max_array > submit:
         wrong.append(f"an array of {site.max_array} is never taken: {submit} jobs may be submitted")
-    crowded = submit is not None and site.max_submitted > submit
+    # Two ticks of a detached run need places as well: the one at work and its successor.
+    room = None if submit is None else max(submit - 2, 1)
+    crowded = room is not None and site.max_submitted > room
     limits = {
         "job": _size(rules.max_tres_per_job.get("mem")),
         "minutes": minutes,
@@ -96,7 +98,9 @@ def _limits_of(site: Slurm, rules: QosRow, asked: int | None) -> Finding:
         _size(asked) or "",
         ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None) or "no limit",
         wrong="; ".join(wrong),
-        warning=f"only {submit} jobs may be submitted: set slurm.max_submitted to that" if crowded else "",
+        warning=f"only {submit} jobs may be submitted, ticks among them: set slurm.max_submitted to {room}"
+        if crowded
+        else "",
     )
 
 

@@ -27,8 +27,16 @@ class SubmitRefused(SchedulerError):  # noqa: N818
     """sbatch said no, and will say no again: no job was made, the request has to change."""
 
 
+class SubmitTooLarge(SubmitRefused):
+    """sbatch refused a job for its memory, cores or time: a smaller one may pass."""
+
+
 class SubmitLater(TemporaryError):  # noqa: N818
     """sbatch said no for now: no job was made, the same request may pass later."""
+
+
+class SubmitUnreachable(SubmitLater):
+    """The controller was not there to be asked: the queue may have all the room in the world."""
 
 
 class SubmitInDoubt(TemporaryError):  # noqa: N818

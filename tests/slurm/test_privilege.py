@@ -42,7 +42,7 @@ def test_a_run_opens_no_port_and_tells_nobody(cluster: Cluster, tmp_path: Path, 
     run.behave(a={"end": "sleep", "times": 1})
     seen = Seen()
     with run.start(command) as driver:
-        run.wait_until_asleep()
+        run.wait_until_only_sleepers()
         workers = [p for p in processes_of(run) if "s4c_hpc.execute.element" in p.cmdline()]
         assert workers, "there is something to see"
         seen.look([*processes_of(run), *driver.family()])

@@ -62,4 +62,4 @@ def test_jobs_go_to_the_qos_of_their_memory(cluster: Cluster, tmp_path: Path, pr
     mids = [line.rpartition("|")[2] for line in names if f"s4c-probe-mid-{run.newest.id}" in line]
     assert sorted(mids) == ["s4c-s1", "s4c-small", "s4c-small", "s4c-small"]
     run.assert_as_undisturbed()
-    assert json.loads((run.newest.root / "cluster.json").read_text())["largest_bytes"] == 16 * GIB
+    assert json.loads((run.newest.root / "cluster.json").read_text())["most"]["mem_bytes"] == 16 * GIB

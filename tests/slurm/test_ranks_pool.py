@@ -185,7 +185,8 @@ WHOLE = ["Opened", "Begin", "Done", "Closed"]
 
 
 def test_a_pool_does_every_chunk_once_and_ends(cluster: Cluster, tmp_path: Path, installed: Path) -> None:
-    pooled = Pooled(cluster, tmp_path, site_config(installed))
+    at_leisure = {f"probe-mpi 32UPU {name}": {"nap_s": 3} for name in "abcdef"}  # one worker starts after the other
+    pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=at_leisure)
     begun = pooled.wave.chunks[2]
     with Journal(pooled.run.journals / f"{begun.attempt}.jsonl"):
         pass  # of a pool that was there before
