@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from s4c_hpc.core.errors import ExitCode, S4cError
 from s4c_hpc.slurm.answers import query_error, submit_error
 from s4c_hpc.slurm.ending import Ending
-from s4c_hpc.slurm.errors import SlurmFailed, SlurmUnreachable, SubmitInDoubt, SubmitLater, SubmitRefused
+from s4c_hpc.slurm.errors import (
+    SlurmFailed,
+    SlurmUnreachable,
+    SubmitInDoubt,
+    SubmitLater,
+    SubmitRefused,
+    SubmitTooLarge,
+    SubmitUnreachable,
+)
 from s4c_hpc.slurm.parse import parse_accounting, parse_queue, parse_submitted
 from s4c_hpc.slurm.parse_site import parse_associations, parse_limits, parse_nodes, parse_qos, parse_uses
 from s4c_hpc.slurm.rows import AccountingRow, QueueRow
@@ -350,17 +358,17 @@ FAILED = "sbatch: error: Batch job submission failed: "
             "sbatch: error: Memory specification can not be satisfied\n"
             + FAILED
             + "Requested node configuration is not available",
-            SubmitRefused,
+            SubmitTooLarge,
             "lower slurm.max_memory",
         ),
-        ("sbatch: error: QOSMaxMemoryPerJob\n" + POLICY, SubmitRefused, "lower slurm.max_memory"),
-        ("sbatch: error: QOSGrpMemLimit\n" + POLICY, SubmitRefused, "lower slurm.max_memory"),
+        ("sbatch: error: QOSMaxMemoryPerJob\n" + POLICY, SubmitTooLarge, "lower slurm.max_memory"),
+        ("sbatch: error: QOSGrpMemLimit\n" + POLICY, SubmitTooLarge, "lower slurm.max_memory"),
         (
             FAILED + "Requested time limit is invalid (missing or exceeds some limit)",
-            SubmitRefused,
+            SubmitTooLarge,
             "slurm.max_minutes",
         ),
-        ("sbatch: error: QOSMaxWallDurationPerJobLimit\n" + POLICY, SubmitRefused, "lower slurm.max_minutes"),
+        ("sbatch: error: QOSMaxWallDurationPerJobLimit\n" + POLICY, SubmitTooLarge, "lower slurm.max_minutes"),
         (FAILED + "Invalid job array specification", SubmitRefused, "lower slurm.max_array"),
         (FAILED + "Invalid feature specification", SubmitRefused, "administrators"),
         (
@@ -384,7 +392,7 @@ FAILED = "sbatch: error: Batch job submission failed: "
         (FAILED + "Required partition not available (inactive or drain)", SubmitLater, ""),
         (FAILED + "Required node not available (down, drained or reserved)", SubmitLater, ""),
         # Never connected, so nothing was sent.
-        (FAILED + "Unable to contact slurm controller (connect failure)", SubmitLater, ""),
+        (FAILED + "Unable to contact slurm controller (connect failure)", SubmitUnreachable, ""),
         # Seen to have made a job all the same.
         (FAILED + "Socket timed out on send/recv operation", SubmitInDoubt, "looked for by its name"),
         (FAILED + "Zero Bytes were transmitted or received", SubmitInDoubt, "looked for by its name"),
