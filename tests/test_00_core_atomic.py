@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from s4c_hpc.core.atomic import publish_new, replacing, sha256_file, write_text
+from s4c_hpc.core.atomic import publish_new, publish_replacing, replacing, sha256_file, write_text
 from s4c_hpc.core.publish import Publisher
 
 
@@ -85,3 +87,31 @@ def test_sha256_is_the_standard_one(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     # FIPS 180-4, example of a one-block message
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("publish", [publish_new, publish_replacing])
+def test_a_folder_that_is_removed_in_between_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publish: Callable[[Path, Path], object]
+) -> None:
+    """Whoever tidies the workspace removes folders that are empty at that moment."""
+    temporary, final = tmp_path / "draft", tmp_path / "a" / "b" / "file"
+    temporary.write_text("x")
+    make = Path.mkdir
+    removed: list[Path] = []
+
+    def make_and_lose(folder: Path, *args: Any, **options: Any) -> None:
+        make(folder, *args, **options)
+        if folder == final.parent and len(removed) < 3:
+            folder.rmdir()
+            removed.append(folder)
+
+    monkeypatch.setattr(Path, "mkdir", make_and_lose)
+    publish(temporary, final)
+    assert (final.read_text(), len(removed)) == ("x", 3)
+
+
+def test_a_file_where_the_folder_should_be_is_no_twin(tmp_path: Path) -> None:
+    (tmp_path / "draft").write_text("x")
+    (tmp_path / "folder").write_text("y")
+    with pytest.raises(OSError, match="folder"):
+        publish_new(tmp_path / "draft", tmp_path / "folder" / "file")

@@ -18,13 +18,22 @@ from s4c_hpc.core.task import Resources, Task
 TILE = Tile(id="32UPU", crs="EPSG:32632", ulx=600000, uly=5400000, width_m=109800, height_m=109800)
 
 
-@pytest.mark.parametrize(("res_m", "pixels"), [(10, 10980), (20, 5490), (60, 1830), (30, 3660)])
+@pytest.mark.parametrize(("res_m", "pixels"), [(10, 10980), (20, 5490), (60, 1830)])
 def test_grids_of_a_sentinel_2_tile(res_m: float, pixels: int) -> None:
     grid = TILE.grid(res_m)
     assert (grid.width, grid.height) == (pixels, pixels)
     assert grid.bounds == TILE.bounds
     assert grid.bounds == (600000.0, 5290200.0, 709800.0, 5400000.0)
     assert grid.transform == (res_m, 0.0, 600000.0, 0.0, -res_m, 5400000.0)
+
+
+def test_the_grid_of_landsat_is_its_own() -> None:
+    """Pixels of 30 m begin 15 m beside multiples of 30, whatever the tile; the outermost ones reach over its edge."""
+    west, south, east, north = TILE.grid(30).bounds
+    assert all(edge % 30 == 15 for edge in (west, south, east, north))
+    assert (west, north) == (599985.0, 5400015.0)
+    assert 0 < east - 709800 < 30
+    assert 0 < 5290200 - south < 30
 
 
 def test_a_grid_covers_a_tile_whose_size_is_no_multiple_of_the_pixel() -> None:

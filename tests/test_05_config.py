@@ -98,8 +98,8 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (GEOTIFF + "nodata = 'None'\n", r"key 'sources\.0\.nodata': Input should be 'none'"),
         (GEOTIFF + "mask_classes = { 255 = 'valid' }\n", r"key 'sources\.0\.mask_classes\.255'.* equal to 254"),
         (
-            "[extract]\nbuffer_m = { 30m = 5 }\n",
-            r"extract\.buffer_m\.30m': there is no grid '30m', only 10m, 20m, 60m",
+            "[extract]\nbuffer_m = { 15m = 5 }\n",
+            r"extract\.buffer_m\.15m': there is no grid '15m', only 10m, 20m, 30m, 60m",
         ),
         ("[variables.formulas]\nn = 'B04'\n", r"key 'variables\.formulas\.n': 'n' would pass for a class count"),
         ("[variables.formulas]\nn_red = 'B04'\n", "'n_red' would pass for a class count"),
@@ -140,6 +140,19 @@ def test_nodata_comes_back_from_the_frozen_copy_of_a_run(tmp_path: Path, text: s
     for found in (config, Config.model_validate(json.loads(config.model_dump_json()))):
         assert isinstance(found.sources[0], GeoTiffSource)
         assert repr(found.sources[0].nodata) == repr(value)
+
+
+def test_a_mask_that_no_source_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s4c.toml"
+    site = '[site]\nname = "a"\nseason_start = 2018-01-01\nseason_end = 2018-12-31\n'
+    source = '[[sources]]\nkind = "maja"\nroot = "archive"\n'
+    for mask in ("fmask", "both"):
+        validity = f'[validity]\nmask = "{mask}"\n'
+        path.write_text(site + validity + source)
+        with pytest.raises(ConfigError, match=rf"validity\.mask is '{mask}', but no source names fmask_root"):
+            load_config(path)
+        path.write_text(site + validity + source + 'fmask_root = "masks"\n')
+        assert load_config(path).config.validity.mask == mask
 
 
 def test_a_category_that_is_named_twice_is_used_once(tmp_path: Path) -> None:

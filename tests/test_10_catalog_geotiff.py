@@ -73,14 +73,14 @@ def test_a_product_is_what_name_header_and_declaration_say(tmp_path: Path) -> No
     assert [(b.name, b.index, b.path) for b in product.bands] == [("B04", 1, str(path)), ("B08", 2, str(path))]
     assert product.bands[0].grid == Grid(crs="EPSG:32632", ulx=600_000, uly=5_300_000, res_m=10, width=40, height=30)
     assert {(b.dtype, b.scale, b.offset, b.nodata) for b in product.bands} == {("uint16", 2e-4, -0.1, None)}
-    assert product.classes is not None
-    assert (product.classes.name, product.classes.index) == ("MASK", 3)
+    (mask,) = product.class_layers
+    assert (mask.name, mask.index) == ("MASK", 3)
     assert (product.class_kind, product.class_table) == ("declared", {0: "nodata", 1: "valid"})
 
 
 def test_a_set_without_a_mask_has_no_class_layer(tmp_path: Path) -> None:
     path = write(tmp_path / "S2_20200501T102031.tif")
-    assert read(path, declare(tmp_path, mask_band=None)).classes is None
+    assert read(path, declare(tmp_path, mask_band=None)).class_layers == ()
 
 
 def test_the_demo_is_read_as_rasterio_sees_it() -> None:

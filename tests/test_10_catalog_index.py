@@ -70,8 +70,9 @@ def products(draw: st.DrawFn) -> Product:
         size_bytes=draw(st.integers(0, 2**40)),
         datatake=draw(texts),
         bands=tuple(band(name) for name in sorted(names)),
-        classes=draw(st.none() | st.just("SCL").map(band)),
-        class_kind=draw(st.sampled_from(["scl", "declared"])),
+        class_layers=tuple(band(name) for name in draw(st.sampled_from([(), ("SCL",), ("MG2_R1", "EDG_R1")]))),
+        class_kind=draw(st.sampled_from(["scl", "declared", "maja"])),
+        external_mask=draw(st.none() | st.just("FMASK").map(band)),
         class_table=draw(st.none() | st.dictionaries(st.integers(0, 255), st.sampled_from(["valid", "cloud"]))),
         cloud_cover=draw(st.none() | st.floats(0, 100)),
         revision=draw(st.just("") | texts),
@@ -108,7 +109,7 @@ def test_products_survive_and_order_does_not_matter(
 def test_geopandas_opens_it(tmp_path: Path) -> None:
     path = tmp_path / "products.parquet"
     rows = real_products(tmp_path)
-    write_entries(path, map(entry, [*rows, replace(rows[0], id="x", bands=(), classes=None).broken("why")]))
+    write_entries(path, map(entry, [*rows, replace(rows[0], id="x", bands=(), class_layers=()).broken("why")]))
     frame = geopandas.read_parquet(path).set_index("id")
     assert frame.crs == "OGC:CRS84"
     assert frame.loc["x", "s4c:reason"] == "why"
@@ -167,6 +168,15 @@ def test_a_missing_or_damaged_index_is_told(tmp_path: Path) -> None:
         read_products(path)
     geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(0, 0)], crs=4326).to_parquet(path)
     with pytest.raises(InputError, match="is not a product index"):
+        read_products(path)
+
+
+@pytest.mark.parametrize("column", ["s4c:mean_angles", "s4c:external_mask_asset", "s4c:native_id", "assets"])
+def test_an_index_of_another_version_is_told(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "products.parquet"
+    write_entries(path, map(entry, real_products(tmp_path)))
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    with pytest.raises(InputError, match="the index was made by another version; run 's4c catalog scan'"):
         read_products(path)
 
 

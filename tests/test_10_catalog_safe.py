@@ -77,10 +77,10 @@ def test_layers_are_those_of_an_independent_reader(tmp_path: Path, baseline: Bas
         assert (band.scale, band.offset) == pytest.approx((raster["scale"], raster["offset"]))
         assert (band.nodata, band.dtype) == (raster["nodata"], raster["data_type"])
         assert asset["eo:bands"][0]["name"] == band.name
-    assert product.classes is not None
-    asset = assets[Path(product.classes.path).relative_to(safe).as_posix()]
-    assert list(product.classes.grid.transform) == asset["proj:transform"][:6]
-    assert (product.classes.dtype, product.class_kind) == ("uint8", "scl")
+    (scl,) = product.class_layers
+    asset = assets[Path(scl.path).relative_to(safe).as_posix()]
+    assert list(scl.grid.transform) == asset["proj:transform"][:6]
+    assert (scl.dtype, product.class_kind) == ("uint8", "scl")
 
 
 def test_a_misspelt_metadata_file_of_baseline_0212_is_read(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_each_layer_is_taken_at_its_native_resolution(tmp_path: Path, baseline: 
     assert {band.name: band.grid.res_m for band in product.bands} == NATIVE_M
     assert all(f"_{band.name}_{band.grid.res_m:.0f}m." in band.path for band in product.bands)
     assert {(band.nodata, band.saturated) for band in product.bands} == {(0.0, 65535.0)}
-    assert product.classes is not None
-    assert product.classes.path.endswith(("_SCL_20m.jp2", "_SCL_20m.tif"))
+    (scl,) = product.class_layers
+    assert scl.path.endswith(("_SCL_20m.jp2", "_SCL_20m.tif"))
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -174,7 +174,7 @@ def test_without_granule_metadata_the_grids_come_from_one_header_a_resolution(tm
     before = (opened(), headers_read())
     product = read(safe)
     assert product.bands == whole.bands
-    assert product.classes == whole.classes
+    assert product.class_layers == whole.class_layers
     assert (opened(), headers_read() - before[1]) == (before[0], 3)
 
 

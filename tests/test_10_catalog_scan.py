@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import math
 import os
 import shutil
@@ -407,6 +408,24 @@ def test_an_unreadable_metadata_file_is_a_row(ws: Workspace, archive: Path) -> N
     with permissions_count():
         scan(config(safe_source(archive)), ws)
     assert [p.reason for p in read_products(ws.catalog)] == ["MTD_MSIL2A.xml: cannot be read (Permission denied)"]
+
+
+def test_a_permission_that_was_mended_makes_a_product_whole(ws: Workspace, archive: Path) -> None:
+    """Where another user's permissions change, sizes and times stay: here a group that is joined, say."""
+    metadata = product_xml(build_safe(archive, size_m=600))
+    asked = config(safe_source(archive))
+    read_bytes = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == metadata:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_bytes(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert scan(asked, ws).n_broken == 1
+    assert [p.reason for p in read_products(ws.catalog)] == ["MTD_MSIL2A.xml: cannot be read (Permission denied)"]
+    assert scan(asked, ws).n_usable == 1
 
 
 def test_an_unreadable_geotiff_is_a_row(ws: Workspace, archive: Path) -> None:

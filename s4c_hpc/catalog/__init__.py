@@ -2,24 +2,31 @@
 
 from s4c_hpc.catalog.acquisitions import Acquisition, Acquisitions, read_acquisitions
 from s4c_hpc.catalog.index import load_product, products_table, read_products
+from s4c_hpc.catalog.layout_fields import MEANINGS as FIELD_MEANINGS
+from s4c_hpc.catalog.layouts import Layout, layout_names, load_layout
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.rasters import headers_read, open_raster, opened
 from s4c_hpc.catalog.readiness import Readiness, readiness
-from s4c_hpc.catalog.scan import ScanReport, scan
+from s4c_hpc.catalog.scan import ScanReport, check_layouts, scan
 from s4c_hpc.catalog.supersede import supersede
 
 __all__ = [
     "BROKEN",
+    "FIELD_MEANINGS",
     "OK",
     "SUPERSEDED",
     "UNKNOWN_TIME",
     "Acquisition",
     "Acquisitions",
     "Band",
+    "Layout",
     "Product",
     "Readiness",
     "ScanReport",
+    "check_layouts",
     "headers_read",
+    "layout_names",
+    "load_layout",
     "load_product",
     "open_raster",
     "opened",

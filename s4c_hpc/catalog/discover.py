@@ -1,13 +1,15 @@
-"""Where products lie: folders and files, without looking into them."""
+"""Size and freshness of products: folders and files, without looking into them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s4c_hpc.catalog.archive import list_folder, patiently, status
 from s4c_hpc.core.errors import MissingDataError
 
 
@@ -22,23 +24,22 @@ class Measure:
     """Size in bytes by path relative to the folder, with forward slashes; empty for a single file."""
 
     def fingerprint(self, path: Path, declaration: str) -> str:
-        """Equal as long as nothing has changed: neither the product nor how it is to be read."""
-        text = f"{path}\n{self.size_bytes}\n{self.stamp}\n{declaration}"
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        """Equal as long as nothing has changed: neither the product nor how it is to be read.
+
+        Returns
+        -------
+        32 hex digits; the second half is ``declared(declaration)``
+        """
+        return _digits(f"{path}\n{self.size_bytes}\n{self.stamp}") + declared(declaration)
 
 
-@dataclass(slots=True)
-class Found:
-    """What a search came upon."""
+def declared(declaration: str) -> str:
+    """16 hex digits of how a product is to be read."""
+    return _digits(declaration)
 
-    folders: list[Path] = field(default_factory=list)
-    """SAFE folders, sorted."""
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)
-    """Folders that could not be listed, and why."""
-    n_other: int = 0
-    """SAFE folders of other satellites."""
-    n_archives: int = 0
-    """Zip and tar files with a SAFE name: they would have to be unpacked."""
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def shown(path: Path) -> str:
@@ -47,10 +48,9 @@ def shown(path: Path) -> str:
 
 
 def check_root(root: Path, where: str) -> None:
-    """Raise a ``MissingDataError`` unless ``root`` is a folder that can be listed."""
+    """Raise a ``MissingDataError`` unless ``root`` is a folder that can be listed; a ``TemporaryError`` if not now."""
     try:
-        with os.scandir(root) as entries:
-            next(entries, None)
+        patiently(lambda: _glance(root), root)
     except FileNotFoundError as error:
         hint = "correct the path, or mount the archive"
         raise MissingDataError(f"no such folder: {root}", where=where, hint=hint) from error
@@ -59,66 +59,42 @@ def check_root(root: Path, where: str) -> None:
         raise MissingDataError(f"folder {root} cannot be read ({error.strerror})", where=where, hint=hint) from error
 
 
-def find_safe(root: Path) -> Found:
-    """SAFE folders of Sentinel-2 at any depth below ``root``, or ``root`` itself.
-
-    Links to folders are followed; a folder that was seen before is not entered again, so that a loop ends.
-    """
-    found = Found()
-    seen: set[tuple[int, int]] = set()
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        if folder.name.lower().endswith(".safe"):
-            if folder.name[:2].upper() in {"S1", "S3", "S5"}:
-                found.n_other += 1
-            else:
-                found.folders.append(folder)
-            continue
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir():
-                        pending.append(Path(entry.path))
-                    elif entry.name.startswith("S2") and entry.name.lower().endswith(
-                        (".zip", ".tar", ".tgz", ".tar.gz")
-                    ):
-                        found.n_archives += 1
-        except OSError as error:
-            found.unreadable.append((folder, error.strerror or str(error)))
-    found.folders.sort()
-    found.unreadable.sort()
-    return found
+def _glance(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        next(entries, None)
 
 
 def measure_folder(folder: Path) -> Measure:
-    """Sizes and times of everything in ``folder``; raises ``OSError`` if a part of it cannot be listed."""
+    """Sizes and times of everything in ``folder``.
+
+    Raises
+    ------
+    OSError
+        If a part of it cannot be listed.
+    TemporaryError
+        If it cannot be listed just now.
+    """
     files: dict[str, int] = {}
-    stamps = [_stamp(folder.stat())]
-    for path, status in _walk(folder):
-        stamps.append(_stamp(status))
-        if not path.is_dir():
-            files[path.relative_to(folder).as_posix()] = status.st_size
+    stamps = [_stamp(status(folder))]
+    for path, known in _walk(folder):
+        stamps.append(_stamp(known))
+        if not stat.S_ISDIR(known.st_mode):
+            files[path.relative_to(folder).as_posix()] = known.st_size
     return Measure(size_bytes=sum(files.values()), stamp=max(stamps), files=dict(sorted(files.items())))
 
 
 def measure_file(path: Path) -> Measure:
-    """Size and time of one file; raises ``OSError``."""
-    status = path.stat()
-    return Measure(size_bytes=status.st_size, stamp=_stamp(status))
+    """Size and time of one file; raises ``OSError``, or a ``TemporaryError`` if they cannot be read just now."""
+    known = status(path)
+    return Measure(size_bytes=known.st_size, stamp=_stamp(known))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield Path(entry.path), entry.stat()
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path))
+    for entry in list_folder(folder):
+        yield Path(entry.path), status(entry)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
 
 
-def _stamp(status: os.stat_result) -> int:
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+def _stamp(known: os.stat_result) -> int:
+    return max(known.st_mtime_ns, known.st_ctime_ns)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from s4c_hpc.catalog.archive import is_folder, list_folder
 from s4c_hpc.catalog.content import add_content
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.rasters import Header, read_header
 from s4c_hpc.config import GeoTiffSource, OwnTile
 from s4c_hpc.config.model import BAND_NAME
-from s4c_hpc.core.errors import ConfigError, InputError, S4cError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, S4cError, TemporaryError, listing
 from s4c_hpc.core.grid import FAMILY_RES_M, TOLERANCE_M, Grid, Tile
 from s4c_hpc.core.mgrs import mgrs_tile
 
@@ -57,7 +58,11 @@ def _declared_tile(name: str, own: Mapping[str, OwnTile], where: str) -> Tile:
         nearest = difflib.get_close_matches(name, own, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"[[grid.tiles]] has {listing(list(own))}"
         raise ConfigError(f"no own tile is called {name!r}", where=where, hint=hint)
-    tile = own[name]
+    return own_tile(own[name])
+
+
+def own_tile(tile: OwnTile) -> Tile:
+    """A declared tile."""
     return Tile(
         id=tile.id, crs=tile.crs.upper(), ulx=tile.ulx, uly=tile.uly, width_m=tile.width_m, height_m=tile.height_m
     )
@@ -66,7 +71,8 @@ def _declared_tile(name: str, own: Mapping[str, OwnTile], where: str) -> Tile:
 def find_geotiffs(source: GeoTiffSource) -> list[Path]:
     """Files of the set, sorted: those in its folder whose name fits the pattern."""
     pattern = _name_pattern(source)
-    return sorted(p for p in source.root.iterdir() if pattern.fullmatch(p.name) and p.is_file())
+    listed = [entry for entry in list_folder(source.root) if pattern.fullmatch(entry.name)]
+    return [source.root / entry.name for entry in listed if not is_folder(entry)]
 
 
 def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: Tile) -> Product:
@@ -78,6 +84,13 @@ def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: Tile
     measure : its size
     source : the declaration that its name fits
     tile : the tile that it must fit
+
+    Raises
+    ------
+    OSError
+        If it must not be read, or is not there.
+    TemporaryError
+        If it cannot be read just now: that says nothing of the product.
     """
     known = _from_name(path, measure, source)
     try:
@@ -87,10 +100,10 @@ def read_geotiff(path: Path, measure: Measure, source: GeoTiffSource, tile: Tile
         _check_grid(header.grid, tile)
         _check_nodata(header, source)
         return _product(known, path, source, header, time)
+    except (TemporaryError, OSError):
+        raise
     except S4cError as error:
         return known.broken(error.what)
-    except OSError as error:
-        return known.broken(f"cannot be read ({error.strerror})")
 
 
 def unreadable_geotiff(path: Path, reason: str, source: GeoTiffSource) -> Product:
@@ -132,6 +145,11 @@ def _shift(distance_m: float, res_m: float) -> float:
     return abs(distance_m - round(distance_m / res_m) * res_m)
 
 
+def _mean_angles(source: GeoTiffSource) -> tuple[float, float, float, float] | None:
+    angles = source.angles
+    return None if angles is None else (angles.sza, angles.saa, angles.vza, angles.vaa)
+
+
 def _nodata(source: GeoTiffSource) -> float | None:
     return None if source.nodata == "none" else float(source.nodata)
 
@@ -169,13 +187,13 @@ def _product(known: Product, path: Path, source: GeoTiffSource, header: Header, 
             nodata=None if is_class else _nodata(source),
         )
 
-    classes = layer(CLASS_LAYER, source.mask_band) if source.mask_band else None
     return replace(
         known,
         datetime=time,
         bands=tuple(layer(name, source.bands[name]) for name in sorted(source.bands)),
-        classes=classes,
+        class_layers=(layer(CLASS_LAYER, source.mask_band),) if source.mask_band else (),
         class_table={value: str(category) for value, category in sorted(source.mask_classes.items())},
+        mean_angles=_mean_angles(source),
         revision=_revision(path, source, time),
     )
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from s4c_hpc.catalog.index import Entry
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED
-from s4c_hpc.catalog.supersede import supersede
+from s4c_hpc.catalog.supersede import prefer_sources, supersede
 
 
-def settle(entries: Iterable[Entry]) -> list[Entry]:
+def settle(entries: Iterable[Entry], kinds: Sequence[str] = ()) -> list[Entry]:
     """Entries with unique ids and with copies and older processings superseded.
 
     Depends on the set of entries only: not on their order, nor on what an earlier scan had made of them. An id depends
     on what the products of that name are, and not on where they lie, so that a moved archive keeps its ids.
+
+    Parameters
+    ----------
+    kinds : of sources, by preference where several have the same acquisition; none is left out for that if not given
     """
     as_read = [replace(entry, product=entry.as_read()) for entry in entries]
     # Copies: a whole one before a broken one, the larger one before the smaller, then by path.
@@ -29,7 +33,7 @@ def settle(entries: Iterable[Entry]) -> list[Entry]:
         for label, copies in zip(_labels(native_id, list(contents.values())), contents.values(), strict=True):
             first_id = label if label == native_id else _free(label, taken)
             unique += [_as_copy(copy, first_id, copies[0], taken) for copy in copies]
-    judged = supersede(entry.product for entry in unique)
+    judged = prefer_sources(supersede(entry.product for entry in unique), kinds)
     return [replace(entry, product=product) for entry, product in zip(unique, judged, strict=True)]
 
 

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s4c_hpc.catalog.model import OK, SUPERSEDED, Product
-from s4c_hpc.catalog.stac import FIXED_COLUMNS, asset_type, geo_metadata, product_of, row_of
+from s4c_hpc.catalog.stac import ASSET_FIELDS, FIXED_COLUMNS, asset_type, geo_metadata, product_of, row_of
 from s4c_hpc.core.atomic import replacing
 from s4c_hpc.core.errors import InputError, MissingDataError
 
 _HINT = "run 's4c catalog scan'"
+_COLUMNS = frozenset({field.name for field in FIXED_COLUMNS} | {"assets", "s4c:native_id", "s4c:path"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def products_table(path: Path) -> pa.Table:
     MissingDataError
         If there is no index yet.
     InputError
-        If the file is not one.
+        If the file is not one, or was made by a version that kept less.
     """
     return _read(path, None)
 
@@ -125,4 +126,13 @@ def _read(path: Path, filters: list[tuple[str, str, str]] | None) -> pa.Table:
         raise InputError(f"is not a whole Parquet file ({error})", where=str(path), hint=_HINT) from error
     if "s4c:fingerprint" not in table.column_names:
         raise InputError("is not a product index", where=str(path), hint=_HINT)
+    if not _is_current(table.schema):
+        raise InputError("the index was made by another version", where=str(path), hint=_HINT)
     return table
+
+
+def _is_current(schema: pa.Schema) -> bool:
+    """Whether an index has all that products are made of."""
+    if not _COLUMNS.issubset(schema.names):
+        return False
+    return all(ASSET_FIELDS.issubset(field.name for field in layer.type) for layer in schema.field("assets").type)

@@ -21,7 +21,7 @@ class Band:
     """One layer of one raster file."""
 
     name: str
-    """``B04``; the class layer is called ``SCL`` or ``MASK``."""
+    """``B04``; class layers have names of their source: ``SCL``, ``MASK``, ``MG2_R1``, ``QA_PIXEL``."""
     path: str
     """Absolute path of the file; layers of one file share it."""
     index: int
@@ -69,14 +69,21 @@ class Product:
     """Identity of the acquisition, whatever it was processed with; empty where the source does not tell it."""
     bands: tuple[Band, ...] = ()
     """Spectral bands, each at its native resolution or the next coarser one that the product holds."""
-    classes: Band | None = None
-    """The layer of pixel classes."""
+    class_layers: tuple[Band, ...] = ()
+    """Layers that pixel classes are made from (``optical.to_classes``), those of one grid together; none where the
+    source tells no classes."""
     class_kind: str = "scl"
-    """How its values are to be read: ``scl`` (Sen2Cor) or ``declared`` (by ``class_table``)."""
+    """How they are to be read: ``scl`` (Sen2Cor), ``declared`` (by ``class_table``), ``maja`` or ``landsat``."""
     class_table: Mapping[int, str] | None = None
     """Class value -> category, where the configuration declares it."""
+    external_mask: Band | None = None
+    """A mask that was made apart from the product, by FMask; which one counts is decided by ``validity.mask``."""
     cloud_cover: float | None = None
     """Share of clouds as the producer states it, in percent."""
+    angles_file: str = ""
+    """Metadata file, absolute, that holds grids of sun and view angles; read when imagery is."""
+    mean_angles: tuple[float, float, float, float] | None = None
+    """Sun zenith, sun azimuth, view zenith and view azimuth in degrees, where one value holds for all pixels."""
     revision: str = ""
     """Digest of what else decides the pixels of a product that has no generation time."""
     status: str = OK

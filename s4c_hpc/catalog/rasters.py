@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from s4c_hpc.catalog.archive import check_bytes, patiently, status
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.grid import Grid
 
@@ -49,18 +51,19 @@ def headers_read() -> int:
 
 
 @contextlib.contextmanager
-def open_raster(path: str | Path) -> Iterator[Any]:
-    """Open a raster for its pixels; yields a ``rasterio.DatasetReader``.
+def open_raster(path: str | Path) -> Iterator[Raster]:
+    """Open a raster for its pixels; yields a ``Raster``, which has what a ``rasterio.DatasetReader`` has.
 
     Raises
     ------
     MissingDataError
-        If there is no such file.
+        If there is no such file, or it must not be read.
     InputError
-        If it cannot be opened, or a read inside the ``with`` block fails.
+        If it is damaged: it cannot be opened, or a read inside the ``with`` block fails.
+    TemporaryError
+        If it cannot be read just now, after as many tries as ``archive.patience`` says.
     """
-    _pixels.add()
-    with _open(path) as raster:
+    with _open(path, _pixels) as raster:
         yield raster
 
 
@@ -80,33 +83,110 @@ def read_header(path: str | Path) -> Header:
     Raises
     ------
     MissingDataError
-        If there is no such file.
+        If there is no such file, or it must not be read.
     InputError
         If it is not a raster, or its pixels are not squares of a projected CRS with an authority code, north up.
+    TemporaryError
+        If it cannot be read just now.
     """
-    _headers.add()
-    with _open(path) as raster:
+    with _open(path, _headers) as raster:
         return Header(
             grid=_grid(raster, str(path)), n_bands=raster.count, dtypes=tuple(str(name) for name in raster.dtypes)
         )
 
 
-@contextlib.contextmanager
-def _open(path: str | Path) -> Iterator[Any]:
-    if not Path(path).is_file():
-        raise MissingDataError("no such file", where=str(path), hint="put it back, or scan the catalog again")
-    try:
-        with rasterio.Env(**_GDAL_OPTIONS):
+class Raster:
+    """An open raster: a ``rasterio.DatasetReader`` with a patient ``read``.
+
+    After an error of the way to the file it is opened anew, since a stale handle stays stale, and that opening is
+    counted as well. Not for several threads at once, as little as what it stands for.
+    """
+
+    def __init__(self, path: str | Path, counter: _Counter) -> None:
+        """Open it; errors as of ``open_raster``."""
+        self._path, self._counter = str(path), counter
+        self._dataset: Any = None
+        self._with_dataset(lambda dataset: dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a ``rasterio.DatasetReader`` has beside ``read``, e.g. ``width``; not tried again."""
+        return getattr(self._dataset, name)
+
+    def read(self, *arguments: Any, **options: Any) -> Any:
+        """Pixels, as ``rasterio.DatasetReader.read`` gives them.
+
+        Raises
+        ------
+        InputError
+            If they cannot be decoded although every byte of the file can be read: it is damaged.
+        TemporaryError
+            If the file cannot be read just now.
+        """
+        return self._with_dataset(lambda dataset: dataset.read(*arguments, **options))
+
+    def close(self) -> None:
+        """Close the file; the next ``read`` would open it again."""
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+    def _with_dataset(self, use: Callable[[Any], Any]) -> Any:
+        """What ``use`` makes of the open file.
+
+        GDAL does not say whether the data are damaged or the reading has failed: its errors carry no number. So the
+        bytes are read plainly. If that fails, it was the way to the file, which ``patiently`` tries again; if every
+        byte comes, a second try tells damage, which fails again, from a fault that has gone by.
+        """
+
+        def attempt() -> Any:
+            try:
+                return use(self._opened())
+            except RasterioError:
+                self.close()
+                check_bytes(self._path)
+            return use(self._opened())
+
+        try:
+            return patiently(attempt, self._path)
+        except RasterioError as error:
+            self.close()
+            what = f"cannot be decoded ({_told_by_gdal(error)})"
+            raise InputError(what, where=self._path, hint="fetch the file again") from error
+        except OSError as error:
+            raise _unreadable(error, self._path) from error
+
+    def _opened(self) -> Any:
+        if self._dataset is None:
+            self._counter.add()
             with warnings.catch_warnings():
                 # A band without georeference is judged by whoever compares it with the grid that is expected.
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                raster = rasterio.open(path)
-            with raster:
-                yield raster
-    except RasterioError as error:
-        raise InputError(
-            f"cannot be decoded ({_told_by_gdal(error)})", where=str(path), hint="fetch the file again"
-        ) from error
+                self._dataset = rasterio.open(self._path)
+        return self._dataset
+
+
+@contextlib.contextmanager
+def _open(path: str | Path, counter: _Counter) -> Iterator[Raster]:
+    try:
+        is_file = stat.S_ISREG(status(Path(path)).st_mode)
+    except FileNotFoundError:
+        is_file = False
+    except OSError as error:
+        raise _unreadable(error, str(path)) from error
+    if not is_file:
+        raise MissingDataError("no such file", where=str(path), hint="put it back, or scan the catalog again")
+    with rasterio.Env(**_GDAL_OPTIONS), contextlib.closing(Raster(path, counter)) as raster:
+        try:
+            yield raster
+        except RasterioError as error:  # of something else than ``read``
+            what = f"cannot be decoded ({_told_by_gdal(error)})"
+            raise InputError(what, where=str(path), hint="fetch the file again") from error
+
+
+def _unreadable(error: OSError, where: str) -> MissingDataError:
+    return MissingDataError(
+        f"cannot be read ({error.strerror})", where=where, hint="the user who runs this needs permission to read it"
+    )
 
 
 def _told_by_gdal(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.safe_layers import CLASS_LAYER, chosen_images, granule_files, pixel_grids
 from s4c_hpc.catalog.supersede import baseline_number
 from s4c_hpc.catalog.xml import optional_text, read_xml, text_of
-from s4c_hpc.core.errors import InputError, S4cError
+from s4c_hpc.core.errors import InputError, S4cError, TemporaryError
 
 SOURCE = "sentinel2-l2a"
 SENSOR = "s2"
@@ -39,22 +39,39 @@ _NAME = re.compile(
 _METADATA = re.compile(r"MTD_MSI(L1C|L2A)\.xml", re.IGNORECASE)
 
 
+def is_product(name: str) -> bool:
+    """Whether a folder of this name is a product to be looked at: a SAFE folder, not of Sentinel-1, 3 or 5.
+
+    Some archives leave the ending out; then only the full name of a Sentinel-2 product will do.
+    """
+    if name.lower().endswith(".safe"):
+        return name[:2].upper() not in {"S1", "S3", "S5"}
+    return _NAME.fullmatch(name) is not None
+
+
 def read_safe(folder: Path, measure: Measure) -> Product:
-    """The product in a SAFE folder; one that cannot be used is broken, with the reason, and never an exception.
+    """The product in a SAFE folder; one that cannot be used is broken, with the reason.
 
     Parameters
     ----------
     folder : the ``.SAFE`` folder, absolute
     measure : its files and their sizes
+
+    Raises
+    ------
+    OSError
+        If a file of it must not be read, or is not there.
+    TemporaryError
+        If it cannot be read just now: that says nothing of the product.
     """
     known = _from_name(folder, measure)
     try:
         return _read(folder, measure, known)
+    except (TemporaryError, OSError):
+        raise
     except S4cError as error:
         where = str(error.where or "").replace(f"{folder}/", "")
         return known.broken(": ".join(part for part in (where, error.what) if part))
-    except OSError as error:
-        return known.broken(f"cannot be read ({error.strerror})")
     except (ValueError, LookupError, OverflowError) as error:
         return known.broken(f"metadata with an impossible value ({error})")
 
@@ -113,24 +130,31 @@ def _read(folder: Path, measure: Measure, known: Product) -> Product:
         # GS2A_20230625T234621_041826_N05.09: the last part is the processing, not the acquisition.
         datatake=(re.sub(r"_N\d+\.\d+$", "", datatake.get("datatakeIdentifier", "")) or known.datatake) + acquisition,
         bands=bands,
-        classes=Band(
-            name=CLASS_LAYER,
-            path=str(folder / scl.file),
-            index=1,
-            grid=grids[scl.res_m],
-            dtype="uint8",
-            scale=1.0,
-            offset=0.0,
-            nodata=0.0,
+        class_layers=(
+            Band(
+                name=CLASS_LAYER,
+                path=str(folder / scl.file),
+                index=1,
+                grid=grids[scl.res_m],
+                dtype="uint8",
+                scale=1.0,
+                offset=0.0,
+                nodata=0.0,
+            ),
         ),
         class_kind="scl",
         cloud_cover=float(cloud) if cloud else None,
+        angles_file=str(folder / angles[0]) if (angles := granule_files(measure)) else "",
     )
+
+
+def _stem(name: str) -> str:
+    return name[: -len(".SAFE")] if name.lower().endswith(".safe") else name
 
 
 def _from_name(folder: Path, measure: Measure) -> Product:
     """What the folder's name tells, for products whose metadata cannot be read."""
-    stem = folder.name[: -len(".SAFE")]
+    stem = _stem(folder.name)
     parts = _NAME.search(stem)
     return Product(
         id=re.sub(r"[^A-Za-z0-9._-]", "-", stem) or "unnamed",

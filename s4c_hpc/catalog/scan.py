@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from s4c_hpc.catalog import geotiff, safe_s2
-from s4c_hpc.catalog.discover import Measure, check_root, find_safe, measure_file, measure_folder, shown
+from s4c_hpc.catalog import geotiff, landsat
+from s4c_hpc.catalog.archive import patience
+from s4c_hpc.catalog.discover import check_root, measure_file, measure_folder, shown
+from s4c_hpc.catalog.fmask import FmaskFolder
 from s4c_hpc.catalog.identity import settle
 from s4c_hpc.catalog.index import Entry, read_entries, write_entries
-from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, Product
-from s4c_hpc.config import Config, GeoTiffSource, Sentinel2Source
-from s4c_hpc.core.errors import ConfigError, InputError
+from s4c_hpc.catalog.layout_fields import Wanted
+from s4c_hpc.catalog.layout_report import why_nothing
+from s4c_hpc.catalog.layout_search import Found, Sought, find_products
+from s4c_hpc.catalog.layout_template import Template
+from s4c_hpc.catalog.layouts import PLAIN, load_layout, templates_of
+from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED
+from s4c_hpc.catalog.readers import READERS, FolderSource, Reader
+from s4c_hpc.catalog.scan_session import Access, Session
+from s4c_hpc.config import Config, GeoTiffSource, LandsatSource
+from s4c_hpc.core.errors import ConfigError, InputError, listing
 from s4c_hpc.core.grid import Tile
+from s4c_hpc.core.mgrs import mgrs_tile
 from s4c_hpc.core.workspace import Workspace
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised when a reader comes to other results: then every product is read again, once."""
+
+_MARGIN = dt.timedelta(days=1)
+"""Looked for before and after the season: the day of a folder or name may be that of the datatake's start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,79 +50,22 @@ class ScanReport:
     n_broken: int
     n_superseded: int
     n_removed: int
-    """Rows that have gone because the product is no longer there."""
+    """Rows that have gone because the product is no longer there, or no longer looked for."""
     looked_in: tuple[str, ...]
     """One sentence a source: what was looked for, where, and how many there were."""
     warnings: tuple[str, ...]
     """What could not be looked into or was left alone, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """What a kind of source can do with a path."""
-
-    measure: Callable[[Path], Measure]
-    read: Callable[[Path, Measure], Product]
-    unreadable: Callable[[Path, str], Product]
-
-
-@dataclass(slots=True)
-class _Session:
-    """A scan under way."""
-
-    known: dict[tuple[str, str], Entry]
-    """Rows of the index as it was, by kind of source and path."""
-    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
-    declared: dict[Path, str] = field(default_factory=dict)
-    """Declaration of each GeoTIFF, ``sources.0``."""
-    n_read: int = 0
-    looked_in: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, kind: str, path: Path, declaration: str, reader: _Reader) -> None:
-        """Take a product over from the index if nothing has changed, else read it."""
-        if (text := shown(path)) != str(path):
-            reason = "its path is not UTF-8; rename the folder or file"
-            self.add_unreadable(kind, Path(text), reader.unreadable(Path(text), reason))
-            return
-        try:
-            measured = reader.measure(path)
-        except OSError as error:
-            self.add_unreadable(kind, path, reader.unreadable(path, _why(error, path)))
-            return
-        fingerprint = measured.fingerprint(path, declaration)
-        old = self.known.get((kind, str(path)))
-        if old is not None and old.fingerprint == fingerprint:
-            self.entries[kind, str(path)] = old
-            return
-        product = reader.read(path, measured)
-        self.n_read += 1
-        self.entries[kind, str(path)] = Entry(
-            product=product, native_id=product.id, path=str(path), fingerprint=fingerprint
-        )
-
-    def declare(self, folder: Path, files: Iterable[Path], where: str) -> None:
-        """Note whose the files are; a ``ConfigError`` if one is another set's: it is read in one way only."""
-        for file in files:
-            other = self.declared.setdefault(folder / file.name, where)
-            if other != where:
-                raise ConfigError(
-                    f"file {file} belongs to {other} as well",
-                    where=f"{where}.pattern",
-                    hint="let the patterns tell the files apart, or declare all bands in one of the two",
-                )
-
-    def add_unreadable(self, kind: str, path: Path, product: Product) -> None:
-        """Add a row for what cannot be read now; it is tried again by the next scan."""
-        self.n_read += 1
-        self.entries[kind, str(path)] = Entry(product=product, native_id=product.id, path=str(path), fingerprint="")
-
-
-def scan(config: Config, workspace: Workspace) -> ScanReport:
+def scan(config: Config, workspace: Workspace, tiles: Sequence[Tile] | None = None) -> ScanReport:
     """Search all sources of ``config`` and replace the product index of ``workspace``.
 
     A product that cannot be used becomes a row with the reason. Finding none is not an error here: the report says
-    what was looked for and where.
+    what was looked for and where, and with a layout what lies there instead.
+
+    Parameters
+    ----------
+    tiles : those with parcels, if they are known yet: in sources with a layout, products of others are left out
 
     Raises
     ------
@@ -115,72 +73,160 @@ def scan(config: Config, workspace: Workspace) -> ScanReport:
         If the folder of a source is not there or cannot be listed; the index stays as it was.
     ConfigError
         If a declared set can never be read: unknown tile, a band number that none of its files has. If two sets
-        declare the same file.
+        declare the same file. If there is no such layout, or it has no place for such products.
+    TemporaryError
+        If an archive does not answer, after as many tries as ``[archive]`` says; the index stays as it was.
     """
-    session = _Session(known={})
+    session = Session(recheck=config.archive.recheck)
     if workspace.catalog.exists():
         try:
-            session.known = {(e.product.source, e.path): e for e in read_entries(workspace.catalog)}
-        except (InputError, KeyError) as error:
+            session.remember(read_entries(workspace.catalog))
+        except InputError as error:
             session.warnings.append(f"the index was not usable and is made anew: {error}")
-    for number, source in enumerate(config.sources):
-        where = f"sources.{number}"
-        check_root(source.root, f"{where}.root")
-        if isinstance(source, Sentinel2Source):
-            _scan_safe(session, source)
-        else:
-            tile = geotiff.check_declaration(source, config.grid.tiles, where)
-            _scan_geotiff(session, source, tile, where)
-    entries = settle(session.entries.values())
+    with patience(config.archive):
+        for number, source in enumerate(config.sources):
+            where = f"sources.{number}"
+            check_root(source.root, f"{where}.root")
+            if isinstance(source, GeoTiffSource):
+                tile = geotiff.check_declaration(source, config.grid.tiles, where)
+                _scan_geotiff(session, source, tile, where)
+            else:
+                _scan_folders(session, config, source, tiles, where)
+    kinds = list(dict.fromkeys(source.kind for source in config.sources))
+    entries = settle(chain.from_iterable(session.entries.values()), kinds)
     write_entries(workspace.catalog, entries)
     return _report(session, entries)
 
 
-def _why(error: OSError, path: Path) -> str:
-    """Reason of a broken row, with the part of the product that is to blame."""
-    blamed = Path(str(error.filename or path))
-    inside = f"{shown(blamed.relative_to(path))}: " if blamed != path and blamed.is_relative_to(path) else ""
-    return f"{inside}cannot be read ({error.strerror})"
+def check_layouts(config: Config) -> None:
+    """Raise a ``ConfigError`` if a source names a layout that is not there or has no place for its products."""
+    for number, source in enumerate(config.sources):
+        if not isinstance(source, GeoTiffSource):
+            where = f"sources.{number}.layout"
+            templates_of(load_layout(source.layout or PLAIN, where), source.kind, where)
 
 
-def _scan_safe(session: _Session, source: Sentinel2Source) -> None:
-    found = find_safe(source.root)
-    declaration = f"{safe_s2.SOURCE} {READER_VERSION}"
-    reader = _Reader(measure_folder, safe_s2.read_safe, safe_s2.unreadable_safe)
+def _scan_folders(
+    session: Session, config: Config, source: FolderSource, tiles: Sequence[Tile] | None, where: str
+) -> None:
+    reader = READERS[source.kind]
+    layout = load_layout(source.layout or PLAIN, f"{where}.layout")
+    templates = templates_of(layout, source.kind, f"{where}.layout")
+    wanted = _wanted(config, source, tiles, is_plain=layout.name == PLAIN)
+    found = find_products(source.root, templates, Sought(reader.is_product, reader.prefixes, wanted))
+    near = _near(config, source, tiles)
+    masks = FmaskFolder.find(source.fmask_root, source.fmask_pattern, where)
+    declaration = f"{source.kind} {READER_VERSION}"
+    if reader.depends_on_tiles:
+        declaration += f" {sorted(map(repr, near))}" if near is not None else " any tile"
+    access = Access(
+        lambda folder: declaration + masks.declaration(folder.name),
+        measure_folder,
+        lambda folder, measure: [masks.attach(product) for product in reader.read(folder, measure, near)],
+        reader.unreadable,
+    )
     for folder in found.folders:
-        session.add(safe_s2.SOURCE, folder, declaration, reader)
+        session.add(source.kind, folder, access)
+    session.revise(source.kind, found.folders, masks.unshared(session.products(source.kind, found.folders)))
+    session.warnings += masks.report(session.products(source.kind, found.folders))
     for folder, reason in found.unreadable:
         session.warnings.append(f"folder {shown(folder)} cannot be read ({reason}); what is in it was not looked at")
-        _keep_below(session, Path(shown(folder)), reason)
-    looked = f"*.SAFE folders of Sentinel-2 at any depth below {source.root}: {len(found.folders)} found"
-    session.looked_in.append(looked)
-    if found.n_other:
-        session.warnings.append(f"{source.root}: {found.n_other} SAFE folders of other satellites were left alone")
+        session.break_below(source.kind, Path(shown(folder)), reason)
+    for folder, reason in found.silent:
+        session.warnings.append(f"folder {shown(folder)}: {reason}; what the index has of it is kept")
+        session.keep_below(source.kind, Path(shown(folder)))
+    _tell(session, source, found, reader, templates, wanted, layout.name)
+    if isinstance(source, LandsatSource):
+        session.looked_in += _serving_no_tile(session, source, found.folders, near)
+    if layout.name != PLAIN and wanted.tiles is None and not isinstance(source, LandsatSource):
+        session.warnings.append(
+            f"{source.root}: it is not known which tiles are needed, so products of all tiles were looked at; import "
+            f"the parcels first, or name the tiles in {where}.tiles"
+        )
+
+
+def _near(config: Config, source: FolderSource, tiles: Sequence[Tile] | None) -> Sequence[Tile] | None:
+    """Tiles that a scene may belong to; ``None`` for all of the Sentinel-2 grid."""
+    if source.tiles:
+        return [mgrs_tile(name) for name in source.tiles]
+    if tiles is None and config.grid.tiles:
+        return [geotiff.own_tile(tile) for tile in config.grid.tiles]
+    return tiles
+
+
+def _wanted(config: Config, source: FolderSource, tiles: Sequence[Tile] | None, *, is_plain: bool) -> Wanted:
+    """What is looked for in a source: everything in a plain folder, unless the source says otherwise."""
+    scenes = frozenset(source.scenes) if isinstance(source, LandsatSource) and source.scenes else None
+    named = frozenset(source.tiles) or None
+    if is_plain:
+        return Wanted(tiles=named, scenes=scenes)
+    if named is None and tiles is not None and not config.grid.tiles:
+        named = frozenset(tile.id for tile in tiles)
+    days = (config.site.season_start - _MARGIN, config.site.season_end + _MARGIN)
+    return Wanted(days=days, tiles=named, scenes=scenes)
+
+
+def _tell(
+    session: Session,
+    source: FolderSource,
+    found: Found,
+    reader: Reader,
+    templates: Sequence[Template],
+    wanted: Wanted,
+    layout: str,
+) -> None:
+    """Say what was looked for and found, what was left alone, and if nothing was found, why."""
+    root = source.root
+    if layout == PLAIN:
+        looked = f"{reader.noun} at any depth below {root}: {len(found.folders)} found"
+    else:
+        looked = (
+            f"{reader.noun} of {wanted.describe()} in layout {layout} below {root}: {len(found.folders)} found in "
+            f"{found.n_listed} folders"
+        )
+    session.looked_in.append(looked + (f", {found.n_left_out} others left out" if found.n_left_out else ""))
+    if found.n_other and source.kind == "sentinel2-l2a":
+        session.warnings.append(f"{root}: {found.n_other} SAFE folders of other satellites were left alone")
+    if found.refused:
+        session.warnings.append(
+            f"{root}: {len(found.refused)} folders that are called nearly like {reader.noun} were not taken for such, "
+            f"e.g. {shown(Path(min(found.refused)))}"
+        )
     if found.n_archives:
-        session.warnings.append(f"{source.root}: {found.n_archives} packed products were left alone; unpack them")
+        session.warnings.append(f"{root}: {found.n_archives} packed products were left alone; unpack them")
+    if layout != PLAIN and not found.folders:
+        session.warnings.append(f"layout {layout} is {' or '.join(map(str, templates))}")
+        session.warnings += why_nothing(found.dead_ends, wanted)
 
 
-def _keep_below(session: _Session, folder: Path, reason: str) -> None:
-    """Products known below a folder that cannot be read just now are broken, not gone."""
-    for (kind, path), entry in session.known.items():
-        if kind == safe_s2.SOURCE and Path(path).is_relative_to(folder):
-            product = entry.as_read().broken(f"folder {folder} cannot be read ({reason})")
-            session.add_unreadable(kind, Path(path), product)
+def _serving_no_tile(
+    session: Session, source: LandsatSource, folders: Sequence[Path], near: Sequence[Tile] | None
+) -> Iterator[str]:
+    """How many healthy scenes are not in the index, or not for all tiles that they touch."""
+    if n_elsewhere := sum(not session.products(source.kind, [folder]) for folder in folders):
+        yield f"{n_elsewhere} scenes touch no tile of the site in their own UTM zone"
+    n_scenes, names = landsat.of_other_zone(session.products(source.kind, folders), near or ())
+    if n_scenes:
+        yield (
+            f"{n_scenes} scenes touch tiles of another UTM zone as well ({listing(names)}), which they cannot serve: "
+            "pixels are not resampled"
+        )
 
 
-def _scan_geotiff(session: _Session, source: GeoTiffSource, tile: Tile, where: str) -> None:
+def _scan_geotiff(session: Session, source: GeoTiffSource, tile: Tile, where: str) -> None:
     declaration = f"{geotiff.SOURCE} {READER_VERSION} {source.model_dump_json()} {tile}"
     files = geotiff.find_geotiffs(source)
     session.declare(source.root.resolve(), files, where)
-    reader = _Reader(
+    access = Access(
+        lambda _: declaration,
         measure_file,
-        partial(geotiff.read_geotiff, source=source, tile=tile),
+        lambda path, measure: [geotiff.read_geotiff(path, measure, source=source, tile=tile)],
         partial(geotiff.unreadable_geotiff, source=source),
     )
     for file in files:
-        session.add(geotiff.SOURCE, file, declaration, reader)
+        session.add(geotiff.SOURCE, file, access)
     session.looked_in.append(f"{source.pattern} in {source.root}: {len(files)} found")
-    products = [session.entries[geotiff.SOURCE, shown(file)].as_read() for file in files]
+    products = session.products(geotiff.SOURCE, files)
     headers_read = [p for p in products if p.status == OK or geotiff.missing_numbers(p)]
     if headers_read and all(geotiff.missing_numbers(p) for p in headers_read):
         raise ConfigError(
@@ -190,8 +236,9 @@ def _scan_geotiff(session: _Session, source: GeoTiffSource, tile: Tile, where: s
         )
 
 
-def _report(session: _Session, entries: Iterable[Entry]) -> ScanReport:
+def _report(session: Session, entries: Iterable[Entry]) -> ScanReport:
     products = [entry.product for entry in entries]
+    gone = [len(old) - len(session.entries.get(key, ())) for key, old in session.known.items()]
     return ScanReport(
         n_products=len(products),
         n_new=session.n_read,
@@ -199,7 +246,7 @@ def _report(session: _Session, entries: Iterable[Entry]) -> ScanReport:
         n_usable=sum(p.status == OK for p in products),
         n_broken=sum(p.status == BROKEN for p in products),
         n_superseded=sum(p.status == SUPERSEDED for p in products),
-        n_removed=len(session.known.keys() - session.entries.keys()),
+        n_removed=sum(n for n in gone if n > 0),
         looked_in=tuple(session.looked_in) or ("nowhere: the configuration names no [[sources]]",),
         warnings=tuple(session.warnings),
     )

@@ -72,14 +72,21 @@ FIXED_COLUMNS: tuple[pa.Field, ...] = tuple(
         ("s4c:datatake", pa.string()),
         ("s4c:size_bytes", pa.int64()),
         ("s4c:revision", pa.string()),
-        ("s4c:class_asset", pa.string()),
+        ("s4c:class_assets", pa.list_(pa.string())),
         ("s4c:class_kind", pa.string()),
         ("s4c:class_table", pa.string()),
+        ("s4c:external_mask_asset", pa.string()),
+        ("s4c:angles_file", pa.string()),
+        ("s4c:mean_angles", pa.list_(pa.float64())),
         ("s4c:status", pa.string()),
         ("s4c:reason", pa.string()),
     )
 )
 """All columns but ``assets``, whose fields depend on the products."""
+
+
+ASSET_FIELDS: frozenset[str] = frozenset(field.name for field in _ASSET)
+"""What ``assets`` has of each layer."""
 
 
 def asset_type(products: Iterable[Product]) -> pa.StructType:
@@ -123,16 +130,19 @@ def row_of(product: Product) -> dict[str, Any]:
         "s2:mgrs_tile": product.tile if is_mgrs else None,
         "s2:processing_baseline": product.baseline,
         "s2:generation_time": product.generation_time,
-        "s2:product_uri": f"{product.id}.SAFE" if is_sentinel2 else None,
+        "s2:product_uri": f"{product.id}.SAFE" if product.source == "sentinel2-l2a" else None,
         "s4c:source": product.source,
         "s4c:sensor": product.sensor,
         "s4c:tile": product.tile,
         "s4c:datatake": product.datatake,
         "s4c:size_bytes": product.size_bytes,
         "s4c:revision": product.revision,
-        "s4c:class_asset": product.classes.name if product.classes else None,
+        "s4c:class_assets": [layer.name for layer in product.class_layers],
         "s4c:class_kind": product.class_kind,
         "s4c:class_table": None if product.class_table is None else json.dumps(dict(product.class_table)),
+        "s4c:external_mask_asset": product.external_mask.name if product.external_mask else None,
+        "s4c:angles_file": product.angles_file or None,
+        "s4c:mean_angles": None if product.mean_angles is None else list(product.mean_angles),
         "s4c:status": product.status,
         "s4c:reason": product.reason,
         "assets": {band.name: _asset(band, product) for band in _layers(product)},
@@ -142,7 +152,8 @@ def row_of(product: Product) -> dict[str, Any]:
 def product_of(row: Mapping[str, Any]) -> Product:
     """The product of a row: the inverse of ``row_of``."""
     layers = {name: _band(name, asset) for name, asset in row["assets"].items() if asset is not None}
-    classes = layers.pop(row["s4c:class_asset"], None)
+    class_layers = tuple(layers.pop(name) for name in row["s4c:class_assets"])
+    external_mask = layers.pop(row["s4c:external_mask_asset"], None)
     table = row["s4c:class_table"]
     return Product(
         id=row["id"],
@@ -158,10 +169,13 @@ def product_of(row: Mapping[str, Any]) -> Product:
         size_bytes=row["s4c:size_bytes"],
         datatake=row["s4c:datatake"],
         bands=tuple(layers[name] for name in sorted(layers)),
-        classes=classes,
+        class_layers=class_layers,
         class_kind=row["s4c:class_kind"],
         class_table=None if table is None else {int(value): name for value, name in json.loads(table).items()},
+        external_mask=external_mask,
         cloud_cover=row["eo:cloud_cover"],
+        angles_file=row["s4c:angles_file"] or "",
+        mean_angles=None if row["s4c:mean_angles"] is None else tuple(row["s4c:mean_angles"]),
         revision=row["s4c:revision"],
         status=row["s4c:status"],
         reason=row["s4c:reason"],
@@ -174,11 +188,15 @@ def _utc(time: dt.datetime | None) -> dt.datetime | None:
 
 
 def _layers(product: Product) -> tuple[Band, ...]:
-    return (*product.bands, product.classes) if product.classes else product.bands
+    return (*product.bands, *_masks(product))
+
+
+def _masks(product: Product) -> tuple[Band, ...]:
+    return (*product.class_layers, product.external_mask) if product.external_mask else product.class_layers
 
 
 def _asset(band: Band, product: Product) -> dict[str, Any]:
-    is_class = band is product.classes
+    is_class = any(band is layer for layer in _masks(product))
     suffix = band.path[band.path.rfind(".") :].lower()
     return {
         "href": band.path,

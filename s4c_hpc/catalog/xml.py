@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from s4c_hpc.catalog.archive import read_bytes, status
 from s4c_hpc.core.errors import InputError, MissingDataError
 
 MAX_BYTES = 64 * 2**20
@@ -28,12 +29,14 @@ def read_xml(path: Path) -> ET.Element:
         If there is no such file, or it cannot be read.
     InputError
         If it is not well-formed (truncated, say), declares a document type or is larger than ``MAX_BYTES``.
+    TemporaryError
+        If it cannot be read just now.
     """
     try:
-        size = path.stat().st_size
+        size = status(path).st_size
         if size > MAX_BYTES:
             raise InputError(f"is {size} bytes long, more than {MAX_BYTES}", where=str(path))
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError as error:
         raise MissingDataError("no such file", where=str(path), hint="fetch the product again") from error
     except OSError as error:

@@ -18,11 +18,16 @@ app = typer.Typer(help="Find products and keep an index of them.", no_args_is_he
 
 @app.command()
 def scan(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> None:
-    """Look for products in all sources; only new and changed ones are opened."""
-    from s4c_hpc import catalog
+    """Look for products in all sources; only new and changed ones are opened.
+
+    In sources with a layout, products on tiles without parcels are left out as soon as parcels are imported.
+    """
+    from s4c_hpc import catalog, parcels
 
     ws, loaded = open_workspace(workspace, overrides)
-    say_scan(catalog.scan(loaded.config, ws))
+    version = parcels.latest_version(ws)
+    tiles = [found.tile for found in parcels.read_tiles(ws, version)] if version else None
+    say_scan(catalog.scan(loaded.config, ws, tiles))
 
 
 @app.command("list")
@@ -49,6 +54,37 @@ def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> Non
     print_json(rows) if as_json else print_table(rows)
 
 
+@app.command()
+def layouts(as_json: JsonOption = False) -> None:
+    """List the layouts of archives that a source can name, with their path templates, and the fields of templates."""
+    from s4c_hpc import catalog
+
+    known = [catalog.load_layout(name, "") for name in catalog.layout_names()]
+    rows = [
+        {
+            "layout": layout.name,
+            "kind": kind,
+            "template": str(template),
+            "below": layout.root,
+            "archive": layout.description,
+        }
+        for layout in known
+        for kind, templates in layout.templates.items()
+        for template in templates
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    say("")
+    say('a layout of your own is a TOML file: layout = "FILE.toml" in the source, and in the file')
+    say("[templates]")
+    say('sentinel2-l2a = "{tile}/{year}/{product}.SAFE"   # relative to the root of the source')
+    say("fields are")
+    for field, meaning in catalog.FIELD_MEANINGS.items():
+        say(f"  {{{field}}}".ljust(14) + meaning)
+
+
 app.command()(readiness)
 
 
@@ -68,5 +104,5 @@ def say_scan(report: ScanReport) -> None:
         raise NoInputsError(
             "no usable product was found",
             where="; ".join(report.looked_in),
-            hint="check the root and pattern of the sources, and 's4c catalog list' for reasons",
+            hint="check root, layout and pattern of the sources, and 's4c catalog list' for reasons",
         )

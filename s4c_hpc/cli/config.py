@@ -12,11 +12,13 @@ app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True
 
 @app.command()
 def check(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> None:
-    """Check the configuration file, its indices and its formulas."""
+    """Check the configuration file, its layouts, its indices and its formulas."""
+    from s4c_hpc.catalog import check_layouts
     from s4c_hpc.optical import resolve
 
     ws, loaded = open_workspace(workspace, overrides)
     variables = resolve(loaded.config.variables)
+    check_layouts(loaded.config)
     say(f"{ws.config} is valid: {len(loaded.config.sources)} source(s), {len(variables)} variables")
     named = [("the folder of a source", source.root) for source in loaded.config.sources]
     if loaded.config.parcels.file is not None:
@@ -44,8 +46,10 @@ def schema() -> None:
 
 @app.command()
 def indices(as_json: JsonOption = False) -> None:
-    """List the spectral indices that can be named in the configuration."""
+    """List the indices that can be named in the configuration, those of radar last."""
     from s4c_hpc.optical import list_indices
 
-    rows = [{"name": v.name, "formula": v.formula.text, "meaning": v.long_name} for v in list_indices()]
+    rows = [
+        {"name": v.name, "sensor": v.sensor, "formula": v.formula.text, "meaning": v.long_name} for v in list_indices()
+    ]
     print_json(rows) if as_json else print_table(rows)

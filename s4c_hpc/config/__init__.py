@@ -2,9 +2,12 @@
 
 from s4c_hpc.config.load import LoadedConfig, load_config
 from s4c_hpc.config.model import (
+    Archive,
     Category,
     Config,
     GeoTiffSource,
+    LandsatSource,
+    MajaSource,
     OwnTile,
     Sentinel2Source,
     Source,
@@ -12,10 +15,13 @@ from s4c_hpc.config.model import (
 )
 
 __all__ = [
+    "Archive",
     "Category",
     "Config",
     "GeoTiffSource",
+    "LandsatSource",
     "LoadedConfig",
+    "MajaSource",
     "OwnTile",
     "Sentinel2Source",
     "Source",

@@ -22,8 +22,11 @@ from s4c_hpc.core.errors import ConfigError, MissingDataError, listing
 ENV_PREFIX = "S4C_SET__"
 """Environment variables like ``S4C_SET__EXTRACT__WEIGHTING=coverage`` override the file."""
 
-_NOT_KEYS = {"sentinel2-l2a", "geotiff", "float", "literal['none']", "[key]"}
+_NOT_KEYS = {"float", "literal['none']", "[key]"}
 """What pydantic puts into the place of an error beside the keys: variants of a value, and that a key is to blame."""
+
+_KIND_AT = 2
+"""In the place of an error in a source, ``sources``, number, kind, key, its kind is no key either."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -144,8 +147,15 @@ def _absolute_paths(values: dict[str, Any], base: Path) -> None:
     """Resolve the path keys of the model against the folder of the file that names them."""
     sources = values.get("sources")
     for source in sources if isinstance(sources, list) else []:
-        if isinstance(source, dict) and isinstance(source.get("root"), str):
-            source["root"] = str(base / Path(source["root"]).expanduser())
+        if not isinstance(source, dict):
+            continue
+        for key, value in source.items():
+            # A layout is a name or a file; only a file has a folder or an ending.
+            is_path = key in {"root", "fmask_root"} or (
+                key == "layout" and ("/" in str(value) or str(value).endswith(".toml"))
+            )
+            if is_path and isinstance(value, str):
+                source[key] = str(base / Path(value).expanduser())
     for section, key in (("parcels", "file"), ("execute", "metrics_file")):
         part = values.get(section)
         if isinstance(part, dict) and isinstance(part.get(key), str):
@@ -203,7 +213,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str], path: str) -> s
 
 
 def _explain_one(detail: ErrorDetails, origins: Mapping[str, str], path: str) -> str:
-    location = [str(part) for part in detail["loc"] if str(part) not in _NOT_KEYS]
+    location = [str(part) for part in detail["loc"]]
+    if location[:1] == ["sources"]:
+        del location[_KIND_AT : _KIND_AT + 1]
+    location = [part for part in location if part not in _NOT_KEYS]
     key = ".".join(location)
     origin = next((origins[k] for k in _prefixes(key) if k in origins), path)
     if detail["type"] == "extra_forbidden":

@@ -11,12 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, Field, field_validator, model_validator
+from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_validator, model_validator
 
 from s4c_hpc.config.section import Section, Slug
 from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.errors import listing
-from s4c_hpc.core.grid import FAMILY_RES_M
+from s4c_hpc.core.grid import GRID_RES_M
 
 
 def _no_class_count(name: str) -> str:
@@ -28,7 +28,7 @@ def _no_class_count(name: str) -> str:
 VariableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_no_class_count)]
 """A variable's name as it stands in column names."""
 
-_GRIDS = [f"{res_m:g}m" for res_m in FAMILY_RES_M]
+_GRIDS = [f"{res_m:g}m" for res_m in GRID_RES_M]
 
 
 def _one_of_the_grids(name: str) -> str:
@@ -42,6 +42,23 @@ GridName = Annotated[str, AfterValidator(_one_of_the_grids), Field(json_schema_e
 
 Statistic = Annotated[str, Field(pattern=r"^(count|mean|stdev|min|max|median|p(100|[1-9]?[0-9]))$")]
 """``count``, ``mean``, ``stdev``, ``min``, ``max``, ``median`` or a percentile ``p0`` ... ``p100``."""
+
+
+Biophysical = Literal["lai", "fapar", "fcover", "ccc", "cwc"]
+"""A variable that a neural network gives."""
+
+BiophysicalSet = Literal[
+    "auto",
+    "auto_10m",
+    "2.1/S2",
+    "3.0/S2A",
+    "3.0/S2B",
+    "3.0/S2A_10m",
+    "3.0/S2B_10m",
+    "3.0/LANDSAT8",
+    "sen2agri/S2_allbands",
+]
+"""A set of networks, or how it is chosen."""
 
 
 class Category(StrEnum):
@@ -79,13 +96,70 @@ class Site(Section):
         return self
 
 
+MgrsTile = Annotated[str, Field(pattern=r"^\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V]$")]
+"""A tile of the Sentinel-2 grid, upper case, without T."""
+
+_LAYOUT = (
+    "How the archive is laid out: a name from 's4c catalog layouts', or a TOML file of your own in the same form. "
+    "Then only folders of the season and of the tiles are listed."
+)
+_TILES = (
+    "Tiles to look for, MGRS without T; when none is named, those of the imported parcels where a layout is given, "
+    "else all."
+)
+
+_FMASK_ROOT = (
+    "Folder searched at any depth for masks that FMask 4 made of the same acquisitions, on the pixels of one of the "
+    "product's grids; used as validity.mask says."
+)
+_FMASK_PATTERN = "File names of these masks; whose they are is told by tile (or scene) and time in the name."
+
+
 class Sentinel2Source(Section):
     """Sentinel-2 level 2A products as ESA delivers them."""
 
     kind: Literal["sentinel2-l2a"] = Field(
         description="Folders in ESA's SAFE format, level 2A, any processing baseline."
     )
-    root: Path = Field(description="Folder that is searched, at any depth, for *.SAFE folders.")
+    root: Path = Field(description="Folder that is searched for *.SAFE folders: as 'layout' says, else at any depth.")
+    layout: str | None = Field(None, description=_LAYOUT)
+    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
+    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
+    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
+
+
+class MajaSource(Section):
+    """Sentinel-2 level 2A products that MAJA made, in the format of MUSCATE."""
+
+    kind: Literal["maja"] = Field(description="Folders in the format of MUSCATE (Theia), level 2A.")
+    root: Path = Field(description="Folder that is searched for products: as 'layout' says, else at any depth.")
+    layout: str | None = Field(None, description=_LAYOUT)
+    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
+    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
+    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
+
+
+class LandsatSource(Section):
+    """Landsat 8 and 9 level 2 products of Collection 2."""
+
+    kind: Literal["landsat-c2l2"] = Field(description="Folders of Collection 2, level 2 (L2SP), of Landsat 8 and 9.")
+    root: Path = Field(description="Folder that is searched for products: as 'layout' says, else at any depth.")
+    layout: str | None = Field(None, description=_LAYOUT)
+    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
+    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
+    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
+    scenes: tuple[Annotated[str, Field(pattern=r"^\d{6}$")], ...] = Field(
+        (), description="WRS-2 path and row of the scenes to look for, e.g. '193026'; all when none is named."
+    )
+
+
+class SunAndView(Section):
+    """Directions that hold for all pixels of all products of a source."""
+
+    sza: float = Field(ge=0, lt=90, description="Sun zenith angle in degrees.")
+    saa: float = Field(ge=0, le=360, description="Sun azimuth in degrees, clockwise from north.")
+    vza: float = Field(ge=0, lt=90, description="View zenith angle in degrees.")
+    vaa: float = Field(ge=0, le=360, description="View azimuth in degrees, clockwise from north.")
 
 
 class GeoTiffSource(Section):
@@ -103,6 +177,11 @@ class GeoTiffSource(Section):
     nodata: float | Literal["none"] = Field(
         0.0, description="DN that means no data; nan is one, too. 'none': every value is a value."
     )
+    angles: SunAndView | None = Field(
+        None,
+        description="Sun and view angles, e.g. { sza = 40, saa = 150, vza = 5, vaa = 100 }: variables.biophysical "
+        "needs them.",
+    )
     mask_band: int | None = Field(None, ge=1, description="Number of the band that holds the pixel classes.")
     mask_classes: dict[Annotated[int, Field(ge=0, le=254)], Category] = Field(
         default_factory=dict,
@@ -117,7 +196,23 @@ class GeoTiffSource(Section):
         return value
 
 
-Source = Annotated[Sentinel2Source | GeoTiffSource, Field(discriminator="kind")]
+Source = Annotated[Sentinel2Source | MajaSource | LandsatSource | GeoTiffSource, Field(discriminator="kind")]
+
+
+class Archive(Section):
+    """How patient reading from the sources is: they may lie on a slow or shaky mount."""
+
+    retries: int = Field(
+        4, ge=0, le=20, description="How often reading is tried again after an error of the mount, e.g. EIO or ESTALE."
+    )
+    backoff_s: float = Field(
+        1.0, ge=0, le=600, description="Pause before the first retry, in seconds; doubled before each further one."
+    )
+    recheck: bool = Field(
+        default=True,
+        description="Whether a scan compares sizes and times of the files of every known product. false: those that "
+        "were whole stay as they are, which spares a hundred requests each where products never change.",
+    )
 
 
 class Parcels(Section):
@@ -158,6 +253,14 @@ class GridSection(Section):
         return self
 
 
+class Dilation(Section):
+    """How far masks are widened, in metres, when imagery is read; a changed width reads it again."""
+
+    cloud: float = Field(0.0, ge=0, le=5000, description="Pixels this close to a cloud become that cloud.")
+    shadow: float = Field(0.0, ge=0, le=5000, description="The same with cloud shadows.")
+    snow: float = Field(0.0, ge=0, le=5000, description="The same with snow.")
+
+
 class Extract(Section):
     """How pixels become members of parcels."""
 
@@ -165,12 +268,19 @@ class Extract(Section):
         Weighting.CENTRE, description="centre: pixel centre inside; coverage: exact area fraction."
     )
     buffer_m: dict[GridName, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=lambda: {"10m": 5.0, "20m": 10.0, "60m": 30.0},
+        default_factory=lambda: {"10m": 5.0, "20m": 10.0, "30m": 15.0, "60m": 30.0},
         description="Inward buffer of a parcel on each grid, in metres.",
     )
     mask_ring_m: float = Field(
         40.0, ge=0, description="Ring around the declared parcels that is kept as well, in metres."
     )
+    decode_cpus: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Cores of a task that decodes imagery: more make a product sooner, and a season of them later.",
+    )
+    dilate_m: Dilation = Dilation()
 
 
 SCL_DEFAULT: dict[int, Category] = {
@@ -190,21 +300,98 @@ SCL_DEFAULT: dict[int, Category] = {
 """Sen2Cor scene classes; the reference system also treats 2 and 7 as cloud and 6 as invalid."""
 
 
+MAJA_DEFAULT: dict[int, Category] = {
+    0: Category.VALID,
+    1: Category.WATER,
+    2: Category.SHADOW,
+    3: Category.SNOW,
+    4: Category.CLOUD,
+    5: Category.SATURATED,
+    6: Category.SHADOW,
+    7: Category.NODATA,
+    8: Category.VALID,
+    254: Category.NODATA,
+}
+"""Classes made of MAJA's flags (``optical.classes``): 0 land, 1 water, 2 cloud shadow, 3 snow, 4 cloud, 5 saturated in
+any band of that pixel size, 6 topographic shadow, 7 hidden by relief, 8 sun too low or tangent to the slope, 254
+outside of the image. The reference system counts 2 as cloud and does not look at 6, 7 and 8."""
+
+LANDSAT_DEFAULT: dict[int, Category] = {
+    0: Category.VALID,
+    1: Category.WATER,
+    2: Category.SHADOW,
+    3: Category.SNOW,
+    4: Category.CLOUD,
+    5: Category.SATURATED,
+    6: Category.CLOUD,
+    7: Category.CLOUD,
+    8: Category.NODATA,
+    9: Category.VALID,
+    254: Category.NODATA,
+}
+"""Classes made of Landsat's QA_PIXEL and QA_RADSAT (``optical.classes``): 0 land, 1 water, 2 cloud shadow, 3 snow,
+4 cloud, 5 saturated in any of bands 1 to 7, 6 dilated cloud, 7 cirrus, 8 occluded by terrain, 9 cloud with
+medium confidence (the USGS calls it clear), 254 fill."""
+
+FMASK_DEFAULT: dict[int, Category] = {
+    0: Category.VALID,
+    1: Category.WATER,
+    2: Category.SHADOW,
+    3: Category.SNOW,
+    4: Category.CLOUD,
+}
+"""Values of FMask 4 (Qiu, Zhu and He 2019, doi:10.1016/j.rse.2019.05.024): 0 land, 1 water, 2 cloud shadow, 3 snow,
+4 cloud; its 255, no observation, is no data."""
+
+_DEFAULT_TABLES = {"scl": SCL_DEFAULT, "maja": MAJA_DEFAULT, "landsat": LANDSAT_DEFAULT, "fmask": FMASK_DEFAULT}
+
+ClassTable = dict[Annotated[int, Field(ge=0, le=254)], Category]
+"""Class value -> category; one that names some values changes these only, and a value not listed is cloud."""
+
+
+class MaskChoice(StrEnum):
+    """Which mask says what a pixel is."""
+
+    PRODUCT = "product"
+    """The product's own classes."""
+    FMASK = "fmask"
+    """FMask alone; a product without it has no usable pixel."""
+    BOTH = "both"
+    """A pixel that either of them leaves out is left out; the product's own classes alone where there is no FMask."""
+
+
 class Validity(Section):
     """Which pixel classes count as what."""
 
-    scl: dict[Annotated[int, Field(ge=0, le=254)], Category] = Field(
-        default_factory=lambda: dict(SCL_DEFAULT), description="Sen2Cor scene class -> category."
+    mask: MaskChoice = Field(
+        MaskChoice.PRODUCT,
+        description="product: the product's own classes; fmask: FMask alone (fmask_root of [[sources]]), without which "
+        "all pixels are nodata; both: what either leaves out, and the product's own where there is no FMask.",
+    )
+    scl: ClassTable = Field(default_factory=lambda: dict(SCL_DEFAULT), description="Sen2Cor scene class -> category.")
+    maja: ClassTable = Field(
+        default_factory=lambda: dict(MAJA_DEFAULT),
+        description="Class of MAJA -> category: 0 land, 1 water, 2 cloud shadow, 3 snow, 4 cloud, 5 saturated, "
+        "6 topographic shadow, 7 hidden by relief, 8 sun too low or tangent, 254 outside of the image.",
+    )
+    landsat: ClassTable = Field(
+        default_factory=lambda: dict(LANDSAT_DEFAULT),
+        description="Class of Landsat -> category: 0 land, 1 water, 2 cloud shadow, 3 snow, 4 cloud, 5 saturated, "
+        "6 dilated cloud, 7 cirrus, 8 occluded by terrain, 9 cloud with medium confidence, 254 fill.",
+    )
+    fmask: ClassTable = Field(
+        default_factory=lambda: dict(FMASK_DEFAULT),
+        description="Value of FMask -> category: 0 land, 1 water, 2 cloud shadow, 3 snow, 4 cloud.",
     )
     use: tuple[Category, ...] = Field(
         (Category.VALID, Category.WATER), description="Categories whose pixels enter the statistics."
     )
 
-    @field_validator("scl")
+    @field_validator("scl", "maja", "landsat", "fmask")
     @classmethod
-    def _over_defaults(cls, value: dict[int, Category]) -> dict[int, Category]:
+    def _over_defaults(cls, value: dict[int, Category], info: ValidationInfo) -> dict[int, Category]:
         """A table that names one class changes that class only."""
-        return {**SCL_DEFAULT, **value}
+        return {**_DEFAULT_TABLES[str(info.field_name)], **value}
 
     @field_validator("use")
     @classmethod
@@ -230,9 +417,32 @@ class Variables(Section):
     formulas: dict[VariableName, str] = Field(
         default_factory=dict, description="Own formulas over band names, e.g. ireci = '(B07 - B04) / (B05 / B06)'."
     )
+    biophysical: tuple[Biophysical, ...] = Field(
+        (),
+        description="Of lai, fapar, fcover, ccc (ug/cm2) and cwc (g/cm2), by published neural networks (Weiss & "
+        "Baret); they need sun and view angles, which SAFE, MAJA and Landsat products have.",
+    )
+    biophysical_set: BiophysicalSet = Field(
+        "auto",
+        description="Networks: auto = version 3.0 of the product's satellite, auto_10m = the same from bands of 10 m "
+        "only, or one set by name for all products (configs/biophysical).",
+    )
+    biophysical_outside: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Pixels whose reflectances or result lie outside of what the networks were made for: keep = with "
+        "their value, as in SNAP; drop = without one.",
+    )
+    biophysical_counts: bool = Field(
+        default=True, description="Whether such pixels are counted, e.g. in lai_outside_count, kept or not."
+    )
     statistics: tuple[Statistic, ...] = Field(
         ("count", "mean", "stdev", "min", "max", "median", "p25", "p75"), description="Computed for every variable."
     )
+
+    @field_validator("biophysical")
+    @classmethod
+    def _once(cls, value: tuple[Biophysical, ...]) -> tuple[Biophysical, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("statistics")
     @classmethod
@@ -240,6 +450,16 @@ class Variables(Section):
         if not value:
             raise ValueError("name at least one statistic")
         return tuple(dict.fromkeys(value))
+
+
+class Series(Section):
+    """How the values of every parcel and acquisition are kept."""
+
+    compact: bool = Field(
+        default=True,
+        description="Whether each month is also kept parcel by parcel, for reading one parcel's season in a "
+        "millisecond; takes as many bytes as the series themselves.",
+    )
 
 
 class MarkerSet(Section):
@@ -262,6 +482,65 @@ class Markers(Section):
         if len(set(names)) < len(names):
             raise ValueError("two marker sets have the same name")
         return self
+
+
+RASTER_SCALES: dict[str, float] = {"lai": 1e-3, "ccc": 0.1}
+"""Steps of variables that are larger than 3: leaf area index to 32, canopy chlorophyll to 3276 ug/cm2."""
+
+
+class Rasters(Section):
+    """Rasters of variables, one a tile, acquisition and variable, for maps; the imagery is read a second time."""
+
+    variables: tuple[str, ...] = Field(
+        (),
+        description="What rasters are made of: indices by name, own formulas (variables.formulas), bands, e.g. "
+        "['ndvi', 'B04']; by default nothing.",
+    )
+    mask: bool = Field(
+        default=True, description="Whether pixels that [validity] leaves out of the statistics are no data here, too."
+    )
+    scale: float = Field(
+        1e-4,
+        gt=0,
+        description="Step of the stored 16-bit integers: value = stored * scale, so 0.0001 holds -3.2767 to 3.2767.",
+    )
+    scales: dict[VariableName, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: dict(RASTER_SCALES), description="Another step for some variables."
+    )
+    compress: Literal["deflate", "zstd"] = Field(
+        "deflate", description="Lossless compression: deflate is read everywhere, zstd is quicker."
+    )
+
+    @field_validator("variables")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("scales")
+    @classmethod
+    def _over_defaults(cls, value: dict[str, float]) -> dict[str, float]:
+        return {**RASTER_SCALES, **value}
+
+
+class Retention(Section):
+    """What is removed when it is no longer needed; a run of all stages does so at its end."""
+
+    keep_stacks: Literal["season", "none"] = Field(
+        "season",
+        description="season: the pixels taken out of the imagery stay, so that a new index reads no imagery; none: "
+        "they are removed once everything that reads them is done, and gathered again when something new needs them.",
+    )
+    keep_rasters_days: int | None = Field(
+        None,
+        ge=1,
+        description="Only rasters of the last so many days of each tile's imagery are made and kept; by default those "
+        "of the whole season.",
+    )
+
+    @property
+    def spent_stages(self) -> frozenset[str]:
+        """Stages whose files go once nothing waits for them."""
+        return frozenset({"gather"} if self.keep_stacks == "none" else ())
 
 
 class Execute(Section):
@@ -301,16 +580,30 @@ class Config(Section):
 
     site: Site
     sources: tuple[Source, ...] = Field((), description="Where products are; several may be given.")
+    archive: Archive = Archive()
     parcels: Parcels = Parcels()
     grid: GridSection = GridSection()
     extract: Extract = Extract()
     validity: Validity = Validity()
     variables: Variables = Variables()
+    series: Series = Series()
     markers: Markers = Markers()
+    rasters: Rasters = Rasters()
+    retention: Retention = Retention()
     execute: Execute = Execute()
     slurm: Slurm = Slurm()
     quota: Quota = Quota()
     report: Report = Report()
+
+    @field_validator("validity")
+    @classmethod
+    def _has_masks(cls, value: Validity, info: ValidationInfo) -> Validity:
+        sources = info.data.get("sources")  # not there if they are wrong themselves
+        if value.mask is MaskChoice.PRODUCT or sources is None:
+            return value
+        if not any(getattr(source, "fmask_root", None) for source in sources):
+            raise ValueError(f"validity.mask is '{value.mask.value}', but no source names fmask_root")
+        return value
 
 
 BAND_NAME = re.compile(r"^[A-Z][A-Z0-9]*$")

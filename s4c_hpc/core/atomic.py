@@ -11,8 +11,12 @@ import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
+
+PLACE_TRIES: Final = 10
+"""How often the folder of a file is made again: whoever tidies removes folders that are empty at that moment."""
 
 
 def sync_directory(folder: Path) -> None:
@@ -38,24 +42,42 @@ def publish_new(temporary: Path, final: Path) -> bool:
 
     ``temporary`` is gone afterwards in both cases.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     sync_file(temporary)
     try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
+        is_first = _place(final, lambda: _linked(temporary, final))
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(final.parent)
-    return True
+    if is_first:
+        sync_directory(final.parent)
+    return is_first
 
 
 def publish_replacing(temporary: Path, final: Path) -> None:
     """Give ``temporary`` its final name, replacing what was there in one step."""
-    final.parent.mkdir(parents=True, exist_ok=True)
     sync_file(temporary)
-    temporary.replace(final)
+    _place(final, lambda: bool(temporary.replace(final)))
     sync_directory(final.parent)
+
+
+def _linked(temporary: Path, final: Path) -> bool:
+    """Link a file to a name; ``False`` if that is taken."""
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _place(final: Path, give_name: Callable[[], bool]) -> bool:
+    """Give a file its name in a folder that may not be there, or no longer."""
+    for n_before in range(PLACE_TRIES):
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            return give_name()
+        except FileNotFoundError:
+            if n_before + 1 == PLACE_TRIES:
+                raise
+    raise AssertionError  # the last try returns or raises
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class Stage(Protocol):
     tolerates_missing: bool
     """Whether a task runs although a dependency ended without output (merge does, stats does not)."""
     deliverable: bool
-    """Whether outputs have fixed names for people and are removed when the plan no longer makes them."""
+    """Whether outputs are for people and are removed when the plan no longer makes them."""
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """Rows of this stage in ``PLAN_SCHEMA``; a million of them in seconds."""

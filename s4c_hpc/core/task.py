@@ -51,7 +51,7 @@ class Task:
     bytes_out: int
     """Predicted size of the outputs, in bytes."""
     opens_imagery: int
-    """Number of raster files this task will open; 0 for everything after gather."""
+    """Number of raster files this task will open; 0 for everything but gather and rasters on demand."""
     resources: Resources
 
 

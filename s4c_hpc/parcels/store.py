@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,10 +148,31 @@ def read_tile_parcels(workspace: Workspace, version: str, tile: Tile) -> ParcelB
     )
 
 
-def read_attributes(workspace: Workspace, version: str) -> pa.Table:
-    """All columns of a version but geometry and bounding box, rows by tile and block."""
-    names = [n for n in pq.read_schema(_path(workspace, version, PARCELS)).names if n not in {GEOMETRY, BBOX}]
+def read_attributes(workspace: Workspace, version: str, columns: Iterable[str] | None = None) -> pa.Table:
+    """Columns of a version, all but geometry and bounding box when none are named; rows by tile and block."""
+    everything = pq.read_schema(_path(workspace, version, PARCELS)).names
+    names = [n for n in everything if n not in {GEOMETRY, BBOX}] if columns is None else list(columns)
     return _read(workspace, version, PARCELS, names).replace_schema_metadata(None)
+
+
+def read_places(workspace: Workspace, version: str) -> tuple[NDArray[np.int32], list[tuple[int, str]]]:
+    """NewIDs of a version in the order of its rows, and where each tile begins: its first row and its name.
+
+    The name is empty for parcels that lie on no tile. Names are not read row by row: a row group holds one tile.
+    """
+    path = _path(workspace, version, PARCELS)
+    file = pq.ParquetFile(path)
+    at = file.schema_arrow.get_field_index("tile")
+    begins: list[tuple[int, str]] = []
+    row = 0
+    for i in range(file.num_row_groups):
+        group = file.metadata.row_group(i)
+        tile = group.column(at).statistics.min
+        if not begins or begins[-1][1] != tile:
+            begins.append((row, tile))
+        row += group.num_rows
+    ids: NDArray[np.int32] = _read(workspace, version, PARCELS, ["NewID"])["NewID"].to_numpy().astype(np.int32)
+    return ids, begins
 
 
 def _path(workspace: Workspace, version: str, name: str) -> Path:

@@ -133,7 +133,7 @@ class Scene:
             size_bytes=1,
             datatake="one",
             bands=tuple(layer(name, res, "uint16", 0) for name, res in RES.items()),
-            classes=layer("SCL", SCL_RES, "uint8", None) if self.has_classes else None,
+            class_layers=(layer("SCL", SCL_RES, "uint8", None),) if self.has_classes else (),
             class_kind="declared" if self.classes_declared else "scl",
             class_table=self.classes_declared,
         )
