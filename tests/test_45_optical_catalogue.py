@@ -27,6 +27,13 @@ SCENE = {
     "B11": np.array([0.35, 0.20, 0.01]),
     "B12": np.array([0.30, 0.10, 0.01]),
 }
+# The same three as a radar sees them, linear power.
+RADAR = {
+    "VV": np.array([0.10, 0.06, 0.004]),
+    "VH": np.array([0.02, 0.015, 0.0004]),
+    "HH": np.array([0.11, 0.07, 0.003]),
+    "HV": np.array([0.02, 0.016, 0.0003]),
+}
 
 
 def value(name: str) -> np.ndarray:
@@ -41,6 +48,7 @@ def test_our_indices_equal_their_definitions() -> None:
         "ndwi_mcfeeters": (b["B03"] - b["B08"]) / (b["B03"] + b["B08"]),
         "brightness": np.sqrt(b["B03"] ** 2 + b["B04"] ** 2 + b["B08"] ** 2 + b["B11"] ** 2),
         "brightness_l3b": np.sqrt((b["B03"] ** 2 + b["B04"] ** 2) / 2),
+        "savi": (b["B08"] - b["B04"]) / (b["B08"] + b["B04"] + 0.5) * (1 + 0.5),
         "bsi": (b["B11"] + b["B04"] - b["B08"] - b["B02"]) / (b["B11"] + b["B04"] + b["B08"] + b["B02"]),
     }
     for name, numbers in expected.items():
@@ -63,11 +71,11 @@ def test_every_listed_index_resolves_and_evaluates() -> None:
     for entry in entries:
         variable = index_variable(entry.name)
         assert (variable.name, variable.formula) == (entry.name.lower(), entry.formula)
-        assert set(variable.formula.names) <= set(SCENE)
-        assert variable.unit == "1"
+        assert set(variable.formula.names) <= set(RADAR if entry.sensor == "radar" else SCENE)
+        assert variable.unit == ("dB" if entry.name.endswith("_db") else "1")
         assert entry.long_name
         assert entry.source
-        assert variable.formula.evaluate(SCENE).shape == (3,)
+        assert variable.formula.evaluate({**SCENE, **RADAR}).shape == (3,)
 
 
 def test_spyndex_names_in_any_case_with_our_bands_and_constants() -> None:
@@ -91,11 +99,51 @@ def test_wavelengths_are_those_of_sentinel_2a_and_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("kNDVI", "kernel"), ("NDPolI", "radar"), ("EBBI", "thermal"), ("NIRvP", "photosynthetically"), ("CCI", "green")],
+    [("kNDVI", "kernel"), ("EBBI", "thermal"), ("NIRvP", "photosynthetically"), ("CCI", "green")],
 )
-def test_what_sentinel_2_cannot_give_is_refused_with_what_is_missing(name: str, missing: str) -> None:
+def test_what_no_sensor_gives_is_refused_with_what_is_missing(name: str, missing: str) -> None:
     with pytest.raises(ConfigError, match=missing):
         index_variable(name)
+
+
+def test_radar_indices_stand_apart_and_need_radar_bands() -> None:
+    sensors = [entry.sensor for entry in list_indices()]
+    assert sensors == ["optical"] * sensors.count("optical") + ["radar"] * sensors.count("radar")
+    assert sensors.count("radar") == 16
+    ratio, rvi = (index_variable(name).formula for name in ("VHVVR", "DpRVIVV"))
+    np.testing.assert_allclose(ratio.evaluate(RADAR), RADAR["VH"] / RADAR["VV"])
+    np.testing.assert_allclose(rvi.evaluate(RADAR), 4 * RADAR["VH"] / (RADAR["VV"] + RADAR["VH"]))
+    backscatter, own = resolve(Variables(bands=("VV",), indices=(), formulas={"mine": "(VV - VH) / HH"}))
+    assert backscatter.long_name == "Radar backscatter in polarisation VV"
+    np.testing.assert_allclose(own.formula.evaluate(RADAR), (RADAR["VV"] - RADAR["VH"]) / RADAR["HH"])
+    with pytest.raises(ConfigError, match="'vhvvr' needs band VH, which no product"):
+        check_bands([index_variable("VHVVR")], SCENE)
+
+
+def test_backscatter_in_decibels() -> None:
+    bands = {"VV": np.array([0.1, 1.0, 0.0, -0.1, np.nan]), "VH": np.array([0.01, 0.1, 0.1, 0.1, 0.1])}
+    nothing = [np.nan] * 3
+    for name, expected in (("vv_sigma0_db", [-10, 0]), ("vv_vh_db", [10, 10])):
+        np.testing.assert_allclose(index_variable(name).formula.evaluate(bands), [*expected, *nothing], atol=1e-12)
+    np.testing.assert_allclose(index_variable("vh_sigma0_db").formula.evaluate(bands), [-20, -10, -10, -10, -10])
+
+
+LANDSAT = ("B01", "B02", "B03", "B04", "B08", "B11", "B12")
+"""Bands of Landsat 8 and 9 by the Sentinel-2 name of the same role."""
+
+
+@pytest.mark.parametrize("bands", [tuple(SCENE), LANDSAT], ids=["Sentinel-2", "Landsat"])
+def test_the_indices_of_agricultural_monitoring_work_for_both_optical_sensors(bands: tuple[str, ...]) -> None:
+    asked = ("ndvi", "ndwi_gao", "ndwi_mcfeeters", "mndwi", "evi", "savi", "bsi", "ndti", "ndtilli")
+    variables = resolve(Variables(bands=(), indices=(*asked, "brightness", "brightness_l3b")))
+    check_bands(variables, bands)
+    assert len({v.name for v in variables}) == len({v.formula.text for v in variables}) == 11
+    values = {v.name: v.formula.evaluate({name: SCENE[name] for name in bands}) for v in variables}
+    assert all(np.isfinite(found).all() for found in values.values())
+    # Two things are abbreviated NDTI: turbidity of water (red, green), and tillage (both shortwave infrared bands).
+    b = SCENE
+    np.testing.assert_allclose(values["ndti"], (b["B04"] - b["B03"]) / (b["B04"] + b["B03"]))
+    np.testing.assert_allclose(values["ndtilli"], (b["B11"] - b["B12"]) / (b["B11"] + b["B12"]))
 
 
 def test_names_that_differ_in_capitals_only_must_be_spelt_out() -> None:

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,21 @@ ALLOWED = "allowed are band names, numbers, + - * / **, parentheses and abs sqrt
 
 _STRANGER = re.compile(r"[^A-Za-z0-9_.+\-*/(), \t\r\n]")
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
+
+
+class PixelFunction(Protocol):
+    """What gives a value for every pixel from the values of bands: a formula, a network."""
+
+    @property
+    def text(self) -> str:
+        """Canonical text: equal texts are equal functions, and it enters task ids."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Bands it needs, sorted, each once; at least one."""
+
+    def evaluate(self, bands: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """(n,) float64, NaN where there is no value, of (n,) float64 bands; a pixel's value depends on it alone."""
 
 
 @dataclass(frozen=True, slots=True)

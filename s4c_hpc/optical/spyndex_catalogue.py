@@ -32,7 +32,10 @@ BANDS: Final[Mapping[str, str]] = {
     "S1": "B11",
     "S2": "B12",
 }
-"""The catalogue's symbol of each Sentinel-2 band."""
+"""The catalogue's symbol of each Sentinel-2 band; Landsat's bands go by the Sentinel-2 name of the same role."""
+
+RADAR: Final = ("HH", "HV", "VH", "VV")
+"""Backscatter by polarisation, called the same in the catalogue and here: a linear power, never dB."""
 
 _WAVELENGTH = "lambda"
 _REASONS: Final[Mapping[str, str]] = {
@@ -55,11 +58,11 @@ class SpyndexIndex:
     reference: str
     """Publication, as an address."""
     formula: Formula | None
-    """Over our band names, constants written in place; ``None`` where Sentinel-2 cannot give it."""
+    """Over our band names, constants written in place; ``None`` where no sensor can give it."""
     constants: tuple[tuple[str, float], ...]
     """Name and value of each constant that was written in place."""
     missing: tuple[str, ...]
-    """What it needs that Sentinel-2 does not measure, in words."""
+    """What it needs that no sensor measures, in words."""
 
     @property
     def source(self) -> str:
@@ -75,7 +78,8 @@ def spyndex_indices() -> Mapping[str, SpyndexIndex]:
     Constants take the catalogue's defaults. Central wavelengths are those of Sentinel-2A for every satellite:
     they differ by less than 1 % between satellites, and an index must not jump from one to the other.
     """
-    symbols: dict[str, str | float] = {**_constants(), **_wavelengths(), **BANDS}
+    bands = {**BANDS, **{name: name for name in RADAR}}
+    symbols: dict[str, str | float] = {**_constants(), **_wavelengths(), **bands}
     entries = _read("spectral-indices-dict.json")["SpectralIndices"]
     return {key: _entry(key, entry, symbols) for key, entry in sorted(entries.items())}
 
@@ -98,8 +102,6 @@ def _entry(key: str, entry: Mapping[str, Any], symbols: Mapping[str, str | float
 def _in_words(symbol: str) -> str:
     if symbol.startswith("k"):
         return f"{symbol} (a kernel of two bands, whose length scale is fitted to the scene)"
-    if symbol in {"VV", "VH", "HH", "HV"}:
-        return f"{symbol} (radar backscatter)"
     return f"{symbol} ({_REASONS[symbol]})" if symbol in _REASONS else symbol
 
 
