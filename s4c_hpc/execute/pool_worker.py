@@ -38,7 +38,7 @@ POOL_CONFIG: dict[str, Any] = {
     **DASK_CONFIG,
     "distributed.scheduler.worker-saturation": 1.0,  # else chunks wait behind others on a worker, and die with it
     "distributed.deploy.lost-worker-timeout": "1h",  # a worker that crashed comes back by itself
-    "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": "65536"},  # the job's script has set the others
+    "distributed.nanny.pre-spawn-environ": {},  # the job's script has set what there is to set
     "distributed.comm.require-encryption": True,
 }
 

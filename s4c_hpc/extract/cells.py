@@ -1,7 +1,8 @@
 """Which cells of a tile are kept, and where each of them stands in a stack.
 
 The farmland mask is a set of 20 m cells, stored as runs along the rows. Grids of 10, 20 and 60 m share the tile's upper
-left corner, so a cell of one grid leads to cells of another by arithmetic: no table is stored between them.
+left corner, so a cell of one grid leads to cells of another by arithmetic: no table is stored between them. Landsat's
+30 m pixels lie on a lattice of their own; those that touch a 20 m cell are kept, and never meet other grids' pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError
-from s4c_hpc.core.grid import FAMILY_RES_M, Grid
+from s4c_hpc.core.grid import FAMILY_RES_M, Grid, Tile, is_landsat
 
 BASE_RES_M: Final = 20.0
 """Pixel size of the mask, in metres."""
@@ -32,16 +33,19 @@ def text_of(grid: Grid) -> str:
 def pixel_shift(grid: Grid, onto: Grid, where: str) -> tuple[int, int]:
     """Row and column of the first pixel of ``grid``, on the lattice of ``onto`` at the pixel size of ``grid``.
 
+    Landsat's northern and southern coordinates of one UTM zone are taken for the same.
+
     Raises
     ------
     InputError
         If the CRS differ or the corners are not a whole number of pixels apart.
     """
+    own, grid = grid, grid.on_crs(onto.crs)
     rows, columns = (onto.uly - grid.uly) / grid.res_m, (grid.ulx - onto.ulx) / grid.res_m
     beside_m = max(abs(rows - round(rows)), abs(columns - round(columns))) * grid.res_m
     if grid.crs != onto.crs or beside_m > 1e-3:
         raise InputError(
-            f"foreign grid: {text_of(grid)} does not fall on the tile's ({text_of(onto)})",
+            f"foreign grid: {text_of(own)} does not fall on the tile's ({text_of(onto)})",
             where=where,
             hint="warp the product to the tile's grid, or correct [[grid.tiles]]",
         )
@@ -123,7 +127,7 @@ class Mask:
         return int(np.sum(self.c1.astype(np.int64) - self.c0))
 
     def cells(self, grid: Grid) -> Cells:
-        """Cells of another grid of this tile: children at 10 m, every parent that is touched at 60 m.
+        """Cells of another grid of this tile: children at 10 m; at 30 and 60 m every pixel that a cell touches.
 
         Only the lattice of ``grid`` counts, not its extent: stacks of a tile have the same rows whatever a product
         covers. A run is as long as can be.
@@ -131,10 +135,11 @@ class Mask:
         Raises
         ------
         InputError
-            If the pixels of ``grid`` do not fall on the tile's, or are not of the 10, 20 and 60 m family.
+            If the pixels of ``grid`` do not fall on the tile's (or at 30 m on Landsat's), or are of another size.
         """
-        pixel_shift(grid, self.base, f"tile {self.tile}")
-        if not is_family(grid.res_m):
+        own = self.grid(grid.res_m) if is_landsat(grid.res_m) else self.base
+        pixel_shift(grid, own, f"tile {self.tile}")
+        if not is_landsat(grid.res_m) and not is_family(grid.res_m):
             raise InputError(
                 f"foreign grid: pixels of {grid.res_m:g} m do not nest with those of 10, 20 and 60 m",
                 where=f"tile {self.tile}",
@@ -145,21 +150,21 @@ class Mask:
             self._made[res_m] = _cells(self, res_m)
         return self._made[res_m]
 
+    def grid(self, res_m: float) -> Grid:
+        """Grid of another pixel size that covers the mask's."""
+        base = self.base
+        width_m, height_m = base.width * base.res_m, base.height * base.res_m
+        tile = Tile(id=self.tile, crs=base.crs, ulx=base.ulx, uly=base.uly, width_m=width_m, height_m=height_m)
+        return tile.grid(res_m)
+
 
 def _cells(mask: Mask, res_m: int) -> Cells:
-    base = mask.base
-    width_m, height_m = base.width * base.res_m, base.height * base.res_m
-    grid = Grid(
-        crs=base.crs,
-        ulx=base.ulx,
-        uly=base.uly,
-        res_m=float(res_m),
-        width=int(-(-width_m // res_m)),
-        height=int(-(-height_m // res_m)),
-    )
-    if res_m <= base.res_m:
-        return _children(mask, grid, int(base.res_m) // res_m)
-    return _parents(mask, grid, res_m // int(base.res_m))
+    grid, base_m = mask.grid(float(res_m)), int(mask.base.res_m)
+    if is_landsat(res_m):
+        return _touching(mask, grid)
+    if res_m <= base_m:
+        return _children(mask, grid, base_m // res_m)
+    return _parents(mask, grid, res_m // base_m)
 
 
 def _children(mask: Mask, grid: Grid, factor: int) -> Cells:
@@ -181,6 +186,31 @@ def _parents(mask: Mask, grid: Grid, factor: int) -> Cells:
     row = mask.row // factor
     c0, c1 = mask.c0 // factor, -(-mask.c1 // factor)
     return Cells(grid, *merged_runs(row, c0, c1))
+
+
+def _touching(mask: Mask, grid: Grid) -> Cells:
+    """Pixels of a foreign grid that share land with a kept cell, however little."""
+    north, r1 = _span(mask.row, mask.row + 1, grid.uly - mask.base.uly, mask.base.res_m, grid.res_m)
+    c0, c1 = _span(mask.c0, mask.c1, mask.base.ulx - grid.ulx, mask.base.res_m, grid.res_m)
+    # A cell of 20 m lies in one row of pixels of 30 m or in two.
+    two = r1 - north > 1
+    row = np.concatenate([north, north[two] + np.int32(1)])
+    return Cells(grid, *merged_runs(row, np.r_[c0, c0[two]], np.r_[c1, c1[two]]))
+
+
+def _span(
+    first: NDArray[np.int32], end: NDArray[np.int32], shift_m: float, base_m: float, res_m: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """First pixel and the one after the last that share a length with cells ``first`` to ``end - 1`` of a line.
+
+    Parameters
+    ----------
+    shift_m : from the first pixel's edge to the first cell's
+    """
+    # A thousandth of a millimetre is no length: corners are sums of rounded numbers.
+    begins = np.floor((first * base_m + shift_m) / res_m + 1e-7).astype(np.int32)
+    ends = np.ceil((end * base_m + shift_m) / res_m - 1e-7).astype(np.int32)
+    return begins, ends
 
 
 def merged_runs(

@@ -19,8 +19,9 @@ from s4c_hpc.extract.polygons import Rings
 FULL: Final = 1.0 - 1e-8
 """A larger share counts as the whole pixel: what is missing is below the resolution of a float32 weight."""
 
-NONE: Final = 1e-11
-"""A smaller share counts as nothing: it is what rounding leaves of a sum of shares that cancel."""
+NONE: Final = 1e-14
+"""A smaller share counts as nothing: it is what rounding leaves of a sum of shares that cancel. Of 60 000 generated
+parcels all such leftovers were below 1e-15, and every share from 1.5e-14 on was a real sliver."""
 
 CoverageTable = tuple[
     NDArray[np.int64],

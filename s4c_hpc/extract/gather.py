@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -15,9 +16,11 @@ from s4c_hpc.catalog.model import Band
 from s4c_hpc.catalog.rasters import open_raster
 from s4c_hpc.extract.bounds import MAX_BLOCK_ROWS
 from s4c_hpc.extract.cells import Cells
+from s4c_hpc.extract.class_raster import ClassRaster, ClassRule
 from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.layer_file import LayerFile
-from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, StackWriter
+from s4c_hpc.extract.stack import CLASS_COLUMN, FMASK_COLUMN, NO_RASTER, StackWriter
+from s4c_hpc.optical import as_classes, to_classes
 
 CACHE_BYTES: Final = 64 << 20
 """GDAL's block cache: enough for the blocks of one window, since none is asked for twice."""
@@ -27,16 +30,24 @@ WINDOW_BYTES: Final = 32 << 20
 
 
 def gather_grid(
-    layers: Mapping[str, Band], cells: Cells, writer: StackWriter, max_block_rows: int = MAX_BLOCK_ROWS
+    layers: Mapping[str, Band],
+    cells: Cells,
+    writer: StackWriter,
+    max_block_rows: int = MAX_BLOCK_ROWS,
+    rules: Mapping[str, ClassRule] = MappingProxyType({}),
+    threads: int = 1,
 ) -> int:
     """Fill the stack of one grid of a product.
 
     Parameters
     ----------
-    layers : by column of the stack; all of the pixel size of ``cells``
+    layers : by column of the stack; all of the pixel size of ``cells``. Raw layers that together make a class column
+        are called ``class/<name>``
     cells : where the rows of the stack lie; cells off any of the rasters have 0 in all bands and class ``NO_RASTER``
     writer : open, its columns in the types of the layers; the class column in uint8, 0 where ``layers`` has none
     max_block_rows : tallest blocks that the task's memory was promised for
+    rules : by class column, how it is made; needed where it is made of several layers or is widened
+    threads : that GDAL decodes the blocks of a window in; the stack is the same on any number
 
     Returns
     -------
@@ -50,16 +61,27 @@ def gather_grid(
     Notes
     -----
     Memory: a strip of one block row, ``rows * width * (bytes of all columns)`` where all of it is farmland, a window
-    of ``WINDOW_BYTES`` and GDAL's cache of ``CACHE_BYTES``.
+    of ``WINDOW_BYTES`` and GDAL's cache of ``CACHE_BYTES``. Where classes are widened, a byte a pixel of their raster.
     """
     paths = dict.fromkeys(band.path for band in layers.values())
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), contextlib.ExitStack() as opened:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=threads), contextlib.ExitStack() as opened:
         files = []
         for path in paths:
             wanted = {column: band for column, band in layers.items() if band.path == path}
             files.append(LayerFile(path, opened.enter_context(open_raster(path)), wanted, cells.grid, max_block_rows))
+        here = {key.partition("/")[0] for key in layers}  # FMask, say, may be on another grid of the product
+        widened = {
+            c: ClassRaster(c, rule, files, cells.grid) for c, rule in rules.items() if rule.widenings and c in here
+        }
+        read = [file for file in files if not any(raster.has_all_of(file) for raster in widened.values())]
         for strip in _strips(cells, files):
-            writer.append(_strip_values(files, strip, writer))
+            values = _strip_values(read, strip, _arrays(read, strip, writer))
+            _make_classes(values, rules)
+            for column, raster in widened.items():
+                picked = raster.strip(strip.top, strip.bottom)
+                _pick(picked.values, picked.corner, strip.row, strip.c0, strip.c1, strip.start, values[column])
+            _mark_beside(files, strip, values)
+            writer.append(values)
     return len(files)
 
 
@@ -110,27 +132,41 @@ def _strips(cells: Cells, files: Sequence[LayerFile]) -> Iterator[_Strip]:
             yield strip
 
 
-def _strip_values(files: Sequence[LayerFile], strip: _Strip, writer: StackWriter) -> dict[str, NDArray[Any]]:
-    """Column values of all cells of a strip."""
-    values = {column.name: np.zeros(strip.n_cells, dtype=column.dtype) for column in writer.columns}
+def _arrays(files: Sequence[LayerFile], strip: _Strip, writer: StackWriter) -> dict[str, NDArray[Any]]:
+    """Room for the columns of a strip and for raw layers of classes."""
+    dtypes = {key: band.dtype for file in files for key, band in file.layers.items() if "/" in key}
+    dtypes |= {column.name: column.dtype for column in writer.columns}
+    return {key: np.zeros(strip.n_cells, dtype=dtype) for key, dtype in dtypes.items()}
+
+
+def _strip_values(
+    files: Sequence[LayerFile], strip: _Strip, values: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Values of all cells of a strip, filled into ``values``."""
     for file in files:
         row_bytes = (strip.bottom - strip.top) * sum(np.dtype(band.dtype).itemsize for band in file.layers.values())
         for window in strip.windows(file, WINDOW_BYTES // row_bytes):
             corner = (window.row_off + file.row, window.col_off + file.column)
             for layer, column in zip(file.read(window), file.layers, strict=True):
-                pixels = _as_classes(layer) if column == CLASS_COLUMN else layer
+                pixels = as_classes(layer) if column in (CLASS_COLUMN, FMASK_COLUMN) else layer
                 _pick(pixels, corner, strip.row, strip.c0, strip.c1, strip.start, values[column])
-    for file in files:  # the last word: what a layer says beside the raster of another one is not kept
-        extent = (file.row, file.column, file.raster.height, file.raster.width)
-        _mark_outside(extent, strip.row, strip.c0, strip.c1, strip.start, values[CLASS_COLUMN])
     return values
 
 
-def _as_classes(layer: NDArray[Any]) -> NDArray[np.uint8]:
-    """Classes as uint8; what cannot be one (65535 in a 16-bit layer, say) becomes ``NO_RASTER``."""
-    if layer.dtype == np.uint8:
-        return layer
-    return np.where((layer >= 0) & (layer < NO_RASTER), layer, NO_RASTER).astype(np.uint8)
+def _make_classes(values: dict[str, NDArray[Any]], rules: Mapping[str, ClassRule]) -> None:
+    """Put class columns into the place of the raw layers that they are made of."""
+    for column, rule in rules.items():
+        raw = {key: values.pop(key) for key in list(values) if key.startswith(f"{column}/")}
+        if raw:
+            values[column] = to_classes(rule.kind, {key.partition("/")[2]: layer for key, layer in raw.items()})
+
+
+def _mark_beside(files: Sequence[LayerFile], strip: _Strip, values: Mapping[str, NDArray[Any]]) -> None:
+    """The last word: what a layer says beside the raster of another one is not kept. FMask speaks for itself only."""
+    for file in files:
+        extent = (file.row, file.column, file.raster.height, file.raster.width)
+        column = FMASK_COLUMN if FMASK_COLUMN in file.layers else CLASS_COLUMN
+        _mark_outside(extent, strip.row, strip.c0, strip.c1, strip.start, values[column])
 
 
 @kernel

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s4c_hpc.catalog.model import Band
@@ -25,7 +24,7 @@ class LayerFile:
 
         Parameters
         ----------
-        raster : ``rasterio.DatasetReader``
+        raster : of ``open_raster``
         layers : of this file, by column of the stack
         grid : of the tile, at the pixel size of the layers
         max_block_rows : tallest blocks that the task's memory was promised for
@@ -50,21 +49,18 @@ class LayerFile:
                 hint="store it tiled: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT",
             )
 
-    def read(self, window: Window) -> NDArray[Any]:
-        """(n_layers, rows, columns) of all wanted layers in a window; decoded together.
+    def read(self, window: Window, keys: Sequence[str] | None = None) -> NDArray[Any]:
+        """(n_layers, rows, columns) of all wanted layers in a window, or of those named; decoded together.
 
         Raises
         ------
         InputError
-            If the file cannot be decoded. ``open_raster`` says so too, but not of which of several open files.
+            If the file cannot be decoded.
+        TemporaryError
+            If it cannot be read just now.
         """
-        try:
-            found: NDArray[Any] = self.raster.read([band.index for band in self.layers.values()], window=window)
-        except RasterioError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise InputError(f"cannot be decoded ({cause})", where=self.path, hint="fetch the file again") from error
+        numbers = [self.layers[key].index for key in (self.layers if keys is None else keys)]
+        found: NDArray[Any] = self.raster.read(numbers, window=window)
         return found
 
     def _check_layer(self, band: Band, grid: Grid) -> None:

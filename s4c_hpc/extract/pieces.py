@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.extract.index import IndexBlock
-from s4c_hpc.extract.ranges import RowRanges
+from s4c_hpc.extract.jit import kernel
+from s4c_hpc.extract.ranges import PAGE_SHIFT, RowRanges
 
 PIECE_PIXELS: Final = 1 << 18
 """Pixels worked on at a time. A single parcel with more than that is a piece of its own."""
@@ -35,31 +36,22 @@ class Piece:
     """The parcels, their rows being places in the arrays of this piece instead of stack rows."""
     places: RowRanges
     """All places, 0 to ``n_pixels``."""
-    order: NDArray[np.int64]
-    """(n_pixels,) place of each pixel, by stack row."""
-    row: NDArray[np.int64]
-    """(n_pixels,) its stack row, ascending."""
+    row: NDArray[np.uint32]
+    """(n_pixels,) stack row of each pixel, by place."""
+    ranges: RowRanges
+    """Stack rows that hold them all."""
 
     @property
     def n_pixels(self) -> int:
         """Number of pixels."""
         return int(self.row.size)
 
-    def spans(self) -> Iterator[tuple[RowRanges, slice]]:
-        """Ranges of at most ``SPAN_ROWS`` stack rows that hold the pixels, and which of ``order`` lie in each."""
-        for first, last in RowRanges.covering(self.row):
-            for start in range(first, last, SPAN_ROWS):
-                stop = min(start + SPAN_ROWS, last)
-                low, high = np.searchsorted(self.row, [start, stop])
-                if low < high:
-                    yield RowRanges.single(start, stop), slice(int(low), int(high))
-
     def fill(
         self,
         targets: Sequence[NDArray[Any]],
         readers: Sequence[Reader],
     ) -> None:
-        """Take the pixels out of stacks.
+        """Take the pixels out of stacks, which are read in the order of their rows.
 
         Parameters
         ----------
@@ -70,10 +62,10 @@ class Piece:
         -----
         Memory: what one reader returns for ``SPAN_ROWS`` rows.
         """
-        for span, chosen in self.spans():
-            place, local = self.order[chosen], self.row[chosen] - int(span.start[0])
+        for span in self.ranges.split(SPAN_ROWS):
+            first_page, shifts = span.pages()
             for target, read in zip(targets, readers, strict=True):
-                target[place] = read(span)[local]
+                _take(read(span), first_page, shifts, self.row, target)
 
 
 def pieces(block: IndexBlock, limit: int = PIECE_PIXELS) -> Iterator[Piece]:
@@ -92,13 +84,11 @@ def pieces(block: IndexBlock, limit: int = PIECE_PIXELS) -> Iterator[Piece]:
 def _piece(block: IndexBlock, run_ends: NDArray[np.int64], first: int, last: int) -> Piece:
     runs = slice(int(block.run_offsets[first]), int(block.run_offsets[last]))
     edges = slice(int(block.edge_offsets[first]), int(block.edge_offsets[last]))
-    length = block.run_length[runs].astype(np.int64)
-    opens = run_ends[runs.start : runs.stop] - run_ends[runs.start]  # place of the first pixel of each run
-    n_whole = int(length.sum())
-    row = np.empty(n_whole + edges.stop - edges.start, dtype=np.int64)
-    row[:n_whole] = np.repeat(block.run_start[runs].astype(np.int64) - opens, length) + np.arange(n_whole)
-    row[n_whole:] = block.edge_row[edges]
-    order = np.argsort(row, kind="stable")
+    run_start, run_length, edge_row = block.run_start[runs], block.run_length[runs], block.edge_row[edges]
+    n_whole = int(run_ends[runs.stop] - run_ends[runs.start])
+    row = np.empty(n_whole + edge_row.size, dtype=np.uint32)
+    _lay_out(run_start, run_length, row)
+    row[n_whole:] = edge_row
     # All whole pixels of a parcel are one run here.
     ends = run_ends[block.run_offsets[first : last + 1]] - run_ends[runs.start]
     local = IndexBlock(
@@ -111,4 +101,48 @@ def _piece(block: IndexBlock, run_ends: NDArray[np.int64], first: int, last: int
         edge_row=np.arange(n_whole, row.size, dtype=np.uint32),
         edge_fraction=block.edge_fraction[edges],
     )
-    return Piece(local, RowRanges.single(0, row.size), order, row[order])
+    return Piece(local, RowRanges.single(0, row.size), row, _ranges(row))
+
+
+def _ranges(row: NDArray[np.uint32]) -> RowRanges:
+    """The pages that hold these rows."""
+    if not row.size:
+        return RowRanges.covering(row)
+    lowest, highest = int(row.min()), int(row.max())
+    used = np.zeros((highest >> PAGE_SHIFT) + 1, dtype=np.bool_)
+    _mark(row, used)
+    return RowRanges.of_pages(np.flatnonzero(used), lowest, highest + 1)
+
+
+@kernel
+def _mark(row: NDArray[np.uint32], used: NDArray[np.bool_]) -> None:
+    """Say which pages have rows."""
+    for place in range(row.size):
+        used[row[place] >> PAGE_SHIFT] = True
+
+
+@kernel
+def _lay_out(start: NDArray[np.uint32], length: NDArray[np.int32], row: NDArray[np.uint32]) -> None:
+    """Write the rows of runs one after the other."""
+    place = 0
+    for run in range(start.size):
+        for i in range(length[run]):
+            row[place] = start[run] + i
+            place += 1
+
+
+@kernel
+def _take(
+    values: NDArray[Any],
+    first_page: int,
+    shifts: NDArray[np.int64],
+    row: NDArray[np.uint32],
+    target: NDArray[Any],
+) -> None:
+    """Copy the values of those pixels whose stack rows are among the ones read; see ``RowRanges.pages``."""
+    for place in range(row.size):
+        page = (row[place] >> PAGE_SHIFT) - first_page
+        if 0 <= page < shifts.size:
+            local = np.int64(row[place]) - shifts[page]
+            if local >= 0:
+                target[place] = values[local]

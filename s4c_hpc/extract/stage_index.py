@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from s4c_hpc.config import Config, Weighting
 from s4c_hpc.core.errors import InternalError
+from s4c_hpc.core.grid import is_landsat
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
@@ -57,7 +58,7 @@ class IndexStage:
         Raises
         ------
         InputError
-            If the grid is not of the 10, 20 and 60 m family.
+            If the grid is none of 10, 20, 30 and 60 m.
         """
         key, mask_id = task.input_keys
         params = json.loads(task.params)
@@ -65,7 +66,13 @@ class IndexStage:
         mask = read_mask(io.workspace.root / io.upstream_outputs[mask_id][0])
         cells = mask.cells(tile.grid(params["res_m"]))
         batches = index_batches(
-            table.new_id, table.block, table.geometry, cells, Weighting(params["weighting"]), params["buffer_m"]
+            table.new_id,
+            table.block,
+            table.geometry,
+            cells,
+            Weighting(params["weighting"]),
+            params["buffer_m"],
+            tile.bounds if is_landsat(params["res_m"]) else None,
         )
         metadata = {
             "tile": tile.id,

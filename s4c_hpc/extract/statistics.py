@@ -73,8 +73,9 @@ def block_statistics(
     if categories.size and int(categories.max()) >= usable.size:
         raise InternalError(f"category code {categories.max()} is beyond the {usable.size} that are known")
     runs, edges = rows.local(block.run_start), rows.local(block.edge_row)
-    ends = np.r_[runs + block.run_length, edges + 1]
-    if ends.size and (min(runs.min(initial=0), edges.min(initial=0)) < 0 or ends.max() > rows.n_rows):
+    lowest = min(runs.min(initial=0), edges.min(initial=0))
+    highest = max((runs + block.run_length).max(initial=0), edges.max(initial=-1) + 1)
+    if lowest < 0 or highest > rows.n_rows:
         raise InternalError("the stack rows given do not hold all pixels of the block")  # kernels do not check
     slots = np.array([statistics.index(name) if name in statistics else -1 for name in MOMENTS], dtype=np.int64)
     places = [i for i, name in enumerate(statistics) if name not in MOMENTS]
