@@ -1,6 +1,6 @@
-"""The peer: exactextract on one raster and one layer.
+"""The peer: exactextract on rasters and one layer.
 
-usage: peer_exactextract.py RASTER PARCELS OUT
+usage: peer_exactextract.py RASTER[,RASTER...] PARCELS OUT
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ if __name__ == "__main__":
     raster, parcels, out = sys.argv[1:]
     layer = gpd.read_file(parcels)
     table = exact_extract(
-        raster, layer, OPERATIONS, include_cols=["parcel_id"], strategy="raster-sequential", output="pandas"
+        raster.split(","), layer, OPERATIONS, include_cols=["parcel_id"], strategy="raster-sequential", output="pandas"
     )
     table.to_parquet(out)

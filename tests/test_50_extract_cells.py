@@ -135,7 +135,8 @@ def test_nearest_rows_of_another_mask_is_a_bug() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"res_m": 30.0}, "pixels of 30 m do not nest"),
+        ({"res_m": 40.0}, "pixels of 40 m do not nest"),
+        ({"res_m": 30.0}, "does not fall on the tile's"),
         ({"crs": "EPSG:32633"}, "does not fall on the tile's"),
         ({"ulx": 3.0}, "does not fall on the tile's"),
         ({"uly": 1005.0}, "does not fall on the tile's"),

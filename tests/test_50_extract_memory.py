@@ -33,7 +33,11 @@ from s4c_hpc.parcels import import_parcels
 from support.chain import Chain
 
 root, step = Path(sys.argv[1]), sys.argv[2]
-config = Config.model_validate(json.loads((root / "config.json").read_text()))
+values = json.loads((root / "config.json").read_text())
+if step == "widened":
+    values["extract"]["dilate_m"] = {"cloud": 300}
+    step = "gather"
+config = Config.model_validate(values)
 chain = Chain(Workspace(root / "ws"))
 if step == "prepare":
     scan(config, chain.workspace)
@@ -99,7 +103,7 @@ def _run(root: Path, step: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["mask", "index", "gather"])
+@pytest.mark.parametrize("step", ["mask", "index", "gather", "widened"])
 def test_measured_memory_and_bytes_stay_within_what_was_asked(country: Path, step: str) -> None:
     figures = json.loads(_run(country, step))
     assert figures["peak"] <= figures["asked"]

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Self
 
+from s4c_hpc.core.grid import is_landsat
 from s4c_hpc.extract.cells import BASE_RES_M
 from s4c_hpc.parcels import TileParcels
 
@@ -29,8 +30,8 @@ _BYTES_PER_RUN: Final = 60
 MAX_BLOCK_ROWS: Final = 2048
 """Tallest blocks of a raster that are accepted: they decide the memory of a task, promised before a file is opened."""
 
-_BLOCK_ROWS: Final = {"sentinel2-l2a": 1024}
-"""Rows of the blocks of a source whose format fixes them."""
+_BLOCK_ROWS: Final = {"sentinel2-l2a": 1024, "landsat-c2l2": 512}
+"""Rows of the blocks of a source whose format fixes them (those of Landsat's files have 256)."""
 
 
 def block_rows(source: str) -> int:
@@ -78,9 +79,13 @@ def farmland_cells(parcels: TileParcels, ring_m: float, res_m: float) -> int:
 
     A kept cell lies within a square of half-width ``h`` (ring and a cell) around a point of a parcel. A square swept
     along an outline of length L adds at most sqrt(2) h L, and 4 h^2 for its corners; neighbours are taken to share
-    nothing, but there are no more cells than the tile has.
+    nothing, but there are no more cells than the tile has. Landsat's pixels may begin where a cell of 20 m ends, those
+    of other grids hold it or lie in it.
     """
-    h = math.ceil(ring_m / BASE_RES_M) * BASE_RES_M + max(BASE_RES_M, res_m)
+    reach = BASE_RES_M + res_m if is_landsat(res_m) else max(BASE_RES_M, res_m)
+    h = math.ceil(ring_m / BASE_RES_M) * BASE_RES_M + reach
     area = parcels.area_m2 + math.sqrt(2.0) * h * parcels.perimeter_m + 4.0 * h**2 * parcels.n_parcels
-    tile = (parcels.tile.width_m + res_m) * (parcels.tile.height_m + res_m)  # cells beyond its edge are kept whole
+    # Cells beyond the tile's edge are kept whole; Landsat's lie beyond it on all sides.
+    beyond = 2.0 * res_m if is_landsat(res_m) else res_m
+    tile = (parcels.tile.width_m + beyond) * (parcels.tile.height_m + beyond)
     return math.ceil(min(area, tile) / res_m**2)

@@ -17,9 +17,12 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.extract.cells import Cells
 from s4c_hpc.extract.coverage import coverage
-from s4c_hpc.extract.polygons import rings_on, usable_polygons
+from s4c_hpc.extract.polygons import clipped, rings_on, usable_polygons
 from s4c_hpc.extract.ranges import RowRanges
 from s4c_hpc.extract.scanline import centre_runs
+
+Bounds = tuple[float, float, float, float]
+"""``(xmin, ymin, xmax, ymax)`` in CRS units."""
 
 _FIELDS: Final = (
     pa.field("new_id", pa.int32(), nullable=False),
@@ -126,6 +129,7 @@ def build_index(
     cells: Cells,
     weighting: Weighting,
     buffer_m: float,
+    extent: Bounds | None = None,
 ) -> ParcelIndex:
     """Index of parcels on the stacks of one grid, in memory; ``index_batches`` streams the same.
 
@@ -136,13 +140,14 @@ def build_index(
     cells : kept cells of the grid; must hold every pixel of every parcel
     weighting : pixel centre inside, or exact coverage
     buffer_m : inward buffer, in metres; a parcel that it makes vanish stays, without pixels
+    extent : of the tile, where pixels of the grid reach beyond it: land outside is no parcel's, as on other grids
 
     Raises
     ------
     InputError
         If a parcel reaches cells of the tile that are not kept (the mask was made for other parcels).
     """
-    batches = tuple(index_batches(new_id, block, geometries, cells, weighting, buffer_m))
+    batches = tuple(index_batches(new_id, block, geometries, cells, weighting, buffer_m, extent))
     return ParcelIndex(batches, {"grid": cells.grid.name, "weighting": weighting.value, "buffer_m": repr(buffer_m)})
 
 
@@ -153,6 +158,7 @@ def index_batches(
     cells: Cells,
     weighting: Weighting,
     buffer_m: float,
+    extent: Bounds | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the record batch of each parcel block in turn; see ``build_index``.
 
@@ -164,6 +170,8 @@ def index_batches(
     schema = pa.schema(_FIELDS)
     for first, last in itertools.pairwise(bounds.tolist()):
         polygons = usable_polygons(geometries[first:last], buffer_m)
+        if extent is not None:
+            polygons = clipped(polygons, extent)
         runs, edges = _pixels(polygons, new_id[first:last], cells, weighting)
         columns = [pa.array(new_id[first:last], pa.int32()), pa.array(block[first:last], pa.int32())]
         for (offsets, *values), fields in ((runs, _FIELDS[2:4]), (edges, _FIELDS[4:6])):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InternalError
+from s4c_hpc.core.grid import is_landsat
 from s4c_hpc.extract.cells import Cells
 from s4c_hpc.extract.jit import helper, kernel
 
@@ -29,12 +30,14 @@ def nearest_rows(cells: Cells, source: Cells, start: int, stop: int) -> NDArray[
     Raises
     ------
     InternalError
-        If the two do not belong to the same mask.
+        If the two do not belong to the same mask, or do not nest (Landsat's 30 m and any other).
     """
     if not 0 <= start <= stop <= cells.n_cells:
         raise InternalError(f"stack rows {start} to {stop} are not within 0 to {cells.n_cells}")
     rows = np.empty(stop - start, dtype=np.int64)
     fine, coarse = round(cells.grid.res_m), round(source.grid.res_m)
+    if fine != coarse and (is_landsat(fine) or is_landsat(coarse)):
+        raise InternalError(f"pixels of {fine} m are neither parents nor children of those of {coarse} m")
     place = (cells.row, cells.c0, cells.c1, cells.start)
     target = (source.row_offsets, source.c0, source.c1, source.start)
     first_run = int(np.searchsorted(cells.start, start, side="right")) - 1

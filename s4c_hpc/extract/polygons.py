@@ -57,6 +57,24 @@ def usable_polygons(geometries: NDArray[np.object_], inset_m: float = 0.0) -> ND
     return oriented
 
 
+def clipped(polygons: NDArray[np.object_], bounds: tuple[float, float, float, float]) -> NDArray[np.object_]:
+    """Usable polygons, cut to a rectangle where they reach beyond it.
+
+    Parameters
+    ----------
+    polygons : (n,) as ``usable_polygons`` returns them
+    bounds : ``(xmin, ymin, xmax, ymax)``
+    """
+    xmin, ymin, xmax, ymax = shapely.bounds(polygons).T
+    # NaN, of empty ones, is not beyond anything.
+    beyond = (xmin < bounds[0]) | (ymin < bounds[1]) | (xmax > bounds[2]) | (ymax > bounds[3])
+    if not beyond.any():
+        return polygons
+    found: NDArray[np.object_] = polygons.copy()
+    found[beyond] = usable_polygons(shapely.intersection(polygons[beyond], shapely.box(*bounds)))
+    return found
+
+
 def rings_on(polygons: NDArray[np.object_], grid: Grid) -> Rings:
     """Rings of usable polygons on a grid.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.extract.ranges import RowRanges
+from s4c_hpc.optical import NO_CLASS
 
 STACK_BATCH_ROWS: Final = 262_144
 """Rows of every record batch but the last: a fixed number, so that bytes depend on nothing but the pixels."""
@@ -23,9 +24,15 @@ STACK_BATCH_ROWS: Final = 262_144
 CLASS_COLUMN: Final = "class"
 """Name of the column that every stack has: the source's own pixel class on the grid of its class layer, else 0."""
 
-NO_RASTER: Final = 255
+FMASK_COLUMN: Final = "class_fmask"
+"""Name of the column with the values of FMask, in the stack of the grid that FMask was made on."""
+
+NO_RASTER: Final = NO_CLASS
 """Class of cells that lie off the rasters of their grid, and by convention of source values that are no class: they
 are nodata in every column and for every table of classes."""
+
+ANGLES: Final = "angles"
+"""Name of the metadata that hold sun and view angles (``catalog.Angles``); in one stack of a product, if at all."""
 
 NO_CLASSES: Final = "none"
 """``class_kind`` of a stack whose class column only tells where there are rasters."""

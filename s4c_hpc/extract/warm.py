@@ -21,12 +21,16 @@ from s4c_hpc.config.model import Weighting
 from s4c_hpc.core.grid import FAMILY_RES_M, Grid, Tile
 from s4c_hpc.extract.blocks import BlockReader
 from s4c_hpc.extract.cells import Mask
+from s4c_hpc.extract.dilate import Widening, widened
 from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
+from s4c_hpc.extract.formulas import Evaluator
 from s4c_hpc.extract.gather import gather_grid
 from s4c_hpc.extract.index import index_batches, read_index, write_index
-from s4c_hpc.extract.pieces import pieces
+from s4c_hpc.extract.pieces import Reader, pieces
 from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, Stack, StackColumn, StackWriter
 from s4c_hpc.extract.statistics import MOMENTS, block_statistics
+from s4c_hpc.extract.zonal_warm import warm_zonal
+from s4c_hpc.optical import parse
 
 _TILE: Final = Tile(id="warm", crs="EPSG:32632", ulx=600_000.0, uly=5_400_000.0, width_m=600.0, height_m=600.0)
 
@@ -44,6 +48,8 @@ def warm(folder: Path) -> None:
     for weighting in Weighting:
         for res_m in FAMILY_RES_M:
             _statistics(folder / "index", parcel, BlockReader(stacks, mask, _TILE.grid(res_m)), weighting)
+    warm_zonal(folder)
+    widened(np.full((3, 3), 4, np.uint8), slice(0, 1), [Widening(values=(4,), radius_m=20.0)], (), 10.0)
 
 
 def _stack(folder: Path, mask: Mask, grid: Grid) -> Stack:
@@ -69,12 +75,13 @@ def _statistics(path: Path, parcel: NDArray[np.object_], reader: BlockReader, we
     ones = np.ones(1, dtype=np.int32)
     described = {"grid": reader.cells.grid.name, "weighting": weighting.value}
     write_index(path, index_batches(ones, ones, parcel, reader.cells, weighting, 1.0), described)
-    names = [f"uint16_{res_m:g}m" for res_m in FAMILY_RES_M]
+    names = [f"{dtype}_{res_m:g}m" for res_m in FAMILY_RES_M for dtype in _DTYPES if dtype != "uint8"]
     (block,) = read_index(path)
     (piece,) = pieces(block)
-    values = np.empty((len(names), piece.n_pixels))
-    piece.fill(list(values), [partial(reader.physical, name) for name in names])
-    categories, usable = np.zeros(piece.n_pixels, dtype=np.uint8), np.ones(1, dtype=np.bool_)
+    bands, categories = np.empty((len(names), piece.n_pixels)), np.empty(piece.n_pixels, dtype=np.uint8)
+    readers: list[Reader] = [partial(reader.physical, name) for name in names]
+    piece.fill([*bands, categories], [*readers, partial(reader.categories, np.zeros(256, dtype=np.uint8))])
+    values, usable = Evaluator([parse("B04 + B08")]).evaluate(bands[:2]), np.ones(1, dtype=np.bool_)
     block_statistics(piece.block, piece.places, values, categories, usable, (*MOMENTS, "median"), weighting)
 
 
