@@ -148,9 +148,6 @@ def test_pieces_hold_every_pixel_once_in_index_order(whole_block: IndexBlock, li
     assert all(p.n_pixels <= limit or p.block.n_parcels == 1 for p in parts)
     done = 0
     for part in parts:
-        stack_row = np.empty(part.n_pixels, dtype=np.int64)
-        stack_row[part.order] = part.row
-        assert (np.diff(part.row) >= 0).all()
         for parcel in range(part.block.n_parcels):
             here, there = part.block, done + parcel
             runs = slice(whole_block.run_offsets[there], whole_block.run_offsets[there + 1])
@@ -160,10 +157,10 @@ def test_pieces_hold_every_pixel_once_in_index_order(whole_block: IndexBlock, li
                 for row in range(start, start + length)
             ]
             first = here.run_start[here.run_offsets[parcel]]
-            assert stack_row[first : first + here.run_length[parcel]].tolist() == wanted
+            assert part.row[first : first + here.run_length[parcel]].tolist() == wanted
             edges = slice(here.edge_offsets[parcel], here.edge_offsets[parcel + 1])
             whole = slice(whole_block.edge_offsets[there], whole_block.edge_offsets[there + 1])
-            assert stack_row[here.edge_row[edges]].tolist() == whole_block.edge_row[whole].tolist()
+            assert part.row[here.edge_row[edges]].tolist() == whole_block.edge_row[whole].tolist()
             assert here.edge_fraction[edges].tolist() == whole_block.edge_fraction[whole].tolist()
         done += part.block.n_parcels
 

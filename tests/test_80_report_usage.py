@@ -67,6 +67,15 @@ def test_each_image_decoded_once_is_checked_not_claimed(workspace: Workspace) ->
     assert not measured(workspace).decoded_once
 
 
+def test_a_second_reading_for_rasters_is_no_reproach_and_is_counted(workspace: Workspace) -> None:
+    assert measured(workspace).opened_for_rasters == 0
+    change(workspace, "stage", "merge", "l3b")
+    change(workspace, "rasters_opened", "l3b", 4)
+    found = measured(workspace)
+    assert found.decoded_once
+    assert found.opened_for_rasters == sum(s.n * 4 for s in found.stages if s.stage == "l3b") > 0
+
+
 def test_a_product_gathered_twice_is_seen(workspace: Workspace) -> None:
     change(workspace, "subject", "gather", PRODUCTS[0])
     assert not measured(workspace).decoded_once
@@ -119,3 +128,12 @@ def test_ticks_are_round() -> None:
     assert byte_ticks(5.5, 9.2) == [(1e6, "1 MB"), (1e7, "10 MB"), (1e8, "100 MB"), (1e9, "1 GB")]
     assert [name for _, name in byte_ticks(7.5, 9)] == ["50 MB", "100 MB", "200 MB", "500 MB", "1 GB"]
     assert [name for _, name in second_ticks(-1.2, 2)] == ["0.1 s", "1 s", "10 s", "1 min"]
+
+
+def test_a_product_gathered_again_after_its_stack_was_removed_is_seen(workspace: Workspace) -> None:
+    """The same task: one row among those done, two attempts in the history."""
+    path = workspace.state / "history.parquet"
+    history = pq.read_table(path)
+    again = history.filter(pc.equal(history["stage"].cast(pa.string()), "gather")).slice(0, 1)
+    pq.write_table(pa.concat_tables([history, again]), path)
+    assert not measured(workspace).decoded_once

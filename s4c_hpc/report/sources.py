@@ -96,6 +96,8 @@ class Sources:
     """(n_done,) seconds predicted by the plan in whose run a task was done; NaN where that plan is gone."""
     n_attempts: int
     """Finished attempts ever, failed ones included."""
+    n_gathered_again: int
+    """Attempts that gathered a product for a tile once more, ever: after its stack was removed, say."""
 
 
 def read_sources(workspace: Workspace) -> Sources:
@@ -106,7 +108,7 @@ def read_sources(workspace: Workspace) -> Sources:
     InputError
         If a file is there but is not what it should be; a missing file is no error.
     """
-    history = read_columns(workspace.state / "history.parquet", ("id",))
+    history = read_columns(workspace.state / "history.parquet", ("stage", "tile", "subject", "kind"))
     done = read_columns(workspace.state / "done.parquet", DONE_COLUMNS)
     failed = read_columns(workspace.state / "failed.parquet", FAILED_COLUMNS)
     return Sources(
@@ -117,6 +119,7 @@ def read_sources(workspace: Workspace) -> Sources:
         failed=_empty(FAILED_COLUMNS) if failed is None else failed,
         predicted_s=np.empty(0) if done is None else _predicted_s(workspace, done),
         n_attempts=0 if history is None else history.num_rows,
+        n_gathered_again=0 if history is None else _gathered_again(history),
     )
 
 
@@ -140,6 +143,11 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> pa.Table | None:
     # Sorting and grouping below is by text, whatever the encoding on disk.
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
     return pa.table(dict(zip(table.column_names, plain, strict=True)))
+
+
+def _gathered_again(history: pa.Table) -> int:
+    gathered = history.filter(pc.and_(pc.equal(history["stage"], "gather"), pc.equal(history["kind"], "done")))
+    return int(gathered.num_rows - gathered.group_by(["tile", "subject"]).aggregate([]).num_rows)
 
 
 def _empty(columns: tuple[str, ...]) -> pa.Table:

@@ -54,7 +54,10 @@ class Usage:
     elapsed_s: float
     """From the start of the first task to the end of the last, pauses included."""
     decoded_once: bool
-    """Whether no raster was opened after gather and no product was gathered twice for a tile."""
+    """Whether no raster was opened after gather and no product was gathered twice for a tile, in any run; but for
+    ``l3b``."""
+    opened_for_rasters: int
+    """Rasters opened a second time, for the rasters that were asked for."""
     n_attempts_more: int
     """Attempts beyond the first of each task."""
 
@@ -78,8 +81,10 @@ def usage(sources: Sources) -> Usage | None:
         n_points=sum(table.num_rows for table in picked.values()),
         n_tasks=done.num_rows,
         elapsed_s=_elapsed_s(done),
-        decoded_once=all(s.rasters_opened == 0 for s in stages if s.stage != "gather")
+        decoded_once=sources.n_gathered_again == 0
+        and all(s.rasters_opened == 0 for s in stages if s.stage not in {"gather", "l3b"})
         and gathers.group_by(["tile", "subject"]).aggregate([]).num_rows == gathers.num_rows,
+        opened_for_rasters=sum(s.rasters_opened for s in stages if s.stage == "l3b"),
         n_attempts_more=max(sources.n_attempts - done.num_rows - sources.failed.num_rows, 0),
     )
 

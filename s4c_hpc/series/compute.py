@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s4c_hpc.catalog.angles import COSINES
 from s4c_hpc.config.model import Category, Weighting
 from s4c_hpc.extract.blocks import BlockReader
+from s4c_hpc.extract.formulas import Evaluator
 from s4c_hpc.extract.index import IndexBlock, ParcelIndex
 from s4c_hpc.extract.pieces import PIECE_PIXELS, Piece, Reader, pieces
 from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
 from s4c_hpc.optical import CODE, Variable
-from s4c_hpc.series.contract import CLASS_COUNTS
+from s4c_hpc.series.contract import CLASS_COUNTS, computed_statistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,57 +61,64 @@ def series_batches(
 
     Notes
     -----
-    Memory: 8 bytes a pixel of a piece for each band, each variable and each temporary of a formula, beside 30 bytes a
-    pixel for their order and 40 bytes a stack row of a span.
+    Memory: 8 bytes a pixel of a piece for each band, each variable and each temporary of a function that is not
+    compiled, beside 5 bytes a pixel for rows and categories and 40 bytes a stack row of a span.
     """
+    computed = computed_statistics(variables, statistics)
+    wanted = [(i, computed.index(s)) for i, v in enumerate(variables) for s in v.statistics_of(statistics)]
+    evaluator = Evaluator([variable.formula for variable in variables])
     for block in index:
         parts = [
-            _statistics(piece, reader, variables, rules, tuple(statistics), index.weighting)
+            _statistics(piece, reader, evaluator, rules, computed, index.weighting)
             for piece in pieces(block, piece_pixels)
         ]
-        yield _batch(block, parts, schema)
+        yield _batch(block, parts, wanted, schema)
 
 
 def _statistics(
     piece: Piece,
     reader: BlockReader,
-    variables: Sequence[Variable],
+    evaluator: Evaluator,
     rules: PixelRules,
     statistics: tuple[str, ...],
     weighting: Weighting,
 ) -> BlockStatistics:
-    names = sorted({name for variable in variables for name in variable.formula.names})
-    bands = {name: np.empty(piece.n_pixels, dtype=np.float64) for name in names}
-    targets: list[NDArray[Any]] = list(bands.values())
-    readers: list[Reader] = [partial(reader.physical, name) for name in names]
+    bands = np.empty((len(evaluator.names), piece.n_pixels))
+    readers: list[Reader] = [partial(reader.physical, name) for name in evaluator.names]
     if rules.lut is None:
-        piece.fill(targets, readers)
-        categories = _by_presence(targets, piece.n_pixels)
+        piece.fill(list(bands), readers)
+        measured = [name not in COSINES for name in evaluator.names]
+        categories = _by_presence(bands[measured] if not all(measured) else bands)
     else:
         categories = np.empty(piece.n_pixels, dtype=np.uint8)
-        piece.fill([*targets, categories], [*readers, partial(reader.categories, rules.lut)])
-    values = np.empty((len(variables), piece.n_pixels), dtype=np.float64)
-    for i, variable in enumerate(variables):
-        values[i] = variable.formula.evaluate(bands)
+        piece.fill([*bands, categories], [*readers, partial(reader.categories, rules.lut)])
+    values = evaluator.evaluate(bands)
     return block_statistics(piece.block, piece.places, values, categories, rules.usable, statistics, weighting)
 
 
-def _by_presence(bands: Sequence[NDArray[np.float64]], n_pixels: int) -> NDArray[np.uint8]:
-    empty = np.ones(n_pixels, dtype=np.bool_)
+def _by_presence(bands: NDArray[np.float64]) -> NDArray[np.uint8]:
+    empty = np.ones(bands.shape[1], dtype=np.bool_)
     for values in bands:
         empty &= np.isnan(values)
-    return np.where(empty, CODE[Category.NODATA], CODE[Category.VALID]).astype(np.uint8)
+    return np.where(empty, np.uint8(CODE[Category.NODATA]), np.uint8(CODE[Category.VALID]))
 
 
-def _batch(block: IndexBlock, parts: Sequence[BlockStatistics], schema: pa.Schema) -> pa.RecordBatch:
-    """The columns of a block in the order and types of the schema."""
-    values = np.concatenate([part.values for part in parts], axis=2)
+def _batch(
+    block: IndexBlock, parts: Sequence[BlockStatistics], wanted: Sequence[tuple[int, int]], schema: pa.Schema
+) -> pa.RecordBatch:
+    """The columns of a block in the order and types of the schema; ``wanted`` are numbers of variable and statistic."""
     counts = np.concatenate([part.class_counts for part in parts])
+    values, done = np.empty((*parts[0].values.shape[:2], block.n_parcels), dtype=np.float32), 0
+    for part in parts:
+        end = done + part.values.shape[2]
+        with np.errstate(over="ignore"):  # beyond what float32 holds is inf, not a warning
+            values[:, :, done:end] = part.values
+        done = end
     columns: list[NDArray[Any]] = [block.new_id]
     columns += [counts.sum(axis=1) if c is None else counts[:, CODE[c]] for c in CLASS_COUNTS.values()]
-    columns += list(values.reshape(-1, block.n_parcels))
-    arrays = []
-    for field, column in zip(schema, columns, strict=True):
-        with np.errstate(over="ignore"):  # beyond what float32 holds is inf, not a warning
-            arrays.append(pa.array(np.ascontiguousarray(column, dtype=field.type.to_pandas_dtype())))
+    columns += [values[place] for place in wanted]
+    arrays = [
+        pa.array(np.ascontiguousarray(column, dtype=field.type.to_pandas_dtype()))
+        for field, column in zip(schema, columns, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

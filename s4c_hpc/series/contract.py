@@ -121,13 +121,22 @@ class SeriesHeader:
 
 def column_names(variables: Sequence[Variable], statistics: Sequence[str]) -> list[str]:
     """Columns of a file in order: the parcel, class counts, then each variable's statistics."""
-    return [ID, *CLASS_COUNTS, *(f"{v.name}_{s}" for v in variables for s in statistics)]
+    return [ID, *CLASS_COUNTS, *(f"{v.name}_{s}" for v in variables for s in v.statistics_of(statistics))]
+
+
+def computed_statistics(variables: Sequence[Variable], statistics: Sequence[str]) -> tuple[str, ...]:
+    """Those of the configuration, then what single variables want beside them; each once."""
+    return tuple(dict.fromkeys([*statistics, *(s for v in variables for s in v.statistics_of(statistics))]))
 
 
 def text_bytes(variable: Variable) -> int:
-    """Length of what each column of a variable says of it, in bytes; the rest of a description is much the same."""
+    """Length of what each column of a variable says of it, in bytes; the rest of a description is much the same.
+
+    Where that depends on the satellite, the longest.
+    """
     own = (variable.name, variable.name, variable.long_name, variable.unit, variable.formula.text, variable.source)
-    return sum(len(text.encode()) for text in own) + len("B8A from 20m, ") * len(variable.formula.names)
+    length = sum(len(text.encode()) for text in own) + len("B8A from 20m, ") * len(variable.formula.names)
+    return max([length, *(text_bytes(form) for form in variable.by_platform.values())])
 
 
 def series_schema(
@@ -142,7 +151,7 @@ def series_schema(
     ----------
     header : the file's own metadata
     variables : in column order
-    statistics : in column order, the same for every variable
+    statistics : in column order, for every variable that has none of its own
     resampled : band -> grid it was taken from, for bands that are coarser than the file's grid
 
     Returns
@@ -158,7 +167,7 @@ def series_schema(
         columns.append(pa.field(name, number, nullable=False, metadata=described))
     for variable in variables:
         nearest = sorted({f"{b} from {resampled[b]}" for b in variable.formula.names if b in resampled})
-        for statistic in statistics:
+        for statistic in variable.statistics_of(statistics):
             described = {
                 "long_name": f"{variable.long_name}, {statistic}",
                 "unit": PIXEL if statistic == "count" else variable.unit,

@@ -15,6 +15,30 @@ from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.series.contract import ID, SeriesHeader
 
 
+class MappedBatches:
+    """The record batches of a file, each mapped when it is first asked for: one parcel needs one of hundreds."""
+
+    def __init__(self, reader: pa.ipc.RecordBatchFileReader) -> None:
+        self._reader: pa.ipc.RecordBatchFileReader | None = reader
+        self._n = int(reader.num_record_batches)
+        self._mapped: dict[int, pa.RecordBatch] = {}
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, number: int) -> pa.RecordBatch:
+        if number not in self._mapped:
+            if self._reader is None:
+                raise IndexError(number)
+            self._mapped[number] = self._reader.get_batch(number)
+            if len(self._mapped) == self._n:
+                self._reader = None  # and with it the file's descriptor; pages stay mapped without
+        return self._mapped[number]
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return (self[number] for number in range(len(self)))
+
+
 @dataclass(frozen=True, eq=False)
 class SeriesFile:
     """An open series file; its columns share the pages of the file."""
@@ -22,8 +46,8 @@ class SeriesFile:
     path: Path
     header: SeriesHeader
     schema: pa.Schema
-    batches: tuple[pa.RecordBatch, ...] = field(repr=False)
-    """One a parcel block, memory-mapped."""
+    batches: MappedBatches = field(repr=False)
+    """One a parcel block."""
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -69,7 +93,7 @@ class SeriesFile:
 
     def table(self) -> pa.Table:
         """The whole file as a table, without a copy."""
-        return pa.Table.from_batches(self.batches, schema=self.schema)
+        return pa.Table.from_batches(list(self.batches), schema=self.schema)
 
     def _known(self, name: str) -> str:
         if name not in self.schema.names:
@@ -90,5 +114,4 @@ def read_series(path: Path) -> SeriesFile:
     reader = open_ipc(path)
     schema = reader.schema
     header = SeriesHeader.from_metadata(read_metadata(schema), str(path))
-    batches = tuple(reader.get_batch(i) for i in range(reader.num_record_batches))
-    return SeriesFile(path, header, schema, batches)
+    return SeriesFile(path, header, schema, MappedBatches(reader))

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from s4c_hpc.catalog import Product, load_product, opened, read_products
+from s4c_hpc.catalog.angles import COSINES, has_angles
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.grid import FAMILY_RES_M
@@ -24,7 +25,7 @@ from s4c_hpc.optical import Variable, check_bands, resolve
 from s4c_hpc.parcels import TileParcels
 from s4c_hpc.series.assign import Assignment, assign
 from s4c_hpc.series.contract import CLASS_COUNTS, text_bytes
-from s4c_hpc.series.params import effective_params
+from s4c_hpc.series.params import effective_params, mask_note, validity_params
 from s4c_hpc.series.write import SeriesInputs, write_series
 
 _ROWS_AT_A_TIME: Final = 4096
@@ -36,6 +37,9 @@ where a piece is one parcel, the kernel's scratch."""
 
 _SPAN_BYTES: Final = 64
 """For each stack row of a span: stored and physical values, and the way to another grid."""
+
+_ANGLE_BYTES: Final = 64
+"""For each stack row of a span: its place on the grid, and the cosines of its angles."""
 
 _COMPILE_S: Final = 180
 """Longest time to compile all kernels, when no cache is there."""
@@ -64,8 +68,9 @@ class StatsStage:
         if not gathered:
             return
         products = {product.id: product for product in read_products(ctx.workspace.catalog)}
-        wanted = (products[row.subject] for row in gathered)
-        check_bands(variables, {band.name for product in wanted for band in product.bands})
+        wanted = [products[row.subject] for row in gathered]
+        angles = COSINES if any(has_angles(product) for product in wanted) else ()
+        check_bands(variables, {*angles, *(band.name for product in wanted for band in product.bands)})
         planner = _Planner(ctx, variables, self)
         rows = (planner.row(row, products[row.subject]) for row in gathered)
         for chunk in _chunks((row for row in rows if row is not None), _ROWS_AT_A_TIME):
@@ -87,7 +92,7 @@ class StatsStage:
             outputs=task.outputs,
             n_rows=n_rows,
             rasters_opened=opened() - rasters_before,
-            notes=assignment.notes,
+            notes=(*assignment.notes, *filter(None, [mask_note(validity_params(product, io.config))])),
         )
 
     def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE) -> Resources:
@@ -105,12 +110,13 @@ class StatsStage:
         """
         piece = 0.0
         for grid in params["grids"].values():
-            values = len(grid["variables"]) + len(grid["bands"])
+            values = len(grid["variables"]) + len(grid["bands"]) + (len(COSINES) if "angles" in params else 0)
             piece = max(piece, min(work / values, 2.0 * PIECE_PIXELS) * 8 * (values + _TEMPORARIES))
+        span = _SPAN_BYTES + (_ANGLE_BYTES if "angles" in params else 0)
         cells = sum(cells_bytes(sizes.boundary_m, res_m) for res_m in FAMILY_RES_M)
         return Resources(
             cpus=1,
-            mem_bytes=int(BASE_BYTES + piece + cells + _SPAN_BYTES * SPAN_ROWS),
+            mem_bytes=int(BASE_BYTES + piece + cells + span * SPAN_ROWS),
             walltime_s=int(_COMPILE_S + 3e-6 * work),
         )
 
@@ -154,9 +160,11 @@ class _Planner:
         )
 
     def _effective(self, product: Product) -> tuple[Assignment, dict[str, Any], str]:
-        """What is computed of products with the same bands and classes, and the parameters that decide it."""
+        """What is computed of products of a satellite with the same bands, classes and angles, and what decides it."""
         table = product.class_table and sorted(product.class_table.items())
-        like = repr((product.class_kind, table, [(b.name, b.grid.res_m) for b in product.bands]))
+        masks = (product.class_kind, table, bool(product.class_layers), product.external_mask is not None)
+        angles = (bool(product.angles_file), product.mean_angles)
+        like = repr((product.platform, masks, angles, [(b.name, b.grid.res_m) for b in product.bands]))
         if like not in self._known:
             assignment = assign(product, self.variables)
             params = effective_params(product, assignment, self.config)
@@ -165,9 +173,9 @@ class _Planner:
 
     def _bytes(self, variables: Sequence[Variable], parcels: TileParcels) -> int:
         """Most bytes of a file, but for the validity rule that its header repeats from the parameters."""
-        n_statistics = len(self.config.variables.statistics)
-        n_columns = 1 + len(CLASS_COUNTS) + len(variables) * n_statistics
-        own_texts = n_statistics * sum(text_bytes(variable) for variable in variables)
+        of_each = [len(variable.statistics_of(self.config.variables.statistics)) for variable in variables]
+        n_columns = 1 + len(CLASS_COUNTS) + sum(of_each)
+        own_texts = sum(n * text_bytes(variable) for n, variable in zip(of_each, variables, strict=True))
         # Values, then the description of each batch, then the schema with its texts, twice in a file.
         return 4096 + n_columns * (4 * parcels.n_parcels + 100 * parcels.n_blocks) + 2 * (600 * n_columns + own_texts)
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.catalog import Product
-from s4c_hpc.config import Config
+from s4c_hpc.catalog.angles import mean_angles
+from s4c_hpc.config import Category, Config
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.core.ipc import write_ipc
@@ -19,7 +20,7 @@ from s4c_hpc.extract.cells import Mask
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.index import ParcelIndex, read_index
 from s4c_hpc.extract.stack import Stack
-from s4c_hpc.optical import class_lut, usable_codes
+from s4c_hpc.optical import CODE, external_rule, own_lut, usable_codes
 from s4c_hpc.series.assign import GridVariables
 from s4c_hpc.series.compute import PixelRules, series_batches
 from s4c_hpc.series.contract import SeriesHeader, series_schema
@@ -101,13 +102,16 @@ def write_series(
         task=task,
     )
     schema = series_schema(header, work.variables, statistics, work.resampled)
-    reader = BlockReader(inputs.stacks, inputs.mask, work.grid)
+    external = external_rule(config.validity, has_mask=product.external_mask is not None)
+    reader = BlockReader(inputs.stacks, inputs.mask, work.grid, external, mean_angles(product))
     rules = PixelRules(
-        lut=None if product.classes is None else _lut(product, config),
+        lut=_lut(product, config) if product.class_layers or external is not None else None,
         usable=usable_codes(config.validity),
     )
     return write_ipc(path, schema, series_batches(index, reader, work.variables, rules, statistics, schema))
 
 
 def _lut(product: Product, config: Config) -> NDArray[np.uint8]:
-    return class_lut(product.class_kind, config.validity, product.class_table)
+    if not product.class_layers:  # FMask alone speaks; where there is no raster there are no data
+        return np.full(256, CODE[Category.VALID], dtype=np.uint8)
+    return own_lut(product.class_kind, config.validity, product.class_table)
