@@ -39,6 +39,17 @@ VARIABLES = {
 }
 """Ours -> the reference's type. Its L3B NDWI is Gao's, its L3B brightness sqrt((B04^2 + B03^2) / 2)."""
 
+RADAR_VARIABLES = {
+    "vv_sigma0_db": "AMP_VV",
+    "vh_sigma0_db": "AMP_VH",
+    "vv_coherence": "COHE_VV",
+    "vh_coherence": "COHE_VH",
+    "vv_minus_vh_db": "AMP_VVVH",
+}
+"""Ours -> the reference's type and polarisation. What it calls amplitude is backscatter in dB; ``AMP_VVVH`` is the
+difference of two means of a parcel, each over its own valid pixels."""
+
+RADAR_SENSORS = frozenset({"s1"})
 OPTICAL_SENSORS = frozenset({"s2"})
 """Sensors whose bands the reference calls ``L2A_<tile>_<band>``."""
 
@@ -62,7 +73,12 @@ def compat_name(name: MarkerName, tile: str) -> str | None:
     one goes, and B10 stays ``B10``.
     """
     word = STATISTICS.get(name.statistic)
-    if word is None or name.variable is None or name.sensor not in OPTICAL_SENSORS:
+    if word is None or name.variable is None:
+        return None
+    if name.sensor in RADAR_SENSORS and name.variable in RADAR_VARIABLES:
+        orbit = "" if name.orbit is None else f"_{name.orbit[:3]}"
+        return f"{name.day:%Y%m%d}_{word}_{RADAR_VARIABLES[name.variable]}{orbit}"
+    if name.sensor not in OPTICAL_SENSORS:
         return None
     kind = VARIABLES.get(name.variable)
     if kind is None and (band := _BAND.fullmatch(name.variable)):

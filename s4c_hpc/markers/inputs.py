@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,12 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from s4c_hpc.core.ipc import open_ipc, read_metadata
+from s4c_hpc.markers.derived import derived_fields, with_derived
 from s4c_hpc.markers.manifest import Input, SeriesEntry
 from s4c_hpc.markers.merge import MISSING_KEY
 from s4c_hpc.markers.naming import Acquisition, MarkerName, parse_series_column
 from s4c_hpc.markers.part import ID_COLUMN, Part, part_from_file
 from s4c_hpc.markers.sets import Selection
 from s4c_hpc.series.contract import SeriesHeader
+from s4c_hpc.series.params import mask_note
 
 RADAR_SENSORS = frozenset({"s1"})
 """Sensors whose values of different orbits must not be compared: their names carry the orbit."""
@@ -52,12 +55,12 @@ class SeriesInput:
         selection : the marker set
         time : time that the names carry, if any
         """
-        return part_from_file(root / self.path, lambda _: self.columns(selection, time))
+        return with_derived(part_from_file(root / self.path, lambda _: self.columns(selection, time)))
 
     def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
         """Columns that the set keeps -> their fields in the marker file; see ``part``."""
         columns: dict[str, pa.Field] = {}
-        for field in self.schema:
+        for field in (*self.schema, *derived_fields(self.schema, selection)):
             if field.name == ID_COLUMN or not selection.keeps(field.name):
                 continue
             variable, statistic = parse_series_column(field.name)
@@ -137,6 +140,7 @@ def manifest_inputs(files: Sequence[SeriesInput]) -> tuple[Input, ...]:
             sensor=group[0].header.sensor,
             datetime=group[0].header.datetime.isoformat(),
             series=tuple(SeriesEntry(path=f.path, grid=f.header.grid, task_id=f.header.task) for f in group),
+            note=mask_note(json.loads(group[0].header.validity or "{}")),
         )
         for product, group in sorted(_by_product(files), key=lambda pair: pair[1][0].header.datetime)
     )

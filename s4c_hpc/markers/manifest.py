@@ -39,6 +39,8 @@ class Input:
     datetime: str
     """Acquisition, ISO 8601, UTC."""
     series: tuple[SeriesEntry, ...]
+    note: str = ""
+    """What is unusual about it: the mask that was asked for is not there, say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.model import MarkerSet
 from s4c_hpc.core.errors import ConfigError, listing
 from s4c_hpc.markers.naming import parse_series_column
+
+DIFFERENCE: Final = "vv_minus_vh_db"
+"""A variable that no pixel has, see ``derived``; it needs those of ``DIFFERENCE_OF``."""
+DIFFERENCE_OF: Final = ("vv_sigma0_db", "vh_sigma0_db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,9 @@ def check_sets(config: Config, variables: Iterable[str]) -> None:
     for i, one in enumerate(config.markers.sets):
         where = f"markers.sets.{i} ({one.name})"
         for name in one.variables or ():
-            if name.lower() not in known:
+            if name.lower() == DIFFERENCE:
+                _check_difference(config, known, f"{where}.variables")
+            elif name.lower() not in known:
                 raise ConfigError(
                     f"no variable is called {name!r}", where=f"{where}.variables", hint=_nearest(name.lower(), known)
                 )
@@ -95,6 +102,15 @@ def check_sets(config: Config, variables: Iterable[str]) -> None:
                 )
         if (one.variables == () or one.statistics == ()) and not one.class_counts:
             raise ConfigError("the set is empty", where=where, hint="name variables and statistics, or class counts")
+
+
+def _check_difference(config: Config, known: Sequence[str], where: str) -> None:
+    if not set(DIFFERENCE_OF) <= set(known) or "mean" not in config.variables.statistics:
+        raise ConfigError(
+            f"{DIFFERENCE!r} is the difference of two means that are not both computed",
+            where=where,
+            hint=f"add {' and '.join(DIFFERENCE_OF)} to variables.indices, and mean to variables.statistics",
+        )
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

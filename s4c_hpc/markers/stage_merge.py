@@ -20,6 +20,7 @@ from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
+from s4c_hpc.markers.derived import n_derived
 from s4c_hpc.markers.expected import Expected, expected_products
 from s4c_hpc.markers.files import marker_stem
 from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series, without_twins
@@ -161,9 +162,10 @@ class MergeStage:
         )
         stats_ids = tuple(row["id"] for row in month.stats)
         input_keys = (*stats_ids, month.tile.key)
-        columns_of = {v: selection.n_columns([v.name], config.variables.statistics) for v in variables}
+        columns_of = {v: selection.n_columns([v.name], v.statistics_of(config.variables.statistics)) for v in variables}
         texts = sum(text_bytes(v) * n for v, n in columns_of.items())
-        values = sum(columns_of.values()) * len(stats_ids)
+        derived = n_derived(selection, [v.name for v in variables])
+        values = (sum(columns_of.values()) + derived) * len(stats_ids)
         n_files = sum(len(row["outputs"]) for row in month.stats)
         n_columns = 1 + values + n_files * len(CLASS_COUNT_ORDER) * selection.class_counts
         work = float(month.tile.n_parcels * n_columns)
