@@ -155,6 +155,22 @@ def test_quarantine_ends_when_the_input_is_made_again(tmp_path: Path) -> None:
     assert tree_hash(workspace.root) == tree_hash(whole.root)
 
 
+def test_quarantine_ends_also_when_another_run_made_the_input_again(tmp_path: Path) -> None:
+    """The sum could not read a leaf; a run of some stages makes the leaf again, and the next one is of all."""
+    bad = {"probe-sum 32UPU set 2018-05": {"end": "input"}}
+    workspace = probe_workspace(tmp_path / "ws", behaviour=bad)
+    assert run_inline(workspace).exit_code == 5
+    assert plan_of(workspace).is_up_to_date
+    describe_probe(workspace.root, behaviour={})
+    for damaged in workspace.root.glob("tiles/32UPU/leaf/b_*"):
+        damaged.unlink()
+    assert run_inline(workspace, stages=["probe-leaf"]).exit_code == 0
+    assert states(plan_of(workspace), "todo") == {"sum set 2018-05": "input was made again"}
+    describe_probe(workspace.root, behaviour=bad)
+    assert run_inline(workspace).exit_code == 5
+    assert plan_of(workspace).is_up_to_date, "still bad: once is enough"
+
+
 def test_an_input_that_was_done_without_makes_the_sum_stale_once_it_is_there(tmp_path: Path) -> None:
     """The leaf is made by a run that does not include the sum."""
     workspace = probe_workspace(tmp_path, behaviour={"probe-mid 32UPU b": {"end": "input"}})

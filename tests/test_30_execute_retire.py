@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.probe_stage import PROBES, SumProbe, describe_probe, tree_hash
-from support.runs import probe_config, probe_workspace, run_inline, states
+from support.probe_stage import PROBES, LeafProbe, SumProbe, describe_probe, tree_hash
+from support.runs import InlineExecutor, probe_config, probe_workspace, run_inline, states
 
 from s4c_hpc.core.errors import NoInputsError, TemporaryError
 from s4c_hpc.core.stage import Stage, stages
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.execute import current_plan
+from s4c_hpc.execute import current_plan, run
 from s4c_hpc.execute.retire import retire
 from s4c_hpc.plan import Plan
 
@@ -167,10 +167,9 @@ def test_a_plan_without_a_single_task_removes_nothing(moved: Workspace) -> None:
     assert (moved.root / OLD).is_file()
 
 
-def test_only_marker_files_are_deliverables() -> None:
-    assert [name for name, stage in stages().items() if stage.deliverable and not name.startswith("probe-")] == [
-        "merge"
-    ]
+def test_deliverables_are_what_people_read() -> None:
+    found = {name for name, stage in stages().items() if stage.deliverable and not name.startswith("probe-")}
+    assert found == {"compact", "l3b", "merge", "series"}
 
 
 def test_the_ledger_may_be_lost(moved: Workspace) -> None:
@@ -178,3 +177,31 @@ def test_the_ledger_may_be_lost(moved: Workspace) -> None:
     for path in moved.state.glob("*.parquet"):
         path.unlink()
     assert run_inline(moved).retired == (OLD,)
+
+
+class NamedLeaf(LeafProbe):
+    """A deliverable whose files have the task's id in their names, as rasters do."""
+
+    deliverable = True
+
+
+def test_an_older_file_of_another_name_stays_until_its_successor_is_there(tmp_path: Path) -> None:
+    registry: dict[str, Stage] = {**PROBES, "probe-leaf": NamedLeaf()}
+    workspace = probe_workspace(tmp_path)
+
+    def leaves() -> dict[str, str]:
+        return {path: digest for path, digest in tree_hash(tmp_path).items() if "/leaf/" in path}
+
+    run(workspace, probe_config(), registry=registry, executor=InlineExecutor())
+    before = leaves()
+    failing = {"probe-leaf 32UPU b": {"end": "internal"}, "probe-leaf 32UPU c": {"end": "input"}}
+    describe_probe(tmp_path, params={"probe-leaf": {"index": 2}}, behaviour=failing)
+    once = probe_config(max_attempts=1)
+    result = run(workspace, once, registry=registry, executor=InlineExecutor())
+    assert result.exit_code == 5
+    assert {Path(path).name[0] for path in result.retired} == {"a", "c"}
+    (kept,) = leaves().keys() & before.keys()
+    assert Path(kept).name[0] == "b", "it failed, but not for its input"
+    describe_probe(tmp_path, params={"probe-leaf": {"index": 2}}, behaviour={})
+    mended = run(workspace, once, registry=registry, executor=InlineExecutor(), retry_quarantined=True)
+    assert mended.retired == (kept,)

@@ -39,7 +39,7 @@ from s4c_hpc.execute.cluster_facts import known_cluster
 from s4c_hpc.execute.lease import DriverAtWork, lease
 from s4c_hpc.execute.losses import Losses
 from s4c_hpc.execute.metrics import MetricsFile
-from s4c_hpc.execute.retire import retire
+from s4c_hpc.execute.retire import retire, retire_spent
 from s4c_hpc.execute.state import folded_s_ago, n_attempts, update_state
 from s4c_hpc.execute.submissions import tick_name
 from s4c_hpc.plan import Plan, RunFolder, latest_run
@@ -55,6 +55,8 @@ TICK_BYTES_PER_TASK = 1500
 """Of the plan and the history that a tick holds in memory."""
 FOLD_INTERVAL_S = 300.0
 """Pause between two folds: a fold costs seconds for a million tasks, and ``s4c status`` reads what is newer."""
+RETIRE_INTERVAL_S = 60.0
+"""Pause between two removals of what everyone has read."""
 STAND_IN_SHARE = 0.8
 """Of its time that a tick goes on in the place of a successor that Slurm does not take: the queue may be full for a
 while."""
@@ -73,7 +75,7 @@ class Detached:
     job: int | None
     """The first tick."""
     retired: tuple[str, ...] = ()
-    """Workspace-relative files that were removed, since this configuration no longer makes them."""
+    """Workspace-relative files that were removed, since this configuration no longer makes or reads them."""
 
 
 def run_detached(
@@ -115,7 +117,8 @@ def run_detached(
             executor=executor,
         )
         if begun.run is None:
-            return Detached(plan=begun.plan, run=None, job=None, retired=retire(workspace, begun.plan.obsolete))
+            retired = retire(workspace, (*begun.plan.obsolete, *begun.plan.spent))
+            return Detached(plan=begun.plan, run=None, job=None, retired=retired)
         begun.run.close()
         folder = begun.run.folder
         n_tasks = begun.plan.tasks.num_rows + n_attempts(workspace)
@@ -257,6 +260,8 @@ def _advance_once(folder: RunFolder, scope: Scope) -> bool:
             progress = advance(run, executor)
             if folded_s_ago(workspace) > FOLD_INTERVAL_S:
                 update_state(workspace)
+            if scope.stages is None and config.retention.spent_stages and _is_time_to_retire(folder):
+                retire_spent(folder, run.board, config.retention.spent_stages)
             MetricsFile(config).advanced(run)
             stopped_by = run.board.stopped_by
             if not progress.is_settled and stopped_by is None:
@@ -275,8 +280,21 @@ def _advance_once(folder: RunFolder, scope: Scope) -> bool:
     if stopped_by is not None:
         give_up(folder, str(disk_full(workspace, stopped_by.reason, bytes_left(run.board))))
     else:
-        retire(workspace, current_plan(workspace, config, stages=scope.stages).obsolete)
+        now = current_plan(workspace, config, stages=scope.stages)
+        retire(workspace, (*now.obsolete, *now.spent))
         _cancel_ticks(folder, config)
+    return True
+
+
+def _is_time_to_retire(folder: RunFolder) -> bool:
+    """Whether no tick has removed anything for a while; whoever asks is taken to do so now."""
+    stamp = folder.root / "retired.stamp"
+    try:
+        if time.time() - stamp.stat().st_mtime < RETIRE_INTERVAL_S:
+            return False
+    except FileNotFoundError:
+        pass
+    stamp.touch()
     return True
 
 

@@ -30,7 +30,7 @@ from s4c_hpc.execute.detach import take_over
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.metrics import MetricsFile
 from s4c_hpc.execute.progress import Progress
-from s4c_hpc.execute.retire import retire
+from s4c_hpc.execute.retire import retire, retire_spent
 from s4c_hpc.execute.state import update_state
 from s4c_hpc.execute.status import RunStatus, describe
 from s4c_hpc.plan import Plan, judge_again
@@ -50,6 +50,8 @@ class RunResult:
     """``None`` if there was nothing to do and so no run."""
     retired: tuple[str, ...]
     """Workspace-relative files that were removed, since this configuration no longer makes them."""
+    spent: tuple[str, ...] = ()
+    """The same of files that nothing reads any more, where ``[retention]`` says so; at the end of the run."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -69,7 +71,7 @@ def run(
     registry: Mapping[str, Stage] | None = None,
     executor: ExecutorFactory | None = None,
 ) -> RunResult:
-    """Bring the workspace up to date, then remove the deliverables that the plan no longer makes.
+    """Bring the workspace up to date, then remove the deliverables that the plan no longer makes, and what is spent.
 
     A run of some ``stages`` only removes nothing, nor does one that ends in an error. A run whose jobs live on
     without a driver is taken over, if it is still what is wanted; else its jobs are cancelled first.
@@ -105,12 +107,20 @@ def run(
             stopped=lambda: _raise_if_stopped(workspace, stop),
         )
         if begun.run is None:
-            return RunResult(plan=begun.plan, status=None, retired=retire(workspace, begun.plan.obsolete))
+            return _tidied(begun.plan, begun.plan, None)
         take_over(begun.run.folder)
         with telling_of_full_disk(workspace, lambda: bytes_left(begun.board)):
-            status = _drive(begun.run, config, executor or executor_of(config), on_progress, stop)
-            retired = retire(workspace, judge_again(begun.plan, registry).obsolete)
-        return RunResult(plan=begun.plan, status=status, retired=retired)
+            spent_stages = config.retention.spent_stages if begun.plan.is_whole else frozenset()
+            status = _drive(begun.run, config, executor or executor_of(config), on_progress, stop, spent_stages)
+            return _tidied(begun.plan, judge_again(begun.plan, registry), status)
+
+
+def _tidied(plan: Plan, now: Plan, status: RunStatus | None) -> RunResult:
+    """The end of a run, which removes what nobody wants ``now``."""
+    workspace = plan.workspace
+    return RunResult(
+        plan=plan, status=status, retired=retire(workspace, now.obsolete), spent=retire(workspace, now.spent)
+    )
 
 
 def _drive(
@@ -119,13 +129,15 @@ def _drive(
     make_executor: ExecutorFactory,
     on_progress: Callable[[Progress], None] | None,
     stop: list[int],
+    spent_stages: frozenset[str],
 ) -> RunStatus:
     folder, board, workspace = run.folder, run.board, run.folder.workspace
     metrics, lives_on = MetricsFile(config), False
     try:
         with make_executor(folder, config) as executor:
             lives_on = executor.outlives_driver  # also if the next line raises
-            lives_on = not _advance_to_the_end(run, executor, on_progress, stop, metrics) and lives_on
+            ended = _advance_to_the_end(run, executor, on_progress, stop, metrics, spent_stages)
+            lives_on = not ended and lives_on
             if not lives_on:
                 stop_attempts(run, executor)
     except SchedulerError as error:
@@ -151,6 +163,7 @@ def _advance_to_the_end(
     on_progress: Callable[[Progress], None] | None,
     stop: list[int],
     metrics: MetricsFile,
+    spent_stages: frozenset[str],
 ) -> bool:
     """Advance until nothing is left to do (``True``) or a signal came."""
     folded = time.monotonic()
@@ -163,6 +176,7 @@ def _advance_to_the_end(
             return True
         if time.monotonic() - folded > FOLD_INTERVAL_S:
             update_state(run.folder.workspace)
+            retire_spent(run.folder, run.board, spent_stages)
             folded = time.monotonic()
         _pause(executor, stop)
     return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 
 import numpy as np
@@ -38,6 +38,7 @@ def classify(
     *,
     max_attempts: int,
     retry_quarantined: bool = False,
+    removable: Collection[str] = (),
 ) -> pa.Table:
     """State and reason of each row.
 
@@ -49,16 +50,19 @@ def classify(
     tolerates_missing : by stage, whether its tasks run without a dependency that has no output
     max_attempts : failures after which a task is not tried again
     retry_quarantined : whether quarantined tasks are tried again
+    removable : stages whose files are removed after use: a task of theirs is done without them until something to do
+        needs it
 
     Returns
     -------
     (n_tasks,) rows in ``STATUS_SCHEMA``
     """
-    rows = _Classifier(tasks, graph, done, tolerates_missing)
+    rows = _Classifier(tasks, graph, done, tolerates_missing, removable)
     rows.check_outputs(are_there)
     pa.default_memory_pool().release_unused()  # what was needed to look paths up, as much as the plan itself
     rows.read_failures(failed, max_attempts, retry_quarantined)
     rows.propagate()
+    rows.make_removed_again()
     pa.default_memory_pool().release_unused()
     return rows.table()
 
@@ -82,7 +86,14 @@ _NOT_THERE = " is not there: "
 class _Classifier:
     """The columns that grow while a plan is classified; each is (n_tasks,)."""
 
-    def __init__(self, tasks: pa.Table, graph: Graph, done: Ledger, tolerates_missing: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        tasks: pa.Table,
+        graph: Graph,
+        done: Ledger,
+        tolerates_missing: Mapping[str, bool],
+        removable: Collection[str],
+    ) -> None:
         self.tasks, self.graph, self.done = tasks, graph, done
         self.explain = Explainer(tasks, done)
         self.finished = positions(tasks["id"], done.column("id"))
@@ -90,12 +101,15 @@ class _Classifier:
         self.is_done = self.finished >= 0
         self.quarantined = np.zeros(n_tasks, dtype=bool)
         self.bad_input = np.zeros(n_tasks, dtype=bool)
+        self.failed_at = np.zeros(n_tasks, dtype=np.int64)
         self.blocked = np.zeros(n_tasks, dtype=bool)
         self.todo = np.zeros(n_tasks, dtype=bool)
         self.attempts = np.zeros(n_tasks, dtype=np.int32)
         self.reasons = np.full(n_tasks, "", dtype=object)
         stage, names = coded(tasks["stage"])
         self.tolerant = np.asarray([tolerates_missing[name] for name in names.to_pylist()], dtype=bool)[stage]
+        self.removable = np.asarray([name in removable for name in names.to_pylist()], dtype=bool)[stage]
+        self.removed = np.zeros(n_tasks, dtype=bool)
 
     def check_outputs(self, are_there: Callable[[pa.ChunkedArray], Mask]) -> None:
         """Take back what was done where an output is gone or another task has overwritten it."""
@@ -105,7 +119,10 @@ class _Classifier:
             row_of, paths = row_of[of_done], paths.filter(pa.array(of_done))
         last_writer = self.explain.last_writers(paths)
         overwritten = last_writer != self.finished[row_of]
-        gone = np.flatnonzero(overwritten | ~are_there(paths))
+        absent = ~are_there(paths)
+        removed = absent & ~overwritten & self.removable[row_of]
+        self.removed[row_of[removed]] = True
+        gone = np.flatnonzero((overwritten | absent) & ~removed)
         texts = np.asarray([f"output missing: {path}" for path in paths.take(pa.array(gone)).to_pylist()], dtype=object)
         other = overwritten[gone]
         texts[other] = self.explain.differences(row_of[gone[other]], last_writer[gone[other]])
@@ -117,6 +134,7 @@ class _Classifier:
         failures = positions(self.tasks["id"], failed["id"])
         rows = np.flatnonzero((failures >= 0) & ~self.is_done)
         told = failed.select(["kind", "reason", "attempts"]).take(pa.array(failures[rows]))
+        self.failed_at[rows] = np.asarray(failed["t"].take(pa.array(failures[rows])).cast(pa.int64()))
         for row, failure in zip(rows.tolist(), told.to_pylist(), strict=True):
             kind, why, count = failure["kind"], failure["reason"], failure["attempts"]
             exhausted = count >= max_attempts
@@ -131,12 +149,14 @@ class _Classifier:
     def propagate(self) -> None:
         """Decide each row from its dependencies, which are decided before it."""
         absent_row, absent_of = self._absent()
+        made_since = self._made_since()
         self.todo = ~self.is_done & ~self.quarantined
         for level in self.graph.levels():
             here = np.zeros(len(self.todo), dtype=bool)
             here[level] = True
-            remade = here & self.bad_input & self.graph.any_needed(self.todo)
-            self.reasons[remade] = "input is made again"
+            again = self.graph.any_needed(self.todo)
+            remade = here & self.bad_input & (again | made_since)
+            self.reasons[remade] = np.where(again[remade], "input is made again", "input was made again")
             self.quarantined &= ~remade
             self.todo |= remade
             arrived = np.zeros(len(self.todo), dtype=bool)
@@ -156,6 +176,18 @@ class _Classifier:
             self.todo &= ~without
         unexplained = np.flatnonzero(self.todo & (self.reasons == ""))
         self.reasons[unexplained] = self.explain.first_time(unexplained)
+
+    def make_removed_again(self) -> None:
+        """Do again what was removed after use and is needed now. The bytes are the same, so nothing follows from it."""
+        while True:
+            needed = np.zeros(len(self.todo), dtype=bool)
+            needed[self.graph.needed[self.todo[self.graph.waiting]]] = True
+            again = needed & self.removed & self.is_done
+            if not again.any():
+                return
+            self.is_done &= ~again
+            self.todo |= again
+            self.reasons[again] = "removed after use ([retention]) and needed again"
 
     def table(self) -> pa.Table:
         """The columns as ``STATUS_SCHEMA``."""
@@ -184,6 +216,19 @@ class _Classifier:
         lacking, which = np.unique(self.graph.first_needed(missing)[rows], return_inverse=True)
         texts = map(blocked_reason, self.explain.names(lacking), self.reasons[lacking].tolist())
         self.reasons[rows] = np.asarray(list(texts), dtype=object)[which]
+
+    def _made_since(self) -> Mask:
+        """Rows that could not read their input, of which some was made again since, by a run of some stages say."""
+        made_at = np.zeros(len(self.finished), dtype=np.int64)
+        known = np.flatnonzero(self.finished >= 0)
+        if not (known.size and self.bad_input.any()):
+            return np.zeros(len(self.finished), dtype=bool)
+        times = self.done.column("finished").cast(pa.int64()).take(pa.array(self.finished[known]))
+        made_at[known] = np.asarray(times)
+        later = made_at[self.graph.needed] > self.failed_at[self.graph.waiting]
+        since = np.zeros(len(self.finished), dtype=bool)
+        since[self.graph.waiting[later]] = True
+        return since & self.bad_input
 
     def _absent(self) -> tuple[Rows, Rows]:
         """Pairs (row, planned dependency) of rows that were done without that dependency."""

@@ -20,7 +20,7 @@ from s4c_hpc.plan.existing import are_there
 from s4c_hpc.plan.graph import Graph, coded, flattened
 from s4c_hpc.plan.ledger import DONE_SCHEMA, FAILED_SCHEMA, HISTORY_SCHEMA, Ledger, read_ledger
 from s4c_hpc.plan.model import Plan
-from s4c_hpc.plan.obsolete import made_by, obsolete_outputs
+from s4c_hpc.plan.obsolete import made_by, obsolete_outputs, spent_outputs
 from s4c_hpc.plan.predict import measured_stages, predict_seconds
 
 _MEASURED = [
@@ -94,6 +94,7 @@ def _judged(
     retry_quarantined: bool = False,
 ) -> Plan:
     state = workspace.state
+    removable = config.retention.spent_stages
     deliverable = [name for name, stage in registry.items() if stage.deliverable]
     failed = read_ledger(state / "failed.parquet", FAILED_SCHEMA)
     history = Ledger(state / "history.parquet", HISTORY_SCHEMA)
@@ -107,12 +108,14 @@ def _judged(
         {name: stage.tolerates_missing for name, stage in registry.items()},
         max_attempts=config.execute.max_attempts,
         retry_quarantined=retry_quarantined,
+        removable=removable,
     )
     obsolete: list[str] = []
-    if is_whole:  # what a part of the stages does not write, another one may
-        made = made_by(history, deliverable)
-        paths = pa.chunked_array([obsolete_outputs(tasks, graph, status, failed, made)])
-        obsolete = paths.filter(pa.array(are_there(workspace.root, paths))).to_pylist()
+    spent: list[str] = []
+    if is_whole:  # what a part of the stages does not write or read, another one may
+        obsolete = _there(workspace, obsolete_outputs(tasks, graph, status, failed, history, deliverable))
+    if is_whole and removable:
+        spent = _there(workspace, spent_outputs(tasks, graph, status, made_by(history, removable)))
     measured = history.read(_MEASURED)
     return Plan(
         workspace,
@@ -121,9 +124,17 @@ def _judged(
         status,
         predict_seconds(tasks, measured),
         obsolete=tuple(obsolete),
+        spent=tuple(spent),
         is_whole=is_whole,
         measured=measured_stages(measured),
     )
+
+
+def _there(workspace: Workspace, paths: pa.Array) -> list[str]:
+    """Those of workspace-relative paths that exist."""
+    chunked = pa.chunked_array([paths])
+    found: list[str] = chunked.filter(pa.array(are_there(workspace.root, chunked))).to_pylist()
+    return found
 
 
 def check_rows(tasks: pa.Table) -> None:

@@ -25,7 +25,7 @@ from s4c_hpc.plan.graph import coded
 from s4c_hpc.plan.inodes import chunk_seconds, free_inodes, inodes_to_write
 from s4c_hpc.plan.machine import Machine
 from s4c_hpc.plan.run_folder import RunFolder
-from s4c_hpc.plan.space import check_space, space_text
+from s4c_hpc.plan.space import Passing, check_space, passing_outputs, space_text
 from s4c_hpc.plan.summary import StageSummary, add_up, summarize
 from s4c_hpc.plan.workers import worker_count
 from s4c_hpc.plan.workload import Workload
@@ -51,6 +51,9 @@ class Plan:
     obsolete: tuple[str, ...] = ()
     """Workspace-relative files that deliverable stages made and that this plan does not: the end of a run removes
     them. Sorted; none in a plan of some stages only."""
+    spent: tuple[str, ...] = ()
+    """Workspace-relative files of stages whose files are removed after use, which nothing to do reads: the end of a
+    run removes them as well. Sorted; none in a plan of some stages only."""
     is_whole: bool = True
     """Whether every stage was asked for its rows."""
     measured: frozenset[str] = frozenset()
@@ -126,8 +129,8 @@ class Plan:
         """The plan as values for ``json.dumps``; keys are stable, counts and bytes are whole numbers.
 
         ``reasons`` counts by kind alone (``parameters changed``), since the texts that ``reasons()`` gives to
-        readers may change. ``obsolete`` is the number of files that the end of a run will remove. ``workers`` are
-        the cores of the machine that the makespan is predicted for.
+        readers may change. ``obsolete`` and ``spent`` are numbers of files that the end of a run will remove.
+        ``workers`` are the cores of the machine that the makespan is predicted for.
         """
         span = self.makespan(machine)
         total = self.total
@@ -142,6 +145,7 @@ class Plan:
                 for name, kinds in self._reasons_by_kind.items()
             },
             "obsolete": len(self.obsolete),
+            "spent": len(self.spent),
             "workers": machine if isinstance(machine, int) else machine.n_cpus,
             "makespan_s": {"expected": span.seconds, "low": span.low_s, "high": span.high_s},
             "rough": self.rough,
@@ -179,7 +183,17 @@ class Plan:
             free_inodes=self.free_inodes(),
             max_bytes=quota.max_bytes,
             max_files=quota.max_files,
+            passing=self.passing,
         )
+
+    @cached_property
+    def passing(self) -> Passing:
+        """What is removed before the run ends, so that it need not fit beside the rest."""
+        stages = self.config.retention.spent_stages
+        if not (self.is_whole and stages):  # a run of some stages removes nothing
+            return Passing()
+        todo = np.asarray(pc.equal(self.status["state"], PlanState.TODO.value)).astype(bool)
+        return passing_outputs(self.tasks, todo, stages, worker_count(self.config))
 
     def check_space(self) -> None:
         """Refuse a plan over quota (``ConfigError``), or over free space or inodes (``TemporaryError``)."""
@@ -195,6 +209,7 @@ class Plan:
             where=str(self.workspace.root),
             inodes=self.inodes_out,
             free_inodes=self.free_inodes(),
+            passing=self.passing,
         )
 
     def write(self, run_dir: Path) -> RunFolder:
