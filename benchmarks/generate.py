@@ -60,14 +60,16 @@ def band(size: Size, seed: int) -> np.ndarray:
 
 
 def write_raster(path: Path, values: np.ndarray) -> None:
-    """Tiled DEFLATE GeoTIFF with predictor 2, as archives keep them."""
+    """Tiled DEFLATE GeoTIFF with predictor 2, as archives keep them; of one band, or of several one after the other."""
+    bands = values.reshape(-1, *values.shape[-2:])
     profile = {
-        "driver": "GTiff", "dtype": values.dtype.name, "count": 1, "width": values.shape[1], "height": values.shape[0],
+        "driver": "GTiff", "dtype": values.dtype.name, "interleave": "band",
+        "count": bands.shape[0], "width": bands.shape[2], "height": bands.shape[1],
         "crs": CRS, "transform": from_origin(ULX, ULY, RES_M, RES_M), "nodata": 0,
         "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "DEFLATE", "predictor": 2, "zlevel": 6,
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as raster:
-        raster.write(values, 1)
+        raster.write(bands)
 
 
 def prepare(folder: Path, name: str, dates: int = 1) -> Path:

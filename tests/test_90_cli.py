@@ -26,7 +26,7 @@ COMMANDS = [
     ["demo"],
     ["init"],
     *[["config", c] for c in ("check", "show", "schema", "indices")],
-    *[["catalog", c] for c in ("scan", "list", "readiness")],
+    *[["catalog", c] for c in ("scan", "list", "layouts", "readiness")],
     *[["parcels", c] for c in ("import", "list")],
     ["plan"],
     ["run"],
@@ -34,6 +34,8 @@ COMMANDS = [
     ["cancel"],
     ["logs"],
     *[["markers", c] for c in ("list", "show", "query", "export")],
+    *[["series", c] for c in ("list", "show", "import", "compare")],
+    ["zonal"],
     ["report"],
     *[["slurm", c] for c in ("check", "qos")],
     *[["slurm", "cluster", c] for c in ("up", "down", "status")],
@@ -296,7 +298,14 @@ def test_check_tells_what_is_not_there_yet(tmp_path: Path) -> None:
 
 def test_nothing_to_tell_before_the_first_run(tmp_path: Path) -> None:
     s4c("init", tmp_path)
-    for command in (["status"], ["logs", "0123"], ["markers", "list"], ["parcels", "list"], ["catalog", "list"]):
+    for command in (
+        ["status"],
+        ["logs", "0123"],
+        ["markers", "list"],
+        ["series", "list"],
+        ["parcels", "list"],
+        ["catalog", "list"],
+    ):
         done = s4c(*command, workspace=tmp_path)
         assert done.returncode == 6, command
         assert done.stderr.startswith("s4c: ")

@@ -159,6 +159,8 @@ def test_a_late_product_touches_its_own_month_only(tmp_path: Path) -> None:
         "index": 0,
         "gather": 1,
         "stats": 1,
+        "compact": 1,
+        "series": 1,
         "merge": 1,
     }
     assert s4c("run", workspace=workspace).returncode == 0

@@ -65,5 +65,5 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     os.close(main)
     assert process.wait(timeout=60) == 0
     shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", text).decode()
-    assert "55/55" in shown
+    assert "63/63" in shown
     assert "merge FREISING" in shown

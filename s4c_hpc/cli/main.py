@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from s4c_hpc import __version__
-from s4c_hpc.cli import catalog, config, demo, markers, parcels, report, run, slurm, status, workspace
+from s4c_hpc.cli import (
+    catalog,
+    config,
+    demo,
+    markers,
+    parcels,
+    report,
+    run,
+    series,
+    series_import,
+    slurm,
+    status,
+    workspace,
+    zonal,
+)
 from s4c_hpc.core.errors import ExitCode, S4cError
 
 TYPER_INTERRUPTED = 130
@@ -39,7 +53,11 @@ app.command("status")(status.status)
 app.command("cancel")(status.cancel)
 app.command("logs")(status.logs)
 app.add_typer(markers.app, name="markers")
+series.app.command("import")(series_import.import_)
+series.app.command("compare")(series_import.compare)
+app.add_typer(series.app, name="series")
 app.command("report")(report.report)
+app.command("zonal")(zonal.zonal)
 app.add_typer(slurm.app, name="slurm")
 
 

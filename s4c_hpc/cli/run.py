@@ -95,6 +95,8 @@ def run_detached_and_tell(
     begun = execute.run_detached(workspace, config, stages=stages, retry_quarantined=retry_quarantined)
     if begun.run is None:
         say("everything is up to date")
+        if begun.retired:
+            say(f"removed {len(begun.retired)} files that this configuration no longer makes or reads")
     else:
         say(f"run {begun.run} drives itself from job {begun.job} on; you may log out")
         say("'s4c status' shows how far it is, 's4c cancel' stops it")
@@ -122,6 +124,8 @@ def run_and_tell(
             say(line)
     if result.retired:
         say(f"removed {len(result.retired)} files that this configuration no longer makes")
+    if result.spent:
+        say(f"removed {len(result.spent)} files that nothing reads any more ([retention])")
     if result.exit_code is not ExitCode.OK:
         say("the rest is done; 's4c status' and 's4c report' show what is missing and why")
         say(
@@ -151,6 +155,8 @@ def _print_plan(planned: Plan, machine: Machine, machine_text: str) -> None:
         say(f"{stage}: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}")
     if planned.obsolete:
         say(f"{len(planned.obsolete)} files that this configuration no longer makes will be removed")
+    if planned.spent:
+        say(f"{len(planned.spent)} files that nothing reads any more will be removed ([retention])")
     if planned.is_up_to_date:
         say("everything is up to date")
         return
