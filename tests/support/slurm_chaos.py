@@ -16,6 +16,8 @@ from support.slurm_runs import SlurmDriver, SlurmRun
 
 from s4c_hpc.execute import status
 from s4c_hpc.execute.detach import why_stopped
+from s4c_hpc.execute.submissions import tick_name
+from s4c_hpc.plan import run_folders
 from s4c_hpc.slurm.cluster import Cluster
 from s4c_hpc.slurm.node_processes import node_processes
 
@@ -127,7 +129,9 @@ def _drives_itself(run: SlurmRun, detached: bool) -> bool:
 
 
 def _ticks(run: SlurmRun) -> list[str]:
-    return [line for line in run.cluster.run("squeue", "-h", "-o", "%j").splitlines() if "s4c-tick" in line]
+    # Of this workspace: Slurm requeues a tick of the round before whose node was killed, also after its run has ended.
+    own = {tick_name(folder) for folder in run_folders(run.workspace)}
+    return [name for name in run.cluster.run("squeue", "-h", "-o", "%j").splitlines() if name in own]
 
 
 def _kill(run: SlurmRun, driver: SlurmDriver, victim: str, chance: random.Random, *, detached: bool) -> int:
