@@ -237,28 +237,6 @@ class Cluster:
             if state.startswith("drain"):  # by Slurm itself, for a job number that was given out again, say
                 self.run("scontrol", "update", f"nodename={node}", "state=resume")
         self.wait_idle()
-        self._know_accounts()
-
-    def _know_accounts(self) -> None:
-        """Have the controller know the QoS: one that began while slurmdbd was away may go on without them."""
-        for attempt in range(100):
-            if self._takes_urgent_jobs():
-                return
-            if attempt % 30 == 29:
-                self.stop("slurmctld")
-                self.start("slurmctld")
-                self.wait_idle()
-            time.sleep(0.2)
-        raise SchedulerError("the controller does not learn its QoS", where=str(self.root / "log"))
-
-    def _takes_urgent_jobs(self) -> bool:
-        try:
-            self.run(
-                "sbatch", "--test-only", "--account=s4c", "--qos=s4c-urgent", "--output=/dev/null", "--wrap", "true"
-            )
-        except SchedulerError:
-            return False
-        return True
 
     def _refuse_foreign_folder(self) -> None:
         if self._settings_file.exists() or not self.root.exists():
