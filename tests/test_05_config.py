@@ -165,6 +165,35 @@ def test_a_formula_may_start_with_n(tmp_path: Path) -> None:
     assert set(loaded.config.variables.formulas) == {"ndre"}
 
 
+def test_paths_of_parcels_are_relative_to_the_file(tmp_path: Path) -> None:
+    keys = "file = 'a.gpkg'\ncrop_table = 'lut.csv'\nhcat_table = '/x/de.csv'\npseudonyms = { key_file = '../k' }\n"
+    parcels = load_config(write(tmp_path, MINIMAL + "[parcels]\n" + keys)).config.parcels
+    assert (parcels.file, parcels.crop_table, parcels.hcat_table) == (
+        tmp_path / "a.gpkg",
+        tmp_path / "lut.csv",
+        Path("/x/de.csv"),
+    )
+    assert parcels.pseudonyms is not None
+    assert parcels.pseudonyms.key_file == tmp_path / "../k"
+    connection = load_config(write(tmp_path, MINIMAL + "[parcels]\nfile = 'PG:dbname=lpis'\n")).config.parcels.file
+    assert str(connection) == "PG:dbname=lpis"
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        ("mode = 'append'", "parcels.mode"),
+        ("geometry_tolerance_m = -1", "parcels.geometry_tolerance_m"),
+        ("pseudonyms = {}", "name one of key_file and key_env"),
+        ("pseudonyms = { key_file = 'a', key_env = 'B' }", "name one of key_file and key_env"),
+        ("pseudonyms = { key = 'secret' }", "unknown key 'parcels.pseudonyms.key'"),
+    ],
+)
+def test_what_parcels_cannot_be(tmp_path: Path, keys: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        load_config(write(tmp_path, MINIMAL + f"[parcels]\n{keys}\n"))
+
+
 def test_the_committed_schema_is_the_model_s() -> None:
     committed = json.loads((ROOT / "configs" / "schema.json").read_text())
     assert committed == config_schema(), "write it anew: s4c config schema > configs/schema.json"

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod
 from support.parcels import squares
 
-from s4c_hpc.parcels.checks import duplicates, overlaps, repair, shape_index
+from s4c_hpc.parcels import overlaps as overlaps_module
+from s4c_hpc.parcels.checks import duplicates, repair, repair_outlines, shape_index
+from s4c_hpc.parcels.outlines import Outlines
+from s4c_hpc.parcels.overlaps import Overlaps, overlaps
 from s4c_hpc.parcels.projection import is_metric, measure, outside_area_of_use, reproject
 
 UTM = CRS.from_epsg(32632)
@@ -25,6 +28,10 @@ def repaired(*geometries: Any) -> Any:
     delivered = np.empty(len(geometries), dtype=object)
     delivered[:] = geometries
     return repair(delivered, np.zeros(len(geometries), dtype=bool))
+
+
+def overlaps_of(polygons: Any, area_m2: Any) -> Overlaps:
+    return overlaps(Outlines.of(polygons), shapely.bounds(polygons), shapely.area(polygons), area_m2)
 
 
 def broken_polygon(coordinate: str) -> Any:
@@ -88,7 +95,8 @@ def test_unreadable_geometry() -> None:
 def test_duplicates_whatever_the_start_and_direction() -> None:
     square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
     turned = shapely.Polygon([(1, 1), (1, 0), (0, 0), (0, 1)])
-    found = duplicates(np.array([square, None, turned, shapely.box(0, 0, 2, 1), None], dtype=object))
+    polygons = np.array([square, None, turned, shapely.box(0, 0, 2, 1), None], dtype=object)
+    found = duplicates(Outlines.of(polygons), shapely.bounds(polygons))
     assert found.tolist() == [True, False, True, False, False]
 
 
@@ -99,7 +107,7 @@ BOXES = st.lists(st.tuples(*[st.integers(0, 12)] * 2, st.integers(1, 6), st.inte
 def test_overlaps_equal_brute_force(boxes: list[tuple[int, ...]], data: st.DataObject) -> None:
     polygons = np.array([shapely.box(x, y, x + w, y + h) for x, y, w, h in boxes], dtype=object)
     polygons = np.append(polygons, [None])
-    found = overlaps(polygons, np.nan_to_num(shapely.area(polygons)))
+    found = overlaps_of(polygons, np.nan_to_num(shapely.area(polygons)))
     n = len(boxes)
     shared = np.zeros((n + 1, n + 1))
     for i, j in itertools.permutations(range(n), 2):
@@ -112,12 +120,35 @@ def test_overlaps_equal_brute_force(boxes: list[tuple[int, ...]], data: st.DataO
     np.testing.assert_allclose(found.pair_area_m2, [shared[p] for p in expected])
 
 
+def test_strips_do_not_change_overlaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    x, y, side = rng.uniform(0, 100, 300), rng.uniform(0, 100, 300), rng.uniform(1, 30, 300)
+    polygons = np.append(shapely.box(x, y, x + side, y + side), [None, shapely.box(0, 0, 100, 1)])
+    whole = overlaps_of(polygons, np.nan_to_num(shapely.area(polygons)))
+    monkeypatch.setattr(overlaps_module, "_STRIP", 20)
+    cut = overlaps_of(polygons, np.nan_to_num(shapely.area(polygons)))
+    assert cut.share.tobytes() == whole.share.tobytes()
+    assert cut.pairs.tolist() == whole.pairs.tolist()
+    assert len(whole.pairs) > 1000
+
+
+def test_repairing_outlines_keeps_what_is_valid() -> None:
+    delivered = np.array([*squares(3), BOWTIE, None, shapely.Point(1, 1)], dtype=object)
+    found = repair_outlines(Outlines.of(delivered), np.zeros(6, dtype=bool))
+    one_by_one = repaired(*delivered)
+    assert found.valid.tolist() == one_by_one.valid.tolist() == [True, True, True, False, False, False]
+    assert (found.repair == one_by_one.repair).all()
+    assert (found.reason == one_by_one.reason).all()
+    assert found.outlines.wkb().tolist() == shapely.to_wkb(one_by_one.geometry).tolist()
+    assert found.outlines.missing.tolist() == [False, False, False, False, True, True]
+
+
 def test_overlap_share_in_degrees_is_that_in_metres() -> None:
     polygons = np.array([shapely.box(600_000, 5_300_000, 600_100, 5_300_100)] * 3, dtype=object)
     polygons[1] = shapely.box(600_060, 5_300_000, 600_160, 5_300_100)
     polygons[2] = shapely.box(600_160, 5_300_000, 600_260, 5_300_100)  # touches only
     degrees = reproject(polygons, UTM, "EPSG:4326")
-    found = overlaps(degrees, measure(degrees, WGS84)[0])
+    found = overlaps_of(degrees, measure(degrees, WGS84)[0])
     np.testing.assert_allclose(found.share, [0.4, 0.4, 0.0], atol=1e-4)
     assert found.n_others.tolist() == [1, 1, 0]
     assert found.pair_area_m2[0] == pytest.approx(4000, rel=2e-3)
@@ -181,8 +212,8 @@ def test_shape_index() -> None:
 
 
 def test_a_wrong_crs_is_noticed_by_its_area_of_use() -> None:
-    assert outside_area_of_use(squares(3), UTM) is None
+    assert outside_area_of_use(shapely.bounds(squares(3)), UTM) is None
     # Degrees in a layer that claims metres lie in the Gulf of Guinea.
-    degrees = np.array([shapely.box(11.6, 48.3, 11.7, 48.4)], dtype=object)
+    degrees = np.array([[11.6, 48.3, 11.7, 48.4], [np.nan] * 4])
     assert "check the file's CRS" in str(outside_area_of_use(degrees, UTM))
     assert outside_area_of_use(degrees, WGS84) is None

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.parcels.columns import as_text, plain, without_clashes
-from s4c_hpc.parcels.ids import number, original_ids
+from s4c_hpc.parcels.ids import Register, original_ids
 
 IDS = st.lists(st.text(min_size=1, max_size=6), unique=True, max_size=30)
+
+
+def number(ids: list[str], known: dict[str, int]) -> list[int]:
+    register = Register()
+    register.add(pa.array(list(known), pa.string()), np.array(list(known.values()), np.int32))
+    numbers = register.number(pa.array(ids, pa.string()))
+    assert numbers.dtype == np.int32
+    return numbers.tolist()
 
 
 @given(ids=IDS, data=st.data())
@@ -25,8 +33,8 @@ def test_numbers_do_not_depend_on_the_order_of_rows(ids: list[str], data: st.Dat
 
 @given(first=IDS, second=IDS)
 def test_a_known_id_keeps_its_number_and_no_number_is_given_twice(first: list[str], second: list[str]) -> None:
-    known = dict(zip(first, number(first, {}).tolist(), strict=True))
-    later = dict(zip(second, number(second, known).tolist(), strict=True))
+    known = dict(zip(first, number(first, {}), strict=True))
+    later = dict(zip(second, number(second, known), strict=True))
     for name in set(first) & set(second):
         assert later[name] == known[name]
     everyone = known | later
@@ -35,9 +43,15 @@ def test_a_known_id_keeps_its_number_and_no_number_is_given_twice(first: list[st
     assert [later[name] for name in fresh] == list(range(len(first) + 1, len(first) + 1 + len(fresh)))
 
 
+def test_an_id_of_several_versions_is_one() -> None:
+    register = Register()
+    register.add(pa.array(["a", "b"]), np.array([1, 2], np.int32))
+    register.add(pa.array(["b", "c"]), np.array([2, 3], np.int32))
+    assert register.number(pa.array(["d", "c", "b"])).tolist() == [4, 3, 2]
+
+
 def test_numbers_are_int32_and_may_run_out() -> None:
-    assert number(["a"], {}).dtype == np.int32
-    assert number(["a"], {"b": 2**31 - 2}).tolist() == [2**31 - 1]
+    assert number(["a"], {"b": 2**31 - 2}) == [2**31 - 1]
     with pytest.raises(InputError, match="2147483647"):
         number(["a"], {"b": 2**31 - 1})
 
@@ -55,12 +69,12 @@ def test_numbers_are_int32_and_may_run_out() -> None:
     ],
 )
 def test_values_as_text(values: pa.Array, texts: list[str | None]) -> None:
-    assert as_text(pa.chunked_array([values])).tolist() == texts
+    assert as_text(pa.chunked_array([values])).to_pylist() == texts
 
 
 def test_id_columns_are_joined() -> None:
     table = pa.table({"farm": ["A", "A"], "plot": [1.0, 2.0]})
-    assert original_ids(table, ["farm", "plot"], "file").tolist() == ["A-1", "A-2"]
+    assert original_ids(table, ["farm", "plot"], "file").to_pylist() == ["A-1", "A-2"]
 
 
 def test_missing_values_are_listed_by_row() -> None:
@@ -78,6 +92,13 @@ def test_duplicate_ids_are_listed_with_their_total() -> None:
     assert "F10" not in caught.value.what
     assert "(15 in all)" in caught.value.what
     assert "further id columns" in str(caught.value.hint)
+
+
+def test_rows_are_named_where_ids_must_not_be() -> None:
+    table = pa.table({"id": ["secret", "b", "secret", "other", "other", "secret"]})
+    with pytest.raises(InputError) as caught:
+        original_ids(table, ["id"], "parcels.gpkg", quote_values=False)
+    assert caught.value.what == ("2 ids occur more than once, in 5 of 6 rows: rows 1, 3, 6, rows 4, 5, counted from 1")
 
 
 def test_clashing_names_are_prefixed() -> None:

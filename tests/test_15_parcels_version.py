@@ -237,7 +237,9 @@ def test_every_row_stays_and_is_explained(tmp_path: Path, workspace: Workspace) 
         "repaired": 1,
         "duplicate": 2,
         "overlap": 4,
+        "sliver": 0,
         "crosses_tile": 1,
+        "crosses_zone": 0,
         "overlap_pairs": 2,
     }
     assert [i for i in rows if table[i]["Duplic"]] == ["g1", "twin"]

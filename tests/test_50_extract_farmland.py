@@ -17,6 +17,7 @@ from s4c_hpc.config import Weighting
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.extract import Mask, build_index, farmland_mask, read_mask, write_mask
 from s4c_hpc.extract.bounds import farmland_cells
+from s4c_hpc.extract.farmland import holds, pieces_of
 from s4c_hpc.parcels import TileParcels
 
 BASE = TILE.grid(20)
@@ -92,6 +93,21 @@ def test_the_order_of_parcels_does_not_matter(seed: int) -> None:
     parcels = random_parcels(seed, 16)
     a, b = farmland_mask(parcels, TILE, 20.0), farmland_mask(parcels[::-1], TILE, 20.0)
     assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("row", "c0", "c1"))
+
+
+@settings(max_examples=15)
+@given(seed=seeds, ring_m=st.sampled_from([0.0, 20.0]))
+def test_a_mask_holds_those_whose_every_cell_it_keeps(seed: int, ring_m: float) -> None:
+    parcels = random_parcels(seed, 16)
+    first, second = farmland_mask(parcels[::2], TILE, ring_m), farmland_mask(parcels[1::2], TILE, 0.0)
+    cells = [touched(parcels[i : i + 1]) for i in range(len(parcels))]
+    for mask in (first, second):
+        kept = burnt(mask)
+        assert holds(mask, parcels).tolist() == [bool(kept[own].all()) for own in cells]
+    held = np.array([holds(first, parcels), holds(second, parcels)])
+    expected = np.where(held.any(axis=0), held.argmax(axis=0), -1)
+    assert pieces_of(parcels, iter([first, second])).tolist() == expected.tolist()
+    assert (pieces_of(parcels, iter([])) == -1).all()
 
 
 def test_a_file_gives_the_mask_back_and_the_same_bytes_twice(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from support.markers import DATA, MarkerSpace, read
 
 from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
-from s4c_hpc.markers import list_markers, query
-from s4c_hpc.parcels import import_parcels, read_attributes
+from s4c_hpc.markers import export_markers, list_markers, query
+from s4c_hpc.parcels import Selection, import_parcels, read_attributes
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +218,41 @@ def test_two_tiles(tmp_path: Path) -> None:
         {"tile": "FREISING", "n": int(known[1].sum()), "parcels": 9},
     ]
     assert query(space.workspace, tiles=["ELSE*"]).num_rows == 9
+
+
+class TestConditions:
+    """Values of parcels that meet conditions on attributes and place."""
+
+    COLUMN = "s2_ndvi_mean__20180507"
+
+    def found(self, space: MarkerSpace, wanted: Selection, **more: Any) -> list[int]:
+        ids: list[int] = query(space.workspace, columns=[self.COLUMN], parcels=wanted, **more)["NewID"].to_pylist()
+        return ids
+
+    def test_by_attribute_and_with_a_list(self, space: MarkerSpace) -> None:
+        crops = read_attributes(space.workspace, "v0001").to_pandas().set_index("NewID")["ori_crop"]
+        expected = sorted(crops.index[crops == "115"])
+        assert 0 < len(expected) < len(crops)
+        wheat = Selection(where="ori_crop = '115'")
+        assert self.found(space, wheat) == expected
+        assert self.found(space, wheat, ids=[expected[0], int(crops.index[crops != "115"][0])]) == expected[:1]
+        assert self.found(space, Selection(), ids=[3]) == [3]
+        with pytest.raises(NoInputsError, match="no parcel meets the conditions"):
+            self.found(space, Selection(where="ori_crop = 'none'"))
+
+    def test_by_rectangle_and_polygon(self, space: MarkerSpace, tmp_path: Path) -> None:
+        frame = geopandas.read_parquet(space.workspace.parcels / "v0001" / "parcels.parquet")
+        area = frame[frame["NewID"] == 5][["NewID", "geometry"]]
+        expected = sorted(frame["NewID"][frame.intersects(area.geometry.iloc[0])])
+        area.to_file(tmp_path / "area.gpkg")
+        assert self.found(space, Selection(polygon=tmp_path / "area.gpkg")) == expected
+        box = tuple(area.total_bounds)
+        expected = sorted(frame["NewID"][frame.intersects(area.envelope.iloc[0])])
+        assert self.found(space, Selection(box=box, box_crs="EPSG:32632")) == expected
+
+    def test_sql_and_export_see_the_same_parcels(self, space: MarkerSpace, tmp_path: Path) -> None:
+        some = Selection(where="NewID <= 3")
+        counted = query(space.workspace, sql="SELECT count(*) AS n FROM markers", parcels=some)
+        assert counted["n"].to_pylist() == [3]
+        report = export_markers(space.workspace, tmp_path / "a.csv", columns=[self.COLUMN], parcels=some)
+        assert report.n_rows == 3

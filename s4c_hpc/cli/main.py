@@ -16,6 +16,7 @@ from s4c_hpc.cli import (
     demo,
     markers,
     parcels,
+    parcels_check,
     report,
     run,
     series,
@@ -46,6 +47,7 @@ app.command("demo")(demo.demo)
 app.command("init")(workspace.init)
 app.add_typer(config.app, name="config")
 app.add_typer(catalog.app, name="catalog")
+parcels.app.command("check")(parcels_check.check)
 app.add_typer(parcels.app, name="parcels")
 app.command("plan")(run.plan)
 app.command("run")(run.run)

@@ -10,6 +10,15 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
 from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.cli.selection import (
+    DEGREES,
+    BoxOption,
+    CrsOption,
+    PolygonOption,
+    WhereOption,
+    conditions,
+    ids_and_own_ids,
+)
 from s4c_hpc.core.text import human_bytes
 
 if TYPE_CHECKING:
@@ -25,7 +34,10 @@ PeriodsOption = Annotated[
 ColumnsOption = Annotated[
     list[str] | None, typer.Option("--columns", "-c", help="Column pattern, s2_ndvi_mean__*; may be repeated.")
 ]
-IdsOption = Annotated[str | None, typer.Option("--ids", help="NewIDs separated by commas, or @FILE with one a line.")]
+IdsOption = Annotated[
+    str | None,
+    typer.Option("--ids", help="NewIDs separated by commas, or a file with one a line (NewID or ori_id)."),
+]
 ParcelsOption = Annotated[
     str | None, typer.Option("--parcels", help="Your own parcel ids separated by commas, or @FILE with one a line.")
 ]
@@ -83,6 +95,10 @@ def query(
     columns: ColumnsOption = None,
     ids: IdsOption = None,
     parcels: ParcelsOption = None,
+    where: WhereOption = None,
+    bbox: BoxOption = None,
+    crs: CrsOption = DEGREES,
+    polygon: PolygonOption = None,
     attributes: AttributesOption = None,
     marker_set: MarkerSetOption = None,
     tiles: TilesOption = None,
@@ -96,10 +112,12 @@ def query(
     from s4c_hpc import markers
     from s4c_hpc.core.workspace import Workspace
 
+    numbers, own = ids_and_own_ids(ids, parcels)
     table = markers.query(
         Workspace(workspace.resolve()).require(),
-        ids=_numbers(ids),
-        ori_ids=_words(parcels),
+        ids=numbers,
+        ori_ids=own,
+        parcels=conditions(where, bbox, crs, polygon),
         columns=columns,
         attributes=attributes,
         set_name=marker_set,
@@ -117,6 +135,10 @@ def export(
     columns: ColumnsOption = None,
     ids: IdsOption = None,
     parcels: ParcelsOption = None,
+    where: WhereOption = None,
+    bbox: BoxOption = None,
+    crs: CrsOption = DEGREES,
+    polygon: PolygonOption = None,
     attributes: AttributesOption = None,
     marker_set: MarkerSetOption = None,
     tiles: TilesOption = None,
@@ -128,6 +150,7 @@ def export(
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.markers import export_markers
 
+    numbers, own = ids_and_own_ids(ids, parcels)
     report = export_markers(
         Workspace(workspace.resolve()).require(),
         out,
@@ -135,8 +158,9 @@ def export(
         tiles=tiles,
         periods=periods,
         columns=columns,
-        ids=_numbers(ids),
-        ori_ids=_words(parcels),
+        ids=numbers,
+        ori_ids=own,
+        parcels=conditions(where, bbox, crs, polygon),
         attributes=attributes,
         compat=compat,
         force=force,
@@ -145,27 +169,6 @@ def export(
     say(f"{report.n_rows} parcels, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
-
-
-def _words(text: str | None) -> list[str] | None:
-    """``a,b`` or ``@file`` with one entry a line."""
-    if text is None:
-        return None
-    if text.startswith("@"):
-        return [line.strip() for line in Path(text[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    from s4c_hpc.core.errors import InputError
-
-    words = _words(text)
-    try:
-        return None if words is None else [int(word) for word in words]
-    except ValueError as error:
-        raise InputError(
-            f"a NewID is a number ({error})", where="--ids", hint="use --parcels for your own ids"
-        ) from None
 
 
 def _rows(table: pa.Table) -> list[dict[str, object]]:

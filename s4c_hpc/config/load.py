@@ -28,6 +28,15 @@ _NOT_KEYS = {"float", "literal['none']", "[key]"}
 _KIND_AT = 2
 """In the place of an error in a source, ``sources``, number, kind, key, its kind is no key either."""
 
+_PATHS = (
+    ("parcels", "file"),
+    ("parcels", "crop_table"),
+    ("parcels", "hcat_table"),
+    ("parcels", "pseudonyms", "key_file"),
+    ("execute", "metrics_file"),
+)
+"""Keys that are paths, besides those of sources."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -156,9 +165,12 @@ def _absolute_paths(values: dict[str, Any], base: Path) -> None:
             )
             if is_path and isinstance(value, str):
                 source[key] = str(base / Path(value).expanduser())
-    for section, key in (("parcels", "file"), ("execute", "metrics_file")):
-        part = values.get(section)
-        if isinstance(part, dict) and isinstance(part.get(key), str):
+    for *sections, key in _PATHS:
+        part: Any = values
+        for section in sections:
+            part = part.get(section) if isinstance(part, dict) else None
+        # A connection to PostGIS is no path.
+        if isinstance(part, dict) and isinstance(part.get(key), str) and not part[key].startswith("PG:"):
             part[key] = str(base / Path(part[key]).expanduser())
 
 

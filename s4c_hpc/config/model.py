@@ -215,15 +215,86 @@ class Archive(Section):
     )
 
 
+class ImportMode(StrEnum):
+    """What a declaration says about the parcels that are not in it."""
+
+    REPLACE = "replace"
+    """They are not there: the file is the declaration."""
+    UPDATE = "update"
+    """They were deleted: they stay, marked."""
+    INCREMENTAL = "incremental"
+    """Nothing: they are as before. The file holds additions and changes only."""
+
+
+class Pseudonyms(Section):
+    """What replaces the ids of parcels and holdings: keyed hashes (HMAC-SHA256)."""
+
+    key_file: Path | None = Field(
+        None, description="File with the key, outside of the workspace, readable by its owner only (mode 0600)."
+    )
+    key_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Or the environment variable that holds the key."
+    )
+    drop_columns: tuple[str, ...] = Field(
+        (), description="Columns that are left out as well, e.g. names and addresses."
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Pseudonyms:
+        if (self.key_file is None) == (self.key_env is None):
+            raise ValueError("name one of key_file and key_env")
+        return self
+
+
 class Parcels(Section):
     """The declaration and how to read it."""
 
+    mode: ImportMode = Field(
+        ImportMode.REPLACE,
+        description="replace: the file is the declaration; update: parcels that are missing from it are marked as "
+        "deleted; incremental: it holds additions and changes only.",
+    )
     file: Path | None = Field(None, description="Declaration file, any format that OGR reads.")
     layer: str | None = Field(None, description="Layer of the file; needed when it holds several.")
     id_columns: tuple[str, ...] = Field((), description="Columns that together identify a parcel from year to year.")
+    holding_columns: tuple[str, ...] = Field((), description="Columns that together identify a holding (a farm).")
     crop_column: str | None = Field(None, description="Column with the declared crop code.")
+    crop_table: Path | None = Field(
+        None, description="CSV file with a row a crop code: ori_crop, CTnum, CT, LC, CTnumL4A, CTL4A, ..."
+    )
+    hcat_table: Path | None = Field(
+        None, description="CSV file of EuroCrops from crop codes (original_code) to HCAT, the common European taxonomy."
+    )
+    pseudonyms: Pseudonyms | None = Field(
+        None, description='Replace ids of parcels and holdings, e.g. { key_file = "/etc/s4c/parcels.key" }.'
+    )
+    geometry_tolerance_m: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="An outline this close to that of the version before is taken to be the same, which is kept.",
+    )
     overlap_limit: float = Field(
         0.10, ge=0, le=1, description="Share of a parcel's area that others may cover before it is flagged Overlap."
+    )
+    sliver_min_width_m: float = Field(
+        2.0, ge=0, description="A parcel narrower than this on average (2 area / perimeter) is a sliver; 0: no rule."
+    )
+    sliver_min_area_m2: float = Field(100.0, ge=0, description="A parcel smaller than this is a sliver; 0: no rule.")
+    sliver_max_shape_index: float = Field(
+        6.0, ge=0, description="A parcel with a larger ShapeInd (perimeter / (2 sqrt(pi area))) is one; 0: no rule."
+    )
+    min_pixels: int = Field(
+        1, ge=0, description="Pixels of a grid that a parcel needs so as not to be listed as too small for it."
+    )
+    layers_max: int = Field(
+        4, ge=0, le=50, description="Updates of a tile that are computed as a layer each before it is computed anew."
+    )
+    layer_share_max: float = Field(
+        0.10,
+        ge=0,
+        le=1,
+        description="Share of a tile's parcels that such layers may hold together before it is computed anew.",
     )
 
 

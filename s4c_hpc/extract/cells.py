@@ -77,6 +77,13 @@ class Cells:
         object.__setattr__(self, "row_offsets", np.searchsorted(self.row, np.arange(self.grid.height + 1)))
         object.__setattr__(self, "n_cells", int(ends[-1]) if ends.size else 0)
 
+    @property
+    def extent(self) -> tuple[int, int, int, int]:
+        """First row and column of any cell, and those after the last."""
+        if not self.row.size:
+            return 0, 0, 0, 0
+        return int(self.row[0]), int(self.c0.min()), int(self.row[-1]) + 1, int(self.c1.max())
+
     def stack_rows(self, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.int64]:
         """Stack row of each cell, -1 for a cell that is not kept.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,9 @@ from s4c_hpc.extract.layer_file import LayerFile
 from s4c_hpc.optical import NO_CLASS, to_classes
 
 _NOWHERE: Final = (0, 0)
+
+Extent = tuple[int, int, int, int]
+"""First row and column of a part of a grid, and those after the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,14 @@ class Part:
 class ClassRaster:
     """The decoded classes of one column, read block row by block row when it is made; each block once."""
 
-    def __init__(self, column: str, rule: ClassRule, files: Sequence[LayerFile], grid: Grid) -> None:
+    def __init__(
+        self, column: str, rule: ClassRule, files: Sequence[LayerFile], grid: Grid, within: Extent | None = None
+    ) -> None:
         """Read the layers of ``column`` from the files that hold them.
+
+        Parameters
+        ----------
+        within : what of the grid is wanted; all of it by default
 
         Raises
         ------
@@ -54,14 +64,22 @@ class ClassRaster:
         self._files = [file for file in files if _raw_layers(file, column)]
         # A raster may be larger than the tile, as a Landsat scene is: only what reaches into it counts.
         reach = halo_rows(rule.widenings, grid.res_m)
-        self._top = max(-reach, *(file.row for file in self._files))
-        self._left = max(-reach, *(file.column for file in self._files))
-        bottom = min(grid.height + reach, *(file.row + file.raster.height for file in self._files))
-        right = min(grid.width + reach, *(file.column + file.raster.width for file in self._files))
+        first_row, first_column, end_row, end_column = within or (0, 0, grid.height, grid.width)
+        self._top = max(first_row - reach, *(file.row for file in self._files))
+        self._left = max(first_column - reach, *(file.column for file in self._files))
+        bottom = min(end_row + reach, *(file.row + file.raster.height for file in self._files))
+        right = min(end_column + reach, *(file.column + file.raster.width for file in self._files))
         self._values = np.full((max(bottom - self._top, 0), max(right - self._left, 0)), NO_CLASS, dtype=np.uint8)
-        rows = max(file.block_rows for file in self._files)
-        for start in range(0, self._values.shape[0], rows):
-            stop = min(start + rows, self._values.shape[0])
+        if not self._values.size:
+            return
+        tallest = max(self._files, key=lambda file: file.block_rows)
+        begun = (self._top - tallest.row) % tallest.block_rows  # of the first row of blocks
+        edges = [
+            0,
+            *range(tallest.block_rows - begun, self._values.shape[0], tallest.block_rows),
+            self._values.shape[0],
+        ]
+        for start, stop in itertools.pairwise(edges):
             raw: dict[str, NDArray[Any]] = {}
             for file in self._files:
                 window = Window(

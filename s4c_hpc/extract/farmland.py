@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,9 @@ _CHUNK: Final = 1024
 
 _TOLERANCE_PX: Final = 1e-6
 """An edge this close to a cell touches it, so that rounding never keeps a cell out that an index asks for."""
+
+_BURN, _LOOK = True, False
+"""What is done with the cells that an outline touches; either way the same ones."""
 
 _STRIP: Final = 256
 """Rows turned into runs at a time."""
@@ -48,11 +52,53 @@ def farmland_mask(geometries: NDArray[np.object_], tile: Tile, ring_m: float, *,
     kept = np.zeros((base.height, base.width), dtype=np.uint8)
     for first in range(0, len(geometries), _CHUNK):
         rings = rings_on(usable_polygons(geometries[first : first + _CHUNK]), base)
-        _burn_edges(rings.x, rings.y, rings.ring_offsets, kept)
+        _visit_edges(rings.x, rings.y, rings.ring_offsets, kept, _BURN)
         _, row, c0, c1 = centre_runs(rings, base.height, base.width)
-        _burn_runs(row, c0, c1, kept)
+        _visit_runs(row, c0, c1, kept, _BURN)
     row, c0, c1 = _runs(_grown(kept, math.ceil(ring_m / base.res_m - 1e-9)))
     return Mask(tile=tile.id, base=base, row=row, c0=c0, c1=c1, ring_m=ring_m, parcels_key=parcels_key)
+
+
+def holds(mask: Mask, geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Whether a mask keeps every cell of the tile that a geometry touches; (n,).
+
+    Parameters
+    ----------
+    geometries : (n,) shapely geometries or None, in the tile's CRS; nothing is held by any mask
+
+    Notes
+    -----
+    Memory: a byte a cell of the tile, beside the geometries.
+    """
+    base = mask.base
+    kept = np.zeros((base.height, base.width), dtype=np.uint8)
+    _visit_runs(mask.row, mask.c0, mask.c1, kept, _BURN)
+    found = np.ones(len(geometries), dtype=np.bool_)
+    for first in range(0, len(geometries), _CHUNK):
+        rings = rings_on(usable_polygons(geometries[first : first + _CHUNK]), base)
+        owner = np.repeat(np.arange(rings.offsets.size - 1), np.diff(rings.offsets))
+        strays = _visit_edges(rings.x, rings.y, rings.ring_offsets, kept, _LOOK)
+        found[first + owner[strays]] = False
+        offsets, row, c0, c1 = centre_runs(rings, base.height, base.width)
+        strays = _visit_runs(row, c0, c1, kept, _LOOK)
+        found[first + np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[strays]] = False
+    return found
+
+
+def pieces_of(geometries: NDArray[np.object_], masks: Iterable[Mask]) -> NDArray[np.int32]:
+    """Which mask each geometry takes its pixels from: the first that holds it, -1 where none does; (n,).
+
+    Parameters
+    ----------
+    masks : asked for one after the other, as long as a geometry has found none
+    """
+    found = np.full(len(geometries), -1, dtype=np.int32)
+    for number, mask in enumerate(masks):
+        rest = np.flatnonzero(found < 0)
+        found[rest[holds(mask, geometries[rest])]] = number
+        if (found >= 0).all():
+            break
+    return found
 
 
 def write_mask(path: Path, mask: Mask) -> int:
@@ -92,10 +138,17 @@ def read_mask(path: Path) -> Mask:
 
 
 @kernel
-def _burn_runs(row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32], kept: NDArray[np.uint8]) -> None:
+def _visit_runs(
+    row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32], kept: NDArray[np.uint8], is_burning: bool
+) -> NDArray[np.bool_]:
+    """Keep all cells of runs, or leave them as they are; (n_runs,) whether a cell was not kept before."""
+    strays = np.zeros(row.size, np.bool_)
     for k in range(row.size):
         for c in range(c0[k], c1[k]):
-            kept[row[k], c] = 1
+            strays[k] |= kept[row[k], c] == 0
+            if is_burning:
+                kept[row[k], c] = 1
+    return strays
 
 
 @helper
@@ -105,11 +158,21 @@ def _cell(value: float, limit: int) -> int:
 
 
 @kernel
-def _burn_edges(
-    x: NDArray[np.float64], y: NDArray[np.float64], ring_offsets: NDArray[np.int64], kept: NDArray[np.uint8]
-) -> None:
-    """Mark every cell that an edge touches, its border and corners included."""
+def _visit_edges(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    ring_offsets: NDArray[np.int64],
+    kept: NDArray[np.uint8],
+    is_burning: bool,
+) -> NDArray[np.bool_]:
+    """Keep every cell that an edge touches, its border and corners included, or leave them as they are.
+
+    Returns
+    -------
+    (n_rings,) whether a cell was not kept before
+    """
     height, width = kept.shape
+    strays = np.zeros(ring_offsets.size - 1, np.bool_)
     for ring in range(ring_offsets.size - 1):
         for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
             north, south = (k, k + 1) if y[k] <= y[k + 1] else (k + 1, k)
@@ -126,7 +189,10 @@ def _burn_edges(
                 c0 = max(_cell(min(xa, xb) - _TOLERANCE_PX, width), 0)
                 c1 = min(_cell(max(xa, xb) + _TOLERANCE_PX, width), width - 1)
                 for c in range(c0, c1 + 1):
-                    kept[r, c] = 1
+                    strays[ring] |= kept[r, c] == 0
+                    if is_burning:
+                        kept[r, c] = 1
+    return strays
 
 
 def _grown(kept: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:

@@ -71,7 +71,9 @@ def gather_grid(
             files.append(LayerFile(path, opened.enter_context(open_raster(path)), wanted, cells.grid, max_block_rows))
         here = {key.partition("/")[0] for key in layers}  # FMask, say, may be on another grid of the product
         widened = {
-            c: ClassRaster(c, rule, files, cells.grid) for c, rule in rules.items() if rule.widenings and c in here
+            c: ClassRaster(c, rule, files, cells.grid, cells.extent)
+            for c, rule in rules.items()
+            if rule.widenings and c in here
         }
         read = [file for file in files if not any(raster.has_all_of(file) for raster in widened.values())]
         for strip in _strips(cells, files):

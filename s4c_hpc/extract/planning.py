@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
 
 from s4c_hpc.catalog import Product, read_products
 from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Task
-from s4c_hpc.parcels import (
-    ParcelBlockTable,
-    TileParcels,
-    latest_version,
-    read_tile_parcels,
-    read_tiles,
-    version_of,
-)
+from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.extract.units import TileUnits, units_of
+from s4c_hpc.parcels import ParcelBlockTable, TileParcels, latest_version, read_tiles, version_of
+from s4c_hpc.parcels.layers import read_layer_parcels
 
 
 def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
@@ -71,20 +68,36 @@ def season_products(ctx: PlanContext, tiles: dict[str, TileParcels]) -> list[Pro
     return found
 
 
-def mask_ids(ctx: PlanContext) -> dict[str, str]:
-    """Id of the mask task of each tile."""
-    rows: list[dict[str, Any]] = ctx.upstream["mask"].select(["tile", "id"]).to_pylist()
-    return {row["tile"]: row["id"] for row in rows}
+def tile_units(ctx: PlanContext, tiles: Iterable[str]) -> dict[str, TileUnits]:
+    """What is computed of tiles that have parcels, by tile."""
+    return units_of(ctx.workspace, ctx.config.extract.mask_ring_m, sorted(tiles))
+
+
+def parcels_now(ctx: PlanContext, tiles: dict[str, TileParcels]) -> dict[str, tuple[str, ...]]:
+    """What the identity of everything that is made of the series of a tile needs beside these, by tile.
+
+    The key of the parcels that the tile has now: units may hold others, and each in an order of its own. Nothing where
+    the series are just of these parcels.
+    """
+    units = tile_units(ctx, tiles)
+    return {tile: () if units[tile].is_just(parcels) else (parcels.key,) for tile, parcels in tiles.items()}
 
 
 def task_parcels(task: Task, io: TaskIO) -> tuple[Tile, ParcelBlockTable]:
-    """The tile of a task and the parcels that it was planned with, whose key is the task's first input.
+    """The tile of a task and the layer of parcels that it was planned with, whose key is the task's first input.
 
     Raises
     ------
     MissingDataError
-        If their version is not there any more.
+        If its version is not there any more.
     """
-    version = version_of(io.workspace, task.tile, task.input_keys[0])
-    tile = next(parcels.tile for parcels in read_tiles(io.workspace, version) if parcels.tile.id == task.tile)
-    return tile, read_tile_parcels(io.workspace, version, tile)
+    key = task.input_keys[0]
+    extent = json.loads(task.params).get("tile")
+    tile = Tile(id=task.tile, **extent) if extent else _tile_of(io.workspace, task.tile, key)
+    return tile, read_layer_parcels(io.workspace, tile, key)
+
+
+def _tile_of(workspace: Workspace, tile: str, key: str) -> Tile:
+    """The rectangle that a tile has in the first version with these parcels."""
+    version = version_of(workspace, tile, key)
+    return next(parcels.tile for parcels in read_tiles(workspace, version) if parcels.tile.id == tile)

@@ -1,4 +1,4 @@
-"""The stage that decodes imagery, once: one task a tile and product."""
+"""The stage that decodes imagery, once: one task a tile, product and piece of the farmland mask."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import joined, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, block_rows, cells_bytes, farmland_cells
@@ -30,7 +31,7 @@ from s4c_hpc.extract.class_raster import ClassRule
 from s4c_hpc.extract.dilate import Widening
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.gather import CACHE_BYTES, WINDOW_BYTES, gather_grid
-from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products
+from s4c_hpc.extract.planning import parcel_tiles, season_products, tile_units
 from s4c_hpc.extract.stack import (
     ANGLES,
     CLASS_COLUMN,
@@ -42,8 +43,8 @@ from s4c_hpc.extract.stack import (
     StackWriter,
     stack_bytes,
 )
+from s4c_hpc.extract.units import Piece
 from s4c_hpc.optical import class_table
-from s4c_hpc.parcels import TileParcels
 
 _ROWS_AT_A_TIME: Final = 4096
 """Plan rows in a record batch."""
@@ -66,19 +67,21 @@ class GatherStage:
     deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
-        """One row a product that counts.
+        """One row a product that counts and piece of its tile's mask, all of a product in the order of the pieces.
 
         Raises
         ------
         NoInputsError
             If there are no parcels, or no product that counts.
         """
-        tiles, masks = parcel_tiles(ctx), mask_ids(ctx)
+        tiles = parcel_tiles(ctx)
         products = season_products(ctx, tiles)
+        pieces = {tile: units.gathered for tile, units in tile_units(ctx, tiles).items()}
         for first in range(0, len(products), _ROWS_AT_A_TIME):
             yield tasks_to_batch(
-                self._row(product, tiles[product.tile], masks[product.tile], ctx.config)
+                self._row(product, piece, ctx.config)
                 for product in products[first : first + _ROWS_AT_A_TIME]
+                for piece in pieces[product.tile]
             )
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
@@ -96,7 +99,7 @@ class GatherStage:
 
     def _gather(self, task: Task, io: TaskIO) -> Outcome:
         before = opened()
-        product = load_product(io.catalog_path, task.subject)
+        product = load_product(io.catalog_path, name_of(task.subject))
         mask_id = task.input_keys[1]
         mask = read_mask(io.workspace.root / io.upstream_outputs[mask_id][0])
         rules = class_rules(product, io.config)
@@ -142,7 +145,8 @@ class GatherStage:
                 most += 2 * (side + 2 * halo) ** 2 + 4 * (sizes.block_rows + 2 * halo) * side
         return Resources(cpus=1, mem_bytes=int(BASE_BYTES + CACHE_BYTES + most), walltime_s=int(300 + 1e-6 * work))
 
-    def _row(self, product: Product, parcels: TileParcels, mask_id: str, config: Config) -> Task:
+    def _row(self, product: Product, piece: Piece, config: Config) -> Task:
+        parcels, mask_id = piece.parcels, piece.id
         grids = layers_by_grid(product)
         ring_m = config.extract.mask_ring_m
         columns = {name: stack_columns(layers) for name, layers in grids.items()}
@@ -156,11 +160,14 @@ class GatherStage:
         file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
         layers = [band for found in grids.values() for band in found.values()]
         work = float(sum(_pixels_on(parcels.tile, band) for band in layers))
+        if piece.addition:
+            # Blocks that a few parcels hit: each of them up to four, of the largest size that a source has.
+            work = min(work, 4.0 * parcels.n_parcels * block_rows(product.source) ** 2 * len(layers))
         return Task(
             id=identity,
             stage=self.name,
             tile=product.tile,
-            subject=product.id,
+            subject=joined(product.id, piece.addition),
             input_keys=keys,
             params=text,
             depends_on=(mask_id,),

@@ -1,7 +1,8 @@
-"""The stage that finds the pixels of every parcel: one task a tile and grid."""
+"""The stage that finds the pixels of every parcel: one task a tile, grid and unit of parcels."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,13 +15,15 @@ from s4c_hpc.core.grid import is_landsat
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import joined
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, cells_bytes, geometry_bytes
-from s4c_hpc.extract.farmland import read_mask
+from s4c_hpc.extract.cells import BASE_RES_M
+from s4c_hpc.extract.farmland import pieces_of, read_mask
 from s4c_hpc.extract.index import index_batches, write_index
-from s4c_hpc.extract.planning import mask_ids, parcel_tiles, season_products, task_parcels
-from s4c_hpc.parcels import TileParcels, versions_by_key
+from s4c_hpc.extract.planning import parcel_tiles, season_products, task_parcels, tile_units
+from s4c_hpc.extract.units import Unit, tile_params
 
 
 class IndexStage:
@@ -34,7 +37,7 @@ class IndexStage:
     deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
-        """One row for each tile and each grid that bands of its products have.
+        """One row for each unit of each tile and each grid that bands of its products have.
 
         Raises
         ------
@@ -45,30 +48,35 @@ class IndexStage:
         grids: dict[str, set[float]] = {}
         for product in season_products(ctx, tiles):
             grids.setdefault(product.tile, set()).update(band.grid.res_m for band in product.bands)
-        masks, versions = mask_ids(ctx), versions_by_key(ctx.workspace)
+        units = tile_units(ctx, grids)
         yield tasks_to_batch(
-            self._row(tiles[tile], res_m, masks[tile], versions[tile, tiles[tile].key][0], ctx.config)
+            self._row(unit, res_m, ctx.config)
             for tile in sorted(grids)
             for res_m in sorted(grids[tile])
+            for unit in units[tile].units
         )
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
-        """Write the index of a tile on one grid.
+        """Write the index of a unit on one grid.
 
         Raises
         ------
         InputError
             If the grid is none of 10, 20, 30 and 60 m.
         """
-        key, mask_id = task.input_keys
+        key, mask_id, *before = task.input_keys
         params = json.loads(task.params)
         tile, table = task_parcels(task, io)
-        mask = read_mask(io.workspace.root / io.upstream_outputs[mask_id][0])
-        cells = mask.cells(tile.grid(params["res_m"]))
+        masks = [read_mask(io.workspace.root / io.upstream_outputs[one][0]) for one in (*before, mask_id)]
+        mine: Any = slice(None)
+        if params.get("share"):
+            mine = pieces_of(table.geometry, masks) == len(before)
+        new_id = table.new_id[mine]
+        cells = masks[-1].cells(tile.grid(params["res_m"]))
         batches = index_batches(
-            table.new_id,
-            table.block,
-            table.geometry,
+            new_id,
+            table.block[mine],
+            table.geometry[mine],
             cells,
             Weighting(params["weighting"]),
             params["buffer_m"],
@@ -84,8 +92,8 @@ class IndexStage:
         }
         with io.publisher.new(task.outputs[0]) as path:
             n_parcels = write_index(path, batches, metadata)
-        if n_parcels != table.new_id.size:
-            raise InternalError(f"{n_parcels} of {table.new_id.size} parcels were indexed", where=f"task {task.id}")
+        if n_parcels != new_id.size:
+            raise InternalError(f"{n_parcels} of {new_id.size} parcels were indexed", where=f"task {task.id}")
         return Outcome(outputs=task.outputs, n_rows=n_parcels)
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
@@ -104,30 +112,40 @@ class IndexStage:
             walltime_s=int(120 + 4e-6 * work),
         )
 
-    def _row(self, parcels: TileParcels, res_m: float, mask_id: str, version: str, config: Config) -> Task:
-        grid = parcels.tile.grid(res_m).name
+    def _row(self, unit: Unit, res_m: float, config: Config) -> Task:
+        parcels, tile = unit.parcels, unit.parcels.tile
+        grid = tile.grid(res_m).name
         buffer_m, weighting = config.extract.buffer_m.get(grid, res_m / 2.0), config.extract.weighting
-        params = {"buffer_m": buffer_m, "res_m": res_m, "weighting": weighting.value}
-        keys = (parcels.key, mask_id)
+        params: dict[str, Any] = {"buffer_m": buffer_m, "res_m": res_m, "weighting": weighting.value}
+        if unit.addition:
+            params["tile"] = tile_params(tile)
+        if not unit.is_whole:
+            params["share"] = True
+        masks = tuple(piece.id for piece in unit.pieces)
+        keys = (unit.layer.key, *masks)
         identity = task_id(self.name, self.version, keys, canonical_json(params))
-        file = f"{version}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
-        work = boundary_m(parcels)
+        file = f"{unit.version}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
+        work = boundary_m(unit.layer)
+        resources = self.resources(work, params)
+        if not unit.is_whole:  # who has which parcel is found out on a map of all cells, a byte for each
+            n_cells = int(tile.width_m * tile.height_m / BASE_RES_M**2)
+            resources = dataclasses.replace(resources, mem_bytes=resources.mem_bytes + n_cells)
         # Bytes: half a run of 8, two ends of which lie on the boundary; an edge pixel is 8 more, with 1.4 a pixel size.
         per_pixel_of_boundary = 4.0 if weighting is Weighting.CENTRE else 16.0
         return Task(
             id=identity,
             stage=self.name,
-            tile=parcels.tile.id,
-            subject=grid,
+            tile=tile.id,
+            subject=joined(grid, unit.addition),
             input_keys=keys,
             params=canonical_json(params),
-            depends_on=(mask_id,),
-            outputs=(f"{tile_dir(parcels.tile.id)}/index/{grid}/{file}",),
+            depends_on=masks,
+            outputs=(f"{tile_dir(tile.id)}/index/{grid}/{file}",),
             work=work,
-            bytes_out=int(per_pixel_of_boundary * work / res_m)
+            bytes_out=int(per_pixel_of_boundary * boundary_m(parcels) / res_m)
             + 32 * parcels.n_parcels
             + 1500 * parcels.n_blocks
             + 4096,
             opens_imagery=0,
-            resources=self.resources(work, params),
+            resources=resources,
         )

@@ -31,6 +31,7 @@ from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, Stack, StackColumn, S
 from s4c_hpc.extract.statistics import MOMENTS, block_statistics
 from s4c_hpc.extract.zonal_warm import warm_zonal
 from s4c_hpc.optical import parse
+from s4c_hpc.parcels.apart import certainly_apart
 
 _TILE: Final = Tile(id="warm", crs="EPSG:32632", ulx=600_000.0, uly=5_400_000.0, width_m=600.0, height_m=600.0)
 
@@ -49,6 +50,7 @@ def warm(folder: Path) -> None:
         for res_m in FAMILY_RES_M:
             _statistics(folder / "index", parcel, BlockReader(stacks, mask, _TILE.grid(res_m)), weighting)
     warm_zonal(folder)
+    certainly_apart(np.repeat(parcel, 2), np.zeros(1, np.int64), np.ones(1, np.int64), worth_it=0)
     widened(np.full((3, 3), 4, np.uint8), slice(0, 1), [Widening(values=(4,), radius_m=20.0)], (), 10.0)
 
 

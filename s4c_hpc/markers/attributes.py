@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
+from s4c_hpc.core.errors import MissingDataError, NoInputsError, listing
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.files import MarkerFile
 from s4c_hpc.markers.part import ID_COLUMN, Ids
@@ -82,29 +81,6 @@ def attribute_columns(workspace: Workspace, version: str, patterns: Sequence[str
                 hint=f"there are {listing(names, 30)}",
             )
     return ParcelColumns.of(table, [n for n in names if any(fnmatchcase(n, p) for p in patterns)])
-
-
-def ids_of(workspace: Workspace, version: str, ori_ids: Sequence[str]) -> Ids:
-    """NewIDs of parcels by the user's own ids (``ori_id``).
-
-    Raises
-    ------
-    InputError
-        Names the ids that are not in this parcel version.
-    """
-    table = read_attributes(workspace, version).select([ID_COLUMN, "ori_id"])
-    found = table.filter(
-        pc.is_in(table["ori_id"].cast(pa.string()), value_set=pa.array(sorted(set(ori_ids)), pa.string()))
-    )
-    unknown = sorted(set(ori_ids) - set(found["ori_id"].to_pylist()))
-    if unknown:
-        raise InputError(
-            f"{len(unknown)} of {len(set(ori_ids))} ids are not in the parcels: {listing(unknown)}",
-            where=f"parcels {version}",
-            hint="ids are those of the declaration's id columns, joined by '-'",
-        )
-    ids: Ids = found[ID_COLUMN].to_numpy().astype(np.int32)
-    return ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from s4c_hpc.markers.merge import Merged
 from s4c_hpc.markers.query import chosen_ids
 from s4c_hpc.markers.season import wide_season
 from s4c_hpc.markers.writers import MAX_COLUMNS, WRITERS, ExportFormat
+from s4c_hpc.parcels import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def export_markers(
     ids: Sequence[int] | None = None,
     ori_ids: Sequence[str] | None = None,
     attributes: Sequence[str] | None = None,
+    parcels: Selection | None = None,
     compat: bool = False,
     force: bool = False,
 ) -> ExportReport:
@@ -60,7 +62,7 @@ def export_markers(
     fmt : by the ending of ``out`` when not given
     compat : name columns as the reference system does; those without such a name are left out
     force : replace ``out`` if it is there
-    set_name, tiles, periods, columns, ids, ori_ids, attributes : as in ``query``
+    set_name, tiles, periods, columns, ids, ori_ids, attributes, parcels : as in ``query``
 
     Raises
     ------
@@ -77,7 +79,7 @@ def export_markers(
     if out.exists() and not force:
         raise _exists(out)
     files = choose_files(workspace, set_name, tiles, periods)
-    wanted = chosen_ids(workspace, files, ids, ori_ids)
+    wanted = chosen_ids(workspace, files, ids, ori_ids, parcels)
     season = wide_season(files, columns=columns, ids=wanted, compat=compat)
     before = attribute_columns(workspace, parcels_version(workspace, files), attributes) if attributes else None
     geometry = read_geometry(workspace, parcels_version(workspace, files)) if fmt.has_geometry else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.markers.derived import derived_fields, with_derived
 from s4c_hpc.markers.manifest import Input, SeriesEntry
 from s4c_hpc.markers.merge import MISSING_KEY
 from s4c_hpc.markers.naming import Acquisition, MarkerName, parse_series_column
-from s4c_hpc.markers.part import ID_COLUMN, Part, part_from_file
+from s4c_hpc.markers.part import ID_COLUMN, Part, folded, part_from_file
 from s4c_hpc.markers.sets import Selection
 from s4c_hpc.series.contract import SeriesHeader
 from s4c_hpc.series.params import mask_note
@@ -27,12 +29,19 @@ RADAR_SENSORS = frozenset({"s1"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesInput:
-    """One series file."""
+    """One series file, and those of further layers of its acquisition."""
 
     path: str
     """Relative to the workspace."""
     header: SeriesHeader
     schema: pa.Schema
+    over: tuple[SeriesInput, ...] = ()
+    """Files of parcels that are new or have changed; where several files have a parcel, the last one counts."""
+
+    @property
+    def files(self) -> tuple[SeriesInput, ...]:
+        """The file itself and those over it."""
+        return (self, *self.over)
 
     @property
     def orbit(self) -> str | None:
@@ -47,7 +56,7 @@ class SeriesInput:
         )
 
     def part(self, root: Path, selection: Selection, time: dt.time | None) -> Part:
-        """The file as a part of a merge.
+        """The file, with those over it, as a part of a merge.
 
         Parameters
         ----------
@@ -55,7 +64,8 @@ class SeriesInput:
         selection : the marker set
         time : time that the names carry, if any
         """
-        return with_derived(part_from_file(root / self.path, lambda _: self.columns(selection, time)))
+        columns = self.columns(selection, time)
+        return with_derived(folded([part_from_file(root / file.path, lambda _: columns) for file in self.files]))
 
     def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
         """Columns that the set keeps -> their fields in the marker file; see ``part``."""
@@ -102,6 +112,28 @@ def open_series(root: Path, path: str) -> SeriesInput:
     return SeriesInput(path=path, header=header, schema=schema)
 
 
+def layered(files: Sequence[SeriesInput]) -> list[SeriesInput]:
+    """Files of one product and grid as one, in their order.
+
+    Raises
+    ------
+    InputError
+        If one is no layer over another: it has other columns.
+    """
+    groups: dict[tuple[str, str], list[SeriesInput]] = {}
+    for file in files:
+        groups.setdefault((file.header.product, file.header.grid), []).append(file)
+    for base, *over in groups.values():
+        for file in over:
+            if (file.schema.names, file.schema.types) != (base.schema.names, base.schema.types):
+                raise InputError(
+                    f"is no layer over {base.path}: it has other columns",
+                    where=file.path,
+                    hint="delete both files and run 's4c run'",
+                )
+    return [dataclasses.replace(base, over=tuple(over)) for base, *over in groups.values()]
+
+
 def without_twins(files: Sequence[SeriesInput], selection: Selection) -> tuple[list[SeriesInput], Mapping[str, str]]:
     """Files whose columns can stand beside each other.
 
@@ -139,7 +171,9 @@ def manifest_inputs(files: Sequence[SeriesInput]) -> tuple[Input, ...]:
             product=product,
             sensor=group[0].header.sensor,
             datetime=group[0].header.datetime.isoformat(),
-            series=tuple(SeriesEntry(path=f.path, grid=f.header.grid, task_id=f.header.task) for f in group),
+            series=tuple(
+                SeriesEntry(path=f.path, grid=f.header.grid, task_id=f.header.task) for one in group for f in one.files
+            ),
             note=mask_note(json.loads(group[0].header.validity or "{}")),
         )
         for product, group in sorted(_by_product(files), key=lambda pair: pair[1][0].header.datetime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +30,11 @@ class Part:
     ids: Ids
     """(n,) NewIDs in the file's order, each once."""
     starts: Rows
-    """(n_batches + 1,) row at which each record batch starts; the last is n."""
+    """(n_batches + 1,) row at which each record batch starts; the last is the number of rows."""
     batch: Callable[[int], pa.RecordBatch]
     """Record batch by number, holding at least ``columns``; a mapped one costs no memory."""
+    rows: Rows | None = None
+    """(n,) row of each of ``ids``, where not all rows count or they are in another order."""
     order: Rows = field(init=False)
     """(n,) rows of the file by ascending NewID."""
 
@@ -66,6 +68,8 @@ class Part:
         if not places.size:
             return places, pa.table({name: pa.array([], f.type) for name, f in self.columns.items()})
         rows = self.order[nearest[places]]
+        if self.rows is not None:
+            rows = self.rows[rows]
         by_row = np.argsort(rows, kind="stable")
         ascending = rows[by_row]
         numbers = np.searchsorted(self.starts, ascending, side="right") - 1
@@ -113,6 +117,31 @@ def part_from_file(path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Fie
         ids=ids,
         starts=np.cumsum([0, *(len(c) for c in chunks)], dtype=np.int64),
         batch=reader.get_batch,
+    )
+
+
+def folded(parts: Sequence[Part]) -> Part:
+    """Parts with the same columns as one: of several that have a parcel the last one counts."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    every = np.concatenate([part.ids for part in parts])
+    ids, from_end = np.unique(every[::-1], return_index=True)
+    numbers = [(part, number) for part in parts for number in range(part.starts.size - 1)]
+    shifts = np.cumsum([0, *(int(part.starts[-1]) for part in parts)])
+    starts = [part.starts[:-1] + shift for part, shift in zip(parts, shifts[:-1], strict=True)]
+
+    def batch(number: int) -> pa.RecordBatch:
+        part, own = numbers[number]
+        return part.batch(own)
+
+    return Part(
+        where=first.where,
+        columns=first.columns,
+        ids=ids,
+        starts=np.concatenate([*starts, shifts[-1:]]),
+        batch=batch,
+        rows=every.size - 1 - from_end,
     )
 
 

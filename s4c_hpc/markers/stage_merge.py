@@ -19,11 +19,12 @@ from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import addition_of, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.markers.derived import n_derived
 from s4c_hpc.markers.expected import Expected, expected_products
 from s4c_hpc.markers.files import marker_stem
-from s4c_hpc.markers.inputs import SeriesInput, manifest_inputs, open_series, without_twins
+from s4c_hpc.markers.inputs import SeriesInput, layered, manifest_inputs, open_series, without_twins
 from s4c_hpc.markers.manifest import Manifest, Missing, software
 from s4c_hpc.markers.merge import BATCH_ROWS, STRIP_BYTES, merge_parts
 from s4c_hpc.markers.naming import CLASS_COUNT_ORDER, with_times
@@ -32,6 +33,7 @@ from s4c_hpc.markers.sets import Selection, check_sets
 from s4c_hpc.optical import Variable, resolve
 from s4c_hpc.parcels import TileParcels, latest_version, read_tiles, version_of
 from s4c_hpc.series import text_bytes
+from s4c_hpc.series.locate import parcels_of
 
 CONTRACT = "s4c-markers-1"
 """Changes when the meaning of columns or metadata changes."""
@@ -94,7 +96,7 @@ class MergeStage:
         period, selection = params["period"], Selection.from_params(params["selection"])
         expected = expected_products(io.catalog_path, task.tile, period)
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
-        files, left_out = without_twins(_open(task, io), selection)
+        files, left_out = without_twins(_whole(_open(task, io), absent, io), selection)
         missing = _missing(absent, io, expected, left_out)
         if not files:
             raise InputError(
@@ -110,16 +112,18 @@ class MergeStage:
                 *(e.acquisition for product, e in expected.items() if product in lost and e.status == OK),
             }
         )
-        root = io.workspace.root
+        root, key = io.workspace.root, task.input_keys[-1]
+        is_plain = all(f.header.parcels == key and not f.over for f in files)
         merged = merge_parts(
             [f.part(root, selection, times[f.header.product]) for f in files],
+            ids=None if is_plain else parcels_of(io.workspace, task.tile, key),
             metadata={
                 "contract": CONTRACT,
                 "site": params["site"],
                 "tile": task.tile,
                 "period": period,
                 "set": params["set"],
-                "parcels": files[0].header.parcels,
+                "parcels": key,
                 "task": task.id,
             },
         )
@@ -134,7 +138,7 @@ class MergeStage:
             set=params["set"],
             selection=params["selection"],
             task_id=task.id,
-            parcels_version=version_of(io.workspace, task.tile, files[0].header.parcels),
+            parcels_version=version_of(io.workspace, task.tile, key),
             n_parcels=merged.n_rows,
             inputs=manifest_inputs(files),
             missing=missing,
@@ -165,9 +169,12 @@ class MergeStage:
         columns_of = {v: selection.n_columns([v.name], v.statistics_of(config.variables.statistics)) for v in variables}
         texts = sum(text_bytes(v) * n for v, n in columns_of.items())
         derived = n_derived(selection, [v.name for v in variables])
-        values = (sum(columns_of.values()) + derived) * len(stats_ids)
+        # Layers of a product have the same columns.
+        outputs = {name_of(row["subject"]): row["outputs"] for row in month.stats}
+        values = (sum(columns_of.values()) + derived) * len(outputs)
+        n_grids = sum(len(paths) for paths in outputs.values())
+        n_columns = 1 + values + n_grids * len(CLASS_COUNT_ORDER) * selection.class_counts
         n_files = sum(len(row["outputs"]) for row in month.stats)
-        n_columns = 1 + values + n_files * len(CLASS_COUNT_ORDER) * selection.class_counts
         work = float(month.tile.n_parcels * n_columns)
         stem = marker_stem(set_name, month.period, config.site.name, month.tile.tile.id)
         return Task(
@@ -180,7 +187,7 @@ class MergeStage:
             depends_on=stats_ids,
             outputs=(f"{stem}.arrow", f"{stem}.manifest.json"),
             work=work,
-            bytes_out=_most_bytes(month, n_columns, n_files, texts * len(stats_ids)),
+            bytes_out=_most_bytes(month, n_columns, n_files, texts * len(outputs)),
             opens_imagery=0,
             resources=self.resources(work, {}),
         )
@@ -202,7 +209,7 @@ def _most_bytes(month: _Month, n_columns: int, n_files: int, texts: int) -> int:
 
 
 def _months(ctx: PlanContext) -> list[_Month]:
-    """Planned series by tile and acquisition month."""
+    """Planned series by tile and acquisition month, layers of a product in their order."""
     stats = ctx.upstream["stats"]
     version = latest_version(ctx.workspace)
     if not stats.num_rows or version is None:
@@ -214,7 +221,7 @@ def _months(ctx: PlanContext) -> list[_Month]:
         day = PurePosixPath(row["outputs"][0]).name[:8]
         groups[row["tile"], f"{day[:4]}-{day[4:6]}"].append(row)
     return [
-        _Month(tiles[tile], period, tuple(sorted(rows, key=lambda r: str(r["subject"]))))
+        _Month(tiles[tile], period, tuple(sorted(rows, key=lambda r: name_of(r["subject"]))))
         for (tile, period), rows in sorted(groups.items())
     ]
 
@@ -232,11 +239,20 @@ def _open(task: Task, io: TaskIO) -> list[SeriesInput]:
     return files
 
 
+def _whole(files: Sequence[SeriesInput], absent: Sequence[str], io: TaskIO) -> list[SeriesInput]:
+    """Acquisitions of which every layer is there: without one, parcels would keep the values of an earlier outline."""
+    lacking = {_product_of(io, one) for one in absent}
+    return layered([f for f in files if f.header.product not in lacking])
+
+
 def _missing(
     absent: Sequence[str], io: TaskIO, expected: Mapping[str, Expected], left_out: Mapping[str, str]
 ) -> tuple[Missing, ...]:
     """Products that belong to this file and are not in it: given up, broken in the catalog, or one too many."""
-    reasons = {_product_of(io, i): io.upstream_reasons.get(i, "not there") for i in absent}
+    reasons: dict[str, str] = {}
+    for i in absent:
+        reason, addition = io.upstream_reasons.get(i, "not there"), addition_of(io.upstream_subjects.get(i, ""))
+        reasons.setdefault(_product_of(io, i), f"{addition}: {reason}" if addition else reason)
     reasons |= {product: e.reason for product, e in expected.items() if e.status == BROKEN}
     reasons |= {product: f"acquired in the same second as {other}" for product, other in left_out.items()}
     known = {product: e.acquisition.datetime.isoformat() for product, e in expected.items()}
@@ -248,7 +264,7 @@ def _missing(
 
 def _product_of(io: TaskIO, identity: str) -> str:
     """Product id of a stats task from its name ``stats <tile> <product>``; the id may hold spaces."""
-    return io.upstream_subjects.get(identity, f"stats ? {identity}").split(" ", 2)[2]
+    return name_of(io.upstream_subjects.get(identity, f"stats ? {identity}").split(" ", 2)[2])
 
 
 def _dictionary(schema: pa.Schema) -> dict[str, dict[str, str]]:

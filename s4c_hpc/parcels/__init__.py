@@ -1,6 +1,10 @@
 """Parcels: read any declaration, check it, give each parcel a number and a tile, keep it as an immutable version."""
 
 from s4c_hpc.core.mgrs import mgrs_tile, tile_at, tiles_at
+from s4c_hpc.parcels.diff import Diff, diff
+from s4c_hpc.parcels.identify import identify
+from s4c_hpc.parcels.layers import Layer, all_layers, current, read_layer_parcels, season_base, tile_layers
+from s4c_hpc.parcels.select import Selection, numbers_of, read_id_file, select
 from s4c_hpc.parcels.store import (
     ParcelBlockTable,
     TileParcels,
@@ -18,17 +22,30 @@ from s4c_hpc.parcels.version import ImportReport, import_parcels
 
 __all__ = [
     "BLOCK",
+    "Diff",
     "ImportReport",
+    "Layer",
     "ParcelBlockTable",
+    "Selection",
     "TileParcels",
+    "all_layers",
+    "current",
+    "diff",
+    "identify",
     "import_parcels",
     "latest_version",
     "mgrs_tile",
+    "numbers_of",
     "read_attributes",
+    "read_id_file",
+    "read_layer_parcels",
     "read_places",
     "read_tile_parcels",
     "read_tiles",
+    "season_base",
+    "select",
     "tile_at",
+    "tile_layers",
     "tiles_at",
     "version_of",
     "versions",

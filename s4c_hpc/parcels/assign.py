@@ -172,14 +172,16 @@ def _grid_candidates(
 
 def _named(zone: int, south: bool, column: NDArray[np.int64], row: NDArray[np.int64]) -> tuple[Texts, Floats]:
     """Name, or empty text, and bounds (n, 4) of the tile of each square."""
-    unique, inverse = np.unique(np.column_stack((column, row)), axis=0, return_inverse=True)
+    # One number a square: pairs of numbers take forty times as long to sort.
+    lowest, span = (int(row.min()), int(np.ptp(row)) + 1) if len(row) else (0, 1)
+    unique, inverse = np.unique(column * span + (row - lowest), return_inverse=True)
     names = np.empty(len(unique), dtype=object)
     bounds = np.full((len(unique), 4), np.nan)
-    for i, (c, r) in enumerate(unique.tolist()):
+    for i, (c, r) in enumerate(zip((unique // span).tolist(), (unique % span + lowest).tolist(), strict=True)):
         square = Square(zone, south, c, r)
         names[i] = square_name(square) or ""
         bounds[i] = (square.ulx, square.uly - TILE_M, square.ulx + TILE_M, square.uly)
-    return names[inverse.ravel()], bounds[inverse.ravel()]
+    return names[inverse], bounds[inverse]
 
 
 def _systems(
@@ -192,9 +194,7 @@ def _systems(
     rows, degrees = rows[located], degrees[located]
     position = ((degrees[:, 0] + 180.0) % 360.0) / 6.0
     latitude = degrees[:, 1]
-    own = np.minimum(np.floor(position).astype(np.int64), 59)
-    for i in np.flatnonzero(latitude > _EXCEPTIONS_FROM_DEG):
-        own[i] = zone_at(*degrees[i].tolist()) - 1
+    own = _zones(degrees)
     km_per_zone = 6.0 * _KM_PER_DEG * np.cos(np.radians(latitude))
     always = latitude > _EXCEPTIONS_FROM_DEG
     asks_west = always | ((position - own) * km_per_zone < _REACH_KM)
@@ -207,6 +207,24 @@ def _systems(
             near = rows[asks & here]
             if len(near):
                 yield zone + 1, south, near
+
+
+def _zones(degrees: Floats) -> NDArray[np.int64]:
+    """UTM zone (n,) from 0 of finite longitudes and latitudes (n, 2)."""
+    own = np.minimum(np.floor(((degrees[:, 0] + 180.0) % 360.0) / 6.0).astype(np.int64), 59)
+    for i in np.flatnonzero((degrees[:, 1] > _EXCEPTIONS_FROM_DEG) & (degrees[:, 0] > -1) & (degrees[:, 0] < 43)):
+        own[i] = zone_at(*degrees[i].tolist()) - 1
+    return own
+
+
+def crosses_zone(bounds: Floats, crs: CRS) -> NDArray[np.bool_]:
+    """Whether the western and the eastern end of bounds (n, 4) in ``crs`` lie in different UTM zones; not if NaN."""
+    found = np.zeros(len(bounds), dtype=bool)
+    middle = (bounds[:, 1] + bounds[:, 3]) / 2
+    ends = [transform(np.column_stack((bounds[:, side], middle)), crs, "EPSG:4326") for side in (0, 2)]
+    finite = np.isfinite(ends[0]).all(axis=1) & np.isfinite(ends[1]).all(axis=1)
+    found[finite] = _zones(ends[0][finite]) != _zones(ends[1][finite])
+    return found
 
 
 def _grid_nearby(geometry: Geometries, crs: CRS, rows: NDArray[np.int64]) -> dict[int, Iterable[str]]:

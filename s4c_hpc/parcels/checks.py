@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from s4c_hpc.config.model import Parcels
+from s4c_hpc.parcels.outlines import BATCH, Outlines
 from s4c_hpc.parcels.projection import Floats, Geometries
 
-MIN_OVERLAP_M2 = 1.0
-"""Two parcels that share no more than this are neighbours whose borders differ by rounding, not a pair to list."""
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
-_INTERSECTION_CHUNK = 200_000
-"""Pairs that are intersected at a time; bounds the memory of the pieces."""
 
 Flags = NDArray[np.bool_]
 Texts = NDArray[np.object_]
@@ -73,67 +72,65 @@ def repair(delivered: Geometries, unreadable: Flags) -> Repaired:
     return Repaired(geometry, valid & ~flat, repair_text, reason)
 
 
-def duplicates(geometry: Geometries) -> Flags:
-    """Whether the same polygon occurs more than once; start vertex, direction and order of parts do not matter."""
-    flags = np.zeros(len(geometry), dtype=bool)
-    present = np.flatnonzero(~shapely.is_missing(geometry))
-    groups: dict[bytes, list[int]] = {}
-    for i, key in zip(present, shapely.to_wkb(shapely.normalize(geometry[present])), strict=True):
-        groups.setdefault(key, []).append(int(i))
-    for rows in groups.values():
-        flags[rows] = len(rows) > 1
-    return flags
+@dataclass(frozen=True, eq=False)
+class RepairedOutlines:
+    """The same as ``Repaired`` for outlines (n,)."""
+
+    outlines: Outlines
+    valid: Flags
+    repair: Texts
+    reason: Texts
 
 
-@dataclass(frozen=True)
-class Overlaps:
-    """How much of each parcel others claim too."""
+def repair_outlines(delivered: Outlines, unreadable: Flags) -> RepairedOutlines:
+    """``repair``, a batch at a time; outlines that need none are not copied."""
+    n = len(delivered)
+    valid, repair_text, reason = np.zeros(n, bool), _blank(n), _blank(n)
+    changed: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    mended: list[Geometries] = [np.empty(0, object)]
+    for rows, geometry in delivered.batches():
+        found = repair(geometry, unreadable[rows])
+        valid[rows], repair_text[rows], reason[rows] = found.valid, found.repair, found.reason
+        here = np.flatnonzero(~found.valid)
+        changed.append(here + rows.start)
+        mended.append(found.geometry[here])
+    outlines = delivered.replaced(np.concatenate(changed), np.concatenate(mended))
+    return RepairedOutlines(outlines, valid, repair_text, reason)
 
-    share: Floats
-    """(n,) summed area of the intersections with others / own area; above 1 where several lie on one another."""
-    n_others: NDArray[np.int32]
-    """(n,) others with which more than ``MIN_OVERLAP_M2`` is shared."""
-    pairs: NDArray[np.int64]
-    """(m, 2) rows of those pairs, ordered, the smaller row first."""
-    pair_area_m2: Floats
-    """(m,) what they share, in m2."""
 
-
-def overlaps(geometry: Geometries, area_m2: Floats) -> Overlaps:
-    """Overlaps between all parcels.
-
-    Intersections are computed on the plane of the parcels' own coordinates; a share is a ratio of two areas at the
-    same place, so degrees do as well as metres.
+def duplicates(outlines: Outlines, bounds: Floats) -> Flags:
+    """Whether the same polygon occurs more than once; start vertex, direction and order of parts do not matter.
 
     Parameters
     ----------
-    geometry : (n,) valid polygons, ``None`` where missing
-    area_m2 : (n,) their areas on the ground
+    outlines : (n,) valid polygons, or missing
+    bounds : (n, 4) of each; NaN where missing
     """
-    own = shapely.area(geometry)
-    # The tree holds no missing geometry and gives no pair with one.
-    i, j = shapely.STRtree(geometry).query(geometry)
-    ordered = i < j
-    i, j = i[ordered], j[ordered]
-    order = np.lexsort((j, i))
-    i, j = i[order], j[order]
-    # Most neighbours only touch. Telling so with a prepared polygon costs a fraction of an intersection.
-    prepared = geometry.copy()
-    shapely.prepare(prepared)
-    apart = shapely.touches(prepared[i], geometry[j])
-    i, j = i[~apart], j[~apart]
-    shared = np.zeros(len(i))
-    for start in range(0, len(i), _INTERSECTION_CHUNK):
-        part = slice(start, start + _INTERSECTION_CHUNK)
-        shared[part] = shapely.area(shapely.intersection(geometry[i[part]], geometry[j[part]]))
-    n = len(geometry)
+    flags = np.zeros(len(outlines), dtype=bool)
+    # The same polygon has the same bounds, which few others have: only those are put in order and compared.
+    order = np.lexsort(bounds.T)
+    alike = (bounds[order[1:]] == bounds[order[:-1]]).all(axis=1)
+    suspects = order[np.r_[alike, False] | np.r_[False, alike]]
+    groups: dict[bytes, list[int]] = {}
+    for start in range(0, len(suspects), BATCH):
+        rows = suspects[start : start + BATCH]
+        for i, key in zip(rows.tolist(), shapely.to_wkb(shapely.normalize(outlines[rows])), strict=True):
+            groups.setdefault(hashlib.sha256(key).digest(), []).append(i)
+    for same in groups.values():
+        flags[same] = len(same) > 1
+    return flags
+
+
+def slivers(area_m2: Floats, perimeter_m: Floats, limits: Parcels) -> Flags:
+    """Whether a parcel (n,) is a sliver: too small, too narrow on average, or too ragged; see the configuration."""
+    index = shape_index(area_m2, perimeter_m)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = (np.bincount(i, shared, minlength=n) + np.bincount(j, shared, minlength=n)) / own
-        shared_m2 = shared * (area_m2 / own)[i]
-    listed = shared_m2 > MIN_OVERLAP_M2
-    i, j, shared_m2 = i[listed], j[listed], shared_m2[listed]
-    n_others = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
-    return Overlaps(np.nan_to_num(share, nan=0.0), n_others.astype(np.int32), np.column_stack((i, j)), shared_m2)
+        width_m = 2 * area_m2 / perimeter_m
+        found = (area_m2 < limits.sliver_min_area_m2) | (width_m < limits.sliver_min_width_m)
+        if limits.sliver_max_shape_index > 0:
+            found |= index > limits.sliver_max_shape_index
+    flags: Flags = found & (area_m2 > 0)
+    return flags
 
 
 def shape_index(area_m2: Floats, perimeter_m: Floats) -> NDArray[np.float32]:

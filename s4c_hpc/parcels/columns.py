@@ -7,31 +7,35 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 PREFIX = "src_"
 """Put before a user's column whose name is one of ours."""
 
-Texts = NDArray[np.object_]
 
-
-def as_text(column: pa.ChunkedArray) -> Texts:
-    """Values (n,) as text, ``None`` where missing, blank or not a number.
+def as_text(column: pa.ChunkedArray) -> pa.StringArray:
+    """Values (n,) as text, null where missing, blank or not a number.
 
     Whole numbers are written without a fraction whatever their type: ``123.0`` is what became of the integer 123
     when a table with gaps went through a floating-point column.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        return _joined(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return _joined(column.cast(pa.string()))
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = [None if v is None or v != v else _number(v) for v in column.to_pylist()]  # noqa: PLR0124 - v != v finds NaN in decimals too
-    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        values = [None if v is None else v.strip() or None for v in column.to_pylist()]
     else:
         values = [None if v is None else str(v) for v in column.to_pylist()]
-    texts = np.empty(len(values), dtype=object)
-    texts[:] = values
-    return texts
+    return pa.array(values, pa.string())
+
+
+def _joined(column: pa.ChunkedArray) -> pa.StringArray:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _number(value: float) -> str:
@@ -61,6 +65,27 @@ def plain(table: pa.Table) -> pa.Table:
 
 def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+
+
+def stacked(first: pa.Table, second: pa.Table) -> pa.Table:
+    """The rows of both, with the columns of both: null where a table has none.
+
+    Of a column with two types the wider one counts, or text where they have none in common.
+    """
+    try:
+        both = pa.concat_tables([first, second], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        shared = [n for n in first.column_names if n in second.column_names]
+        differ = [n for n in shared if first.schema.field(n).type != second.schema.field(n).type]
+        both = pa.concat_tables([_with_texts(first, differ), _with_texts(second, differ)], promote_options="default")
+    return plain(both)
+
+
+def _with_texts(table: pa.Table, names: Collection[str]) -> pa.Table:
+    for name in names:
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, as_text(table.column(at)))
+    return table
 
 
 def without_clashes(table: pa.Table, reserved: Collection[str]) -> tuple[pa.Table, dict[str, str]]:

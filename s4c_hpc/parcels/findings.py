@@ -1,61 +1,210 @@
-"""What the report of an import says: how many of each finding, and which parcels they are."""
+"""What is to be said of the parcels of a declaration: how many of each finding, which they are, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from s4c_hpc.config import Config
-from s4c_hpc.parcels.table import Built
+from s4c_hpc.config.model import Parcels
+from s4c_hpc.parcels.assign import crosses_zone
+from s4c_hpc.parcels.checks import Flags, Texts, shape_index, slivers
+from s4c_hpc.parcels.projection import Floats
 
 if TYPE_CHECKING:
     from s4c_hpc.parcels.read import Layer
+    from s4c_hpc.parcels.table import Built
 
-_N_LISTED = 100
+N_LISTED = 100
 """Offenders of each kind that are listed."""
 
 
+class Weight(StrEnum):
+    """How much a finding matters."""
+
+    ERROR = "error"
+    """These parcels get no values, or the declaration cannot be imported as it is."""
+    WARNING = "warning"
+    """Somebody should look at them."""
+    NOTE = "note"
+    """In order, but good to know."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Finding:
+    """One kind of finding."""
+
+    name: str
+    title: str
+    weight: Weight
+    rows: NDArray[np.int64]
+    """Rows of the offenders, ascending."""
+    reasons: Sequence[str] | str
+    """Of each offender; one text where it is the same for all."""
+
+    @property
+    def n(self) -> int:
+        """Number of offenders."""
+        return len(self.rows)
+
+    def reason(self, i: int) -> str:
+        """Why the ``i``-th offender is one."""
+        return self.reasons if isinstance(self.reasons, str) else self.reasons[i]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Facts:
+    """What findings are made of, of each parcel (n,)."""
+
+    missing: Flags
+    """Whether there is nothing to use."""
+    repair: Texts
+    reason: Texts
+    tile: Texts
+    duplicate: Flags
+    overlap_share: NDArray[Any]
+    crosses: Flags
+    crosses_zone: Flags
+    area_m2: Floats
+    perimeter_m: Floats
+
+
+def geometric(facts: Facts, limits: Parcels) -> tuple[Finding, ...]:
+    """Findings that outlines give, those without offenders among them."""
+    placed = ~facts.missing
+    outside = placed & (facts.tile == "")
+    share, limit = facts.overlap_share, limits.overlap_limit
+    overlap = np.flatnonzero(share > limit)
+    sliver = np.flatnonzero(slivers(facts.area_m2, facts.perimeter_m, limits))
+    index = shape_index(facts.area_m2, facts.perimeter_m)
+    return (
+        _finding("unusable", "Nothing to use", Weight.ERROR, facts.missing, facts.reason),
+        _finding("without_tile", "Outside of all tiles", Weight.ERROR, outside, facts.reason),
+        _finding("repaired", "Invalid as delivered, repaired", Weight.WARNING, facts.repair != "", facts.repair),
+        _finding(
+            "duplicate",
+            "The same outline more than once",
+            Weight.WARNING,
+            facts.duplicate,
+            "the same geometry occurs more than once",
+        ),
+        Finding(
+            name="overlap",
+            title="Overlaps others by more than the limit",
+            weight=Weight.WARNING,
+            rows=overlap,
+            reasons=[f"others cover {s:.1%} of it, more than {limit:.0%}" for s in share[overlap]],
+        ),
+        Finding(
+            name="sliver",
+            title="Sliver",
+            weight=Weight.WARNING,
+            rows=sliver,
+            reasons=[
+                f"{facts.area_m2[i]:.0f} m2, {2 * facts.area_m2[i] / facts.perimeter_m[i]:.1f} m wide on average, "
+                f"shape index {index[i]:.1f}"
+                for i in sliver
+            ],
+        ),
+        _finding(
+            "crosses_tile", "Crosses the border of its tile", Weight.NOTE, facts.crosses,
+            "part of it lies outside of its tile",
+        ),
+        _finding(
+            "crosses_zone", "Crosses the border of a UTM zone", Weight.NOTE, placed & facts.crosses_zone,
+            "it lies in two UTM zones",
+        ),
+    )  # fmt: skip
+
+
+def too_small(pixels: NDArray[np.int32], facts: Facts, limits: Parcels) -> tuple[Finding, ...]:
+    """Parcels on a tile that have fewer pixels than configured on a grid.
+
+    Parameters
+    ----------
+    pixels : (n, 2) pixels on the grids of 10 m and of 20 m
+    """
+    on_tile = facts.tile != ""
+    found = []
+    for column, (name, sensor, res_m) in enumerate(
+        (("too_small_s2", "Sentinel-2", 10), ("too_small_s1", "Sentinel-1", 20))
+    ):
+        rows = np.flatnonzero(on_tile & (pixels[:, column] < limits.min_pixels))
+        found.append(
+            Finding(
+                name=name,
+                title=f"Too small for the {res_m} m grid of {sensor}",
+                weight=Weight.WARNING,
+                rows=rows,
+                reasons=[
+                    f"{n} pixels of {res_m} m lie within, {res_m // 2} m from the border"
+                    for n in pixels[rows, column].tolist()
+                ],
+            )
+        )
+    return tuple(found)
+
+
+def _finding(name: str, title: str, weight: Weight, flags: Flags, reasons: Texts | str) -> Finding:
+    rows = np.flatnonzero(flags)
+    texts = reasons if isinstance(reasons, str) else [str(text) for text in reasons[rows]]
+    return Finding(name=name, title=title, weight=weight, rows=rows, reasons=texts)
+
+
 def summary(
-    built: Built, source: Layer, id_columns: Sequence[str], crop_column: str | None, config: Config
+    built: Built,
+    source: Layer,
+    id_columns: Sequence[str],
+    crop_column: str | None,
+    config: Config,
+    crs: CRS | None = None,
 ) -> tuple[dict[str, int], dict[str, Any]]:
-    """Counts of each finding, and the whole of ``report.json`` but the version's name."""
-    table = built.table
-    tile, text = (
-        table.column("tile").to_numpy(),
-        {n: table.column(n).to_numpy() for n in ("ori_id", "repair", "reason")},
+    """Counts of each finding, and the whole of ``report.json`` but the version's name.
+
+    Parameters
+    ----------
+    crs : of the version's outlines; that of the file when not given
+    """
+    column = {name: built.table.column(name).to_numpy() for name in (
+        "NewID", "ori_id", "tile", "repair", "reason", "GeomValid", "Duplic", "overlap_share", "crosses", "Area_meters"
+    )}  # fmt: skip
+    found = geometric(
+        Facts(
+            missing=built.outlines.missing,
+            repair=column["repair"],
+            reason=column["reason"],
+            tile=column["tile"],
+            duplicate=column["Duplic"],
+            overlap_share=column["overlap_share"],
+            crosses=column["crosses"],
+            crosses_zone=crosses_zone(built.bounds, crs or source.crs),
+            area_m2=column["Area_meters"],
+            perimeter_m=built.perimeter_m,
+        ),
+        config.parcels,
     )
-    flag = {n: table.column(n).to_numpy() for n in ("GeomValid", "Duplic", "Overlap", "crosses")}
-    share, new_id = table.column("overlap_share").to_numpy(), table.column("NewID").to_numpy()
-    no_geometry = shapely.is_missing(built.geometry)
-    limit = config.parcels.overlap_limit
-    findings: dict[str, tuple[NDArray[np.bool_], Any]] = {
-        "unusable": (no_geometry, text["reason"]),
-        "without_tile": (~no_geometry & (tile == ""), text["reason"]),
-        "repaired": (text["repair"] != "", text["repair"]),
-        "duplicate": (flag["Duplic"], "the same geometry occurs more than once"),
-        "overlap": (flag["Overlap"], [f"others cover {s:.1%} of it, more than {limit:.0%}" for s in share]),
-        "crosses_tile": (flag["crosses"], "part of it lies outside of its tile"),
-    }
     counts = {
-        "parcels": table.num_rows,
-        "usable": int((tile != "").sum()),
-        "geom_invalid": int((~flag["GeomValid"]).sum()),
+        "parcels": built.table.num_rows,
+        "usable": int((column["tile"] != "").sum()),
+        "geom_invalid": int((~column["GeomValid"]).sum()),
+        **{finding.name: finding.n for finding in found},
+        "overlap_pairs": len(built.pairs),
     }
-    counts |= {name: int(hit.sum()) for name, (hit, _) in findings.items()}
-    counts["overlap_pairs"] = len(built.pairs)
+    new_id, ori_id = column["NewID"], column["ori_id"]
     offenders = {}
-    for name, (hit, why) in findings.items():
-        rows = np.flatnonzero(hit)
-        rows = rows[np.argsort(new_id[rows])][:_N_LISTED]
-        offenders[name] = [
-            {"NewID": int(new_id[i]), "ori_id": text["ori_id"][i], "reason": why if isinstance(why, str) else why[i]}
-            for i in rows
+    for finding in found:
+        listed = np.argsort(new_id[finding.rows], kind="stable")[:N_LISTED].tolist()
+        offenders[finding.name] = [
+            {"NewID": int(new_id[row]), "ori_id": ori_id[row], "reason": finding.reason(i)}
+            for i, row in zip(listed, finding.rows[listed].tolist(), strict=True)
         ]
-    names, n_parcels = np.unique(tile.astype(str), return_counts=True)
+    names, n_parcels = np.unique(column["tile"].astype(str), return_counts=True)
     return counts, {
         "source": {
             "file": source.file,
@@ -65,12 +214,10 @@ def summary(
             "id_columns": list(id_columns),
             "crop_column": crop_column,
         },
-        "overlap_limit": limit,
+        "overlap_limit": config.parcels.overlap_limit,
         "counts": counts,
         "tiles": {str(n): int(c) for n, c in zip(names, n_parcels, strict=True) if n},
         "offenders": offenders,
-        "overlap_pairs": [
-            {"NewID": a, "other": b, "area_m2": round(area, 2)} for a, b, area in built.pairs[:_N_LISTED]
-        ],
+        "overlap_pairs": [{"NewID": a, "other": b, "area_m2": round(area, 2)} for a, b, area in built.pairs[:N_LISTED]],
         "notes": [*source.notes, *built.notes],
     }

@@ -75,12 +75,18 @@ def is_metric(crs: CRS) -> bool:
     return all(abs(axis.unit_conversion_factor - 1.0) < 1e-12 for axis in crs.axis_info[:2])
 
 
-def outside_area_of_use(geometries: Geometries, crs: CRS) -> str | None:
-    """A sentence if the middle of the geometries lies outside of where their CRS is meant to be used."""
-    if crs.area_of_use is None:
+def outside_area_of_use(bounds: Floats, crs: CRS) -> str | None:
+    """A sentence if the middle of the parcels lies outside of where their CRS is meant to be used.
+
+    Parameters
+    ----------
+    bounds : (n, 4) ``xmin, ymin, xmax, ymax`` of each in ``crs``; NaN where there is none
+    """
+    known = bounds[~np.isnan(bounds[:, 0])]
+    if crs.area_of_use is None or not len(known):
         return None
     west, south, east, north = crs.area_of_use.bounds
-    x0, y0, x1, y1 = shapely.total_bounds(geometries)
+    (x0, y0), (x1, y1) = known[:, :2].min(axis=0), known[:, 2:].max(axis=0)
     ((longitude, latitude),) = transform(np.array([[(x0 + x1) / 2, (y0 + y1) / 2]]), crs, "EPSG:4326").tolist()
     # One degree of grace: countries stretch over the borders of their zone.
     across = (longitude - west + 1) % 360 <= (east - west) % 360 + 2 or east - west >= 360

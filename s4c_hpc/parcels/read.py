@@ -1,14 +1,16 @@
 """Read a declaration file into one value, whatever its format, or say precisely why not.
 
 GDAL's vector drivers (through pyogrio) read GPKG, shapefile (also zipped), GeoJSON, FlatGeobuf, GML and more;
-GeoParquet is read directly.
+GeoParquet is read directly, tables of PostGIS by their own driver (``read_postgis``). Everything comes in batches:
+attributes stay in Arrow, outlines go to a spool.
 """
 
 from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
-from s4c_hpc.parcels.geoparquet import read_geoparquet
+from s4c_hpc.parcels.geoparquet import Delivered, read_geoparquet
+from s4c_hpc.parcels.outlines import BATCH, Outlines, Spool
 from s4c_hpc.parcels.projection import Geometries
+from s4c_hpc.parcels.read_container import Container, container
+from s4c_hpc.parcels.read_postgis import is_postgis, read_postgis
 
 _OGR_ERRORS = (
     pyogrio.errors.CRSError,
@@ -35,7 +40,7 @@ _OGR_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One layer of a declaration file, rows as delivered."""
 
@@ -46,23 +51,29 @@ class Layer:
     crs: CRS
     attributes: pa.Table
     """Columns as delivered, names unique, no geometry."""
-    geometry: Geometries
-    """(n,) two-dimensional geometries; ``None`` where there is none or it cannot be read."""
+    outlines: Outlines
+    """(n,) two-dimensional geometries; missing where there is none or it cannot be read."""
     unreadable: NDArray[np.bool_]
     """(n,) whether there was a geometry that cannot be read."""
     notes: tuple[str, ...]
     """What the reader had to say."""
 
+    @property
+    def geometry(self) -> Geometries:
+        """(n,) all outlines as geometries, at once."""
+        return self.outlines[:]
 
-def read_layer(path: Path, layer: str | None = None, columns: Sequence[str] = ()) -> Layer:
+
+def read_layer(path: Path, layer: str | None = None, columns: Sequence[str] = (), spool: Path | None = None) -> Layer:
     """Read a layer of a file.
 
     Parameters
     ----------
-    path : file, folder (shapefiles, file geodatabase) or zip file
+    path : file, folder (shapefiles, file geodatabase), zip file, or ``PG:...`` for a table of PostGIS
     layer : name of the layer; needed if there are several with a geometry
     columns : columns that must be there; the feature id of formats that name it (GPKG's ``fid``) is read only
         if it is asked for here, because it is a place in the file rather than a property
+    spool : folder for the outlines of large layers while they are in use; the system's when not given
 
     Raises
     ------
@@ -73,37 +84,77 @@ def read_layer(path: Path, layer: str | None = None, columns: Sequence[str] = ()
     NoInputsError
         The layer is empty.
     """
+    if is_postgis(path):
+        with read_postgis(path, layer) as (name, where, delivered):
+            return _layer(name, name, where, delivered, columns, spool, [])
     _readable(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            if path.suffix.lower() in {".parquet", ".geoparquet"}:
-                name, table, wkb, crs = "", *read_geoparquet(path)
-            else:
-                name = _choose_layer(path, layer)
-                table, wkb, crs = _read_ogr(path, name, columns)
+            with container(path) as held:
+                return _read(path, held, layer, columns, spool, caught)
         except (*_OGR_ERRORS, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if isinstance(error, MissingDataError):  # which is a FileNotFoundError as well
+                raise
             raise InputError(
                 f"cannot be read ({error})",
                 where=str(path),
                 hint="the file is damaged or of a format that GDAL does not know; try 'ogrinfo' on it",
             ) from error
-    where = f"{path}, layer {name}" if name else str(path)
-    if len(wkb) == 0:
+
+
+def _read(
+    path: Path,
+    held: Container,
+    layer: str | None,
+    columns: Sequence[str],
+    spool: Path | None,
+    caught: list[warnings.WarningMessage],
+) -> Layer:
+    if held.parquet is not None:
+        return _layer(path.name, "", str(path), read_geoparquet(held.parquet, str(path)), columns, spool, caught)
+    name = _choose_layer(held.dataset, layer, str(path))
+    where = f"{path}, layer {name}"
+    try:
+        with _open_ogr(held.dataset, name, columns, where) as delivered:
+            return _layer(path.name, name, where, delivered, columns, spool, caught)
+    except NotImplementedError:
+        # Curved geometry. Only the slower way of reading has GDAL replace arcs by short lines.
+        with _open_ogr(held.dataset, name, columns, where) as delivered:
+            straight = _straightened(delivered, held.dataset, name)
+            found = _layer(path.name, name, where, straight, columns, spool, caught)
+    note = "curved borders were replaced by short straight lines"
+    return Layer(found.file, name, found.crs, found.attributes, found.outlines, found.unreadable, (*found.notes, note))
+
+
+def _layer(
+    file: str,
+    name: str,
+    where: str,
+    delivered: Delivered,
+    columns: Sequence[str],
+    folder: Path | None,
+    caught: Sequence[warnings.WarningMessage],
+) -> Layer:
+    """Take everything from the reader."""
+    _require_columns(delivered.schema.names, columns, where)
+    crs = _usable_crs(delivered.crs, where)
+    unreadable, batches = [np.empty(0, bool)], []
+    with Spool(folder) as spool:
+        for batch, wkb in delivered.batches:
+            with np.errstate(invalid="ignore"):  # coordinates that are not a number get their reason later
+                geometry = shapely.from_wkb(wkb, on_invalid="ignore")
+                if (shapely.has_z(geometry) | shapely.has_m(geometry)).any():
+                    geometry = shapely.force_2d(geometry)
+            unreadable.append((wkb != None) & shapely.is_missing(geometry))  # noqa: E711 - element by element
+            spool.append(geometry)
+            batches.append(batch)
+        outlines = spool.outlines()
+    if len(outlines) == 0:
         raise NoInputsError("the layer is empty", where=where, hint="check the file and the name of the layer")
-    _require_columns(table.column_names, columns, where)
-    known_crs = _usable_crs(crs, where)
-    notes = [str(w.message) for w in caught]
-    with np.errstate(invalid="ignore"):  # coordinates that are not a number get their reason later
-        try:
-            geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
-        except NotImplementedError:
-            # Curved geometry. Only the slower way of reading has GDAL replace arcs by short lines.
-            geometry = shapely.force_2d(shapely.from_wkb(_read_straight(path, name), on_invalid="ignore"))
-            notes.append("curved borders were replaced by short straight lines")
-    delivered = np.fromiter((w is not None for w in wkb), bool, len(wkb))
-    unreadable = delivered & shapely.is_missing(geometry)
-    return Layer(path.name, name, known_crs, table, geometry, unreadable, tuple(dict.fromkeys(notes)))
+    notes = tuple(dict.fromkeys(str(w.message) for w in caught))
+    attributes = pa.Table.from_batches(batches, delivered.schema)
+    return Layer(file, name, crs, attributes, outlines, np.concatenate(unreadable), notes)
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -133,60 +184,78 @@ def _readable(path: Path) -> None:
         raise MissingDataError(f"cannot be opened ({error.strerror})", where=str(path)) from error
 
 
-def _choose_layer(path: Path, wanted: str | None) -> str:
-    """The wanted layer, or the only one that has a geometry."""
-    listed = [(str(name), kind is not None) for name, kind in pyogrio.list_layers(path)]
+def _choose_layer(dataset: str, wanted: str | None, where: str) -> str:
+    """The wanted layer, or the only one that has a geometry and features."""
+    listed = [(str(name), kind is not None) for name, kind in pyogrio.list_layers(dataset)]
     names = [name for name, _ in listed]
     if wanted is not None:
         if wanted not in names:
-            raise InputError(f"there is no layer {wanted!r}", where=str(path), hint=nearest(wanted, names))
+            raise InputError(f"there is no layer {wanted!r}", where=where, hint=nearest(wanted, names))
         return wanted
     spatial = [name for name, has_geometry in listed if has_geometry]
     if not spatial:
         raise InputError(
             "no layer has a geometry",
-            where=str(path),
+            where=where,
             hint=f"layers are {listing(names)}; parcels need polygons, a table alone is not enough",
         )
     if len(spatial) > 1:
+        # A layer without a feature needs no choice.
+        spatial = [name for name in spatial if _has_features(dataset, name)] or spatial
+    if len(spatial) > 1:
         raise InputError(
             f"there are {len(spatial)} layers: {listing(spatial, 40)}",
-            where=str(path),
+            where=where,
             hint="name one with parcels.layer or --layer",
         )
     return spatial[0]
 
 
-def _read_ogr(path: Path, layer: str, columns: Sequence[str]) -> tuple[pa.Table, NDArray[np.object_], Any]:
-    info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+def _has_features(dataset: str, layer: str) -> bool:
+    return bool(pyogrio.read_info(dataset, layer=layer, force_feature_count=True)["features"])
+
+
+@contextmanager
+def _open_ogr(dataset: str, layer: str, columns: Sequence[str], where: str) -> Iterator[Delivered]:
+    info = pyogrio.read_info(dataset, layer=layer, force_feature_count=True)
     fields = [str(f) for f in info["fields"]]
     fid = str(info["fid_column"] or "")
     want_fid = fid in columns and fid not in fields
-    meta, table = pyogrio.raw.read_arrow(path, layer=layer, return_fids=want_fid)
-    geometry_name = meta["geometry_name"] or "wkb_geometry"
-    if geometry_name not in table.column_names:
+    options: dict[str, Any] = {"return_fids": want_fid, "batch_size": BATCH, "use_pyarrow": True}
+    with pyogrio.raw.open_arrow(dataset, layer=layer, **options) as (meta, reader):
+        geometry = meta["geometry_name"] or "wkb_geometry"
+        if geometry not in reader.schema.names:
+            raise InputError("the layer has no geometry", where=where, hint="parcels need polygons, not a table")
+        attributes = pa.schema([field for field in reader.schema if field.name != geometry])
+        yield Delivered(meta["crs"], attributes, _all_of(reader, geometry, attributes.names, info["features"], where))
+
+
+def _all_of(
+    reader: pa.RecordBatchReader, geometry: str, names: list[str], n: int, where: str
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.object_]]]:
+    found = 0
+    for batch in reader:
+        found += batch.num_rows
+        yield batch.select(names), batch.column(geometry).to_numpy(zero_copy_only=False)
+    if found != n:
         raise InputError(
-            "the layer has no geometry", where=f"{path}, layer {layer}", hint="parcels need polygons, not a table"
-        )
-    if table.num_rows != info["features"]:
-        raise InputError(
-            f"only {table.num_rows} of {info['features']} features could be read",
-            where=f"{path}, layer {layer}",
+            f"only {found} of {n} features could be read",
+            where=where,
             hint="the file is truncated or damaged; copy it again",
         )
-    wkb = table.column(geometry_name).to_numpy()
-    return table.drop_columns([geometry_name]), wkb, meta["crs"]
 
 
-def _read_straight(path: Path, layer: str) -> NDArray[np.object_]:
-    """WKB (n,) with curves replaced by lines."""
-    if not layer:
-        raise InputError(
-            "curved geometry in a Parquet file", where=str(path), hint="write polygons with straight edges"
-        )
-    _, _, wkb, _ = pyogrio.raw.read(path, layer=layer)
-    straight: NDArray[np.object_] = wkb
-    return straight
+def _straightened(delivered: Delivered, dataset: str, layer: str) -> Delivered:
+    """The same with curves replaced by lines; all outlines are in memory."""
+    _, _, wkb, _ = pyogrio.raw.read(dataset, layer=layer)
+
+    def batches() -> Iterator[tuple[pa.RecordBatch, NDArray[np.object_]]]:
+        start = 0
+        for batch, _ in delivered.batches:
+            yield batch, wkb[start : start + batch.num_rows]
+            start += batch.num_rows
+
+    return Delivered(delivered.crs, delivered.schema, batches())
 
 
 def _require_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> None:

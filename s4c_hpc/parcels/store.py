@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from s4c_hpc.core.errors import InputError, MissingDataError
+from s4c_hpc.core.errors import InputError, MissingDataError, S4cError
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY, crs_of
@@ -120,8 +121,14 @@ def version_of(workspace: Workspace, tile: str, key: str) -> str:
     return found[0]
 
 
-def read_tile_parcels(workspace: Workspace, version: str, tile: Tile) -> ParcelBlockTable:
-    """The parcels of one tile, moved to its CRS; only that tile's row groups are read.
+def read_tile_parcels(
+    workspace: Workspace, version: str, tile: Tile, *, only: NDArray[np.int32] | None = None
+) -> ParcelBlockTable:
+    """The parcels of one tile, moved to its CRS; only that tile's row groups are read, one at a time.
+
+    Parameters
+    ----------
+    only : NewIDs of the parcels to take; all when not given
 
     Raises
     ------
@@ -130,22 +137,35 @@ def read_tile_parcels(workspace: Workspace, version: str, tile: Tile) -> ParcelB
     InputError
         The tile owns no parcel of this version.
     """
-    table = _read(workspace, version, PARCELS, ["NewID", "block", GEOMETRY], tile.id)
-    if table.num_rows == 0:
+    path = _path(workspace, version, PARCELS)
+    taken = [
+        group if only is None else group.filter(np.isin(group["NewID"].to_numpy(), only))
+        for group in _tile_groups(path, tile.id, ["NewID", "block", GEOMETRY])
+    ]
+    if not taken:
         raise InputError(
             f"parcel version {version} has no parcel in this tile",
             where=f"tile {tile.id}",
             hint="see tiles.parquet of that version for the tiles it has",
         )
-    crs = crs_of(_path(workspace, version, PARCELS))
+    table = pa.concat_tables(taken)
     delivered = shapely.from_wkb(table.column(GEOMETRY).to_numpy())
-    geometry = reproject(delivered, crs, tile.crs)
+    geometry = reproject(delivered, crs_of(path), tile.crs)
     return ParcelBlockTable(
         new_id=table.column("NewID").to_numpy().astype(np.int32),
         block=table.column("block").to_numpy().astype(np.int32),
         geometry=geometry,
         usable=~(shapely.is_missing(geometry) | shapely.is_empty(geometry)),
     )
+
+
+def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table]:
+    """The row groups of a tile; each holds rows of one tile."""
+    with _damage_is_told(path), pq.ParquetFile(path) as file:
+        at = file.schema_arrow.get_field_index("tile")
+        for i in range(file.num_row_groups):
+            if file.metadata.row_group(i).column(at).statistics.min == tile:
+                yield file.read_row_group(i, columns=columns)
 
 
 def read_attributes(workspace: Workspace, version: str, columns: Iterable[str] | None = None) -> pa.Table:
@@ -175,6 +195,25 @@ def read_places(workspace: Workspace, version: str) -> tuple[NDArray[np.int32], 
     return ids, begins
 
 
+def same_content(old: Path, new: Path) -> bool:
+    """Whether the folders of two versions hold the same parcels and tiles.
+
+    Another release of the library may have written the same values in other bytes, so values are compared; how much
+    an outline had changed since the version before is none of them.
+    """
+    if not pq.read_table(old / TILES, partitioning=None).equals(pq.read_table(new / TILES, partitioning=None)):
+        return False
+    with pq.ParquetFile(old / PARCELS) as one, pq.ParquetFile(new / PARCELS) as other:
+        names = [n for n in other.schema_arrow.names if n != "geom_change_ratio"]
+        if names != [n for n in one.schema_arrow.names if n != "geom_change_ratio"]:
+            return False
+        if one.num_row_groups != other.num_row_groups or one.schema_arrow.metadata != other.schema_arrow.metadata:
+            return False
+        return all(
+            one.read_row_group(i, names).equals(other.read_row_group(i, names)) for i in range(one.num_row_groups)
+        )
+
+
 def _path(workspace: Workspace, version: str, name: str) -> Path:
     path = workspace.parcels / version / name
     if not path.is_file():
@@ -186,16 +225,20 @@ def _path(workspace: Workspace, version: str, name: str) -> Path:
     return path
 
 
-def _read(
-    workspace: Workspace, version: str, name: str, columns: list[str] | None = None, tile: str | None = None
-) -> pa.Table:
+def _read(workspace: Workspace, version: str, name: str, columns: list[str] | None = None) -> pa.Table:
     path = _path(workspace, version, name)
-    try:
-        # Row groups hold one tile each, so this filter leaves the others unread.
+    with _damage_is_told(path):
         # Without partitioning: a folder called a=b somewhere above must not become a column.
-        filters = None if tile is None else [("tile", "=", tile)]
-        return pq.read_table(path, columns=columns, filters=filters, partitioning=None)
+        return pq.read_table(path, columns=columns, partitioning=None)
+
+
+@contextlib.contextmanager
+def _damage_is_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, S4cError):
+            raise
         raise InputError(
             f"cannot be read ({error})", where=str(path), hint="delete this version and import the parcels again"
         ) from error

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from s4c_hpc.config import Config
+from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.ids import canonical_json
-from s4c_hpc.parcels.assign import Assignment, assign
-from s4c_hpc.parcels.checks import Overlaps, duplicates, overlaps, repair, shape_index
-from s4c_hpc.parcels.columns import plain, without_clashes
-from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY
-from s4c_hpc.parcels.projection import Floats, Geometries, measure, outside_area_of_use
-
-if TYPE_CHECKING:
-    from s4c_hpc.parcels.read import Layer
+from s4c_hpc.parcels.assign import Assignment
+from s4c_hpc.parcels.checks import RepairedOutlines, shape_index
+from s4c_hpc.parcels.compare import Compared
+from s4c_hpc.parcels.outlines import BATCH, Outlines
+from s4c_hpc.parcels.overlaps import Overlaps
+from s4c_hpc.parcels.projection import Floats, outside_area_of_use
+from s4c_hpc.parcels.survey import survey
 
 BLOCK = 1024
 """Parcels per block. Blocks are the unit of work of everything after: record batches, MPI ranks, memory."""
@@ -44,6 +45,8 @@ COLUMNS = pa.schema(
         pa.field("ShapeInd", pa.float32()),
         pa.field("repair", pa.string()),
         pa.field("reason", pa.string()),
+        pa.field("is_deleted", pa.bool_()),
+        pa.field("geom_change_ratio", pa.float32()),
     ]
 )
 """Our columns, before the user's.
@@ -51,8 +54,42 @@ COLUMNS = pa.schema(
 ``block`` is -1 without a tile; ``crosses``: part of the parcel lies outside of its tile; ``GeomValid``: as delivered;
 ``Duplic``: the same geometry occurs again; ``Overlap``: ``overlap_share`` (intersections with others / own area)
 exceeds the limit; ``n_overlap``: others with which more than 1 m2 is shared; ``ShapeInd``: perimeter /
-(2 sqrt(pi area)); ``repair``: what was wrong and done; ``reason``: why the parcel has no pixels.
+(2 sqrt(pi area)); ``repair``: what was wrong and done; ``reason``: why the parcel has no pixels;
+``is_deleted``: an update did not have it; ``geom_change_ratio``: how much its outline differs from that of the version
+before, see ``compare.Compared``.
 """
+
+HOLDING = pa.field("ori_hold", pa.string())
+"""The user's id of the holding, behind ``ori_id``, if columns for it are named."""
+
+DELETED = "deleted"
+"""The reason why a parcel that an update did not have has no pixels."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The rows of a version before they are checked, in any order."""
+
+    new_id: NDArray[np.int32]
+    ori_id: pa.StringArray
+    ori_hold: pa.StringArray | None
+    """``None``: holdings are not asked for."""
+    ori_crop: pa.StringArray
+    """Empty where there is none."""
+    attributes: pa.Table
+    """The user's columns; no name is one of ours."""
+    repaired: RepairedOutlines
+    """Polygons in ``crs``."""
+    is_deleted: NDArray[np.bool_]
+    crs: CRS
+    crs_text: str
+    """As it stands in the keys of parcels."""
+    notes: tuple[str, ...]
+
+    def holdings(self) -> pa.StringArray:
+        """Holdings (n,), empty where not known."""
+        empty = pa.array(np.full(len(self.new_id), "", dtype=object), pa.string())
+        return empty if self.ori_hold is None else self.ori_hold.fill_null("")
 
 
 @dataclass(frozen=True)
@@ -61,68 +98,101 @@ class Built:
 
     table: pa.Table
     """All columns but geometry."""
-    geometry: Geometries
-    """(n,) in the CRS of the file."""
+    outlines: Outlines
+    """(n,)"""
+    bounds: Floats
+    """(n, 4) of each outline; NaN where there is none."""
+    kinds: tuple[str, ...]
+    """Kinds of geometry that occur."""
     perimeter_m: Floats
     reason: NDArray[np.object_]
     row_groups: list[tuple[int, int]]
     assignment: Assignment
-    """Of the rows in the order of ``NewID``'s ids, not in final order; only its tiles are of use here."""
+    """Of the rows in the order of ``NewID``, not in final order; only its tiles are of use here."""
     pairs: list[tuple[int, int, float]]
     """``NewID`` of both parcels and shared area in m2, largest first."""
     notes: tuple[str, ...]
+    rows: NDArray[np.int64]
+    """(n,) where each row stood before."""
+
+    def present(self) -> Built:
+        """The same without parcels that are deleted, for what is said of the declaration."""
+        here = ~self.table.column("is_deleted").to_numpy()
+        if here.all():
+            return self
+        return replace(
+            self,
+            table=self.table.filter(pa.array(here)),
+            outlines=self.outlines.taken(here),
+            bounds=self.bounds[here],
+            perimeter_m=self.perimeter_m[here],
+            reason=self.reason[here],
+            rows=self.rows[here],
+        )
 
 
-def build(
-    source: Layer,
-    ori_id: NDArray[np.object_],
-    ori_crop: NDArray[np.object_],
-    new_id: NDArray[np.int32],
-    config: Config,
-) -> Built:
-    """Check, repair, assign and order the parcels of a layer."""
+def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, config: Config) -> Built:
+    """Check, assign and order the parcels of a version.
+
+    Parameters
+    ----------
+    crops : what the crop table says of each row; no name is one of ours or the user's
+    earlier : the outlines beside those of the version before, if there is one
+    """
     # First of all by id: sums over neighbours are then taken in the same order whatever the order in the file.
-    order = np.argsort(new_id, kind="stable")
-    new_id, ori_id, ori_crop = new_id[order], ori_id[order], ori_crop[order]
-    repaired = repair(source.geometry[order], source.unreadable[order])
-    geometry = repaired.geometry
-    area, perimeter = measure(geometry, source.crs)
-    overlap = overlaps(geometry, area)
-    assignment = assign(geometry, source.crs, config.grid.tiles)
-    reason = np.where(repaired.reason != "", repaired.reason, assignment.reason)
+    order = np.argsort(declared.new_id, kind="stable")
+    new_id, gone = declared.new_id[order], declared.is_deleted[order]
+    repaired = declared.repaired
+    outlines = repaired.outlines.taken(order)
+    # What was deleted is measured, but overlaps nobody and lies on no tile.
+    found = survey(outlines, declared.crs, config.grid.tiles, gone if gone.any() else None)
+    overlap, assignment = found.overlaps, found.assignment
+    reason = np.where(gone, DELETED, np.where(repaired.reason[order] != "", repaired.reason[order], assignment.reason))
     final, block, row_groups = _row_order(assignment, new_id)
+    rows = pa.array(order[final])
     values: dict[str, Any] = {
         "NewID": new_id,
-        "ori_id": ori_id,
-        "ori_crop": np.where(ori_crop == None, "", ori_crop),  # noqa: E711 - elementwise comparison with None
         "tile": assignment.tile,
         "block": block,
         "crosses": assignment.crosses,
-        "GeomValid": repaired.valid,
-        "Duplic": duplicates(geometry),
+        "GeomValid": repaired.valid[order],
+        "Duplic": found.duplicate,
         "Overlap": overlap.share > config.parcels.overlap_limit,
         "overlap_share": overlap.share,
         "n_overlap": overlap.n_others,
-        "Area_meters": area,
-        "ShapeInd": shape_index(area, perimeter),
-        "repair": repaired.repair,
+        "Area_meters": found.area_m2,
+        "ShapeInd": shape_index(found.area_m2, found.perimeter_m),
+        "repair": repaired.repair[order],
         "reason": reason,
+        "is_deleted": gone,
+        "geom_change_ratio": np.full(len(order), np.nan) if earlier is None else earlier.ratio[order],
     }
-    ours = [pa.array(values[f.name][final], f.type) for f in COLUMNS]
-    theirs, renamed = without_clashes(plain(source.attributes), [*COLUMNS.names, BBOX, GEOMETRY])
-    theirs = theirs.take(pa.array(order[final])).combine_chunks()
-    table = pa.table([*ours, *theirs.columns], schema=pa.schema([*COLUMNS, *theirs.schema]))
-    notes = [f"column {old!r} of the file is kept as {new!r}: its name is taken" for new, old in renamed.items()]
-    misplaced = None if shapely.is_missing(geometry).all() else outside_area_of_use(geometry, source.crs)
+    texts = {"ori_id": declared.ori_id, "ori_crop": declared.ori_crop}
+    ours = {
+        f.name: texts[f.name].take(rows) if f.name in texts else pa.array(values[f.name][final], f.type)
+        for f in COLUMNS
+    }
+    table = pa.table(ours, schema=COLUMNS)
+    if declared.ori_hold is not None:
+        table = table.add_column(2, HOLDING, declared.ori_hold.take(rows))
+    theirs = [t.take(rows) for t in (crops, declared.attributes) if t is not None]
+    table = pa.table(
+        [*table.columns, *(c for t in theirs for c in t.columns)],
+        schema=pa.schema([*table.schema, *(f for t in theirs for f in t.schema)]),
+    ).combine_chunks()
+    misplaced = outside_area_of_use(found.bounds, declared.crs)
     return Built(
         table,
-        geometry[final],
-        perimeter[final],
+        outlines.taken(final),
+        found.bounds[final],
+        found.kinds,
+        found.perimeter_m[final],
         reason[final],
         row_groups,
         assignment,
         _largest_pairs(overlap, new_id),
-        (*notes, *([misplaced] if misplaced else [])),
+        (*declared.notes, *([misplaced] if misplaced else [])),
+        order[final],
     )
 
 
@@ -159,33 +229,45 @@ def tile_table(built: Built, crs: str) -> pa.Table:
     ----------
     crs : of the parcels, as text
     """
-    tile = built.table.column("tile").to_numpy()
     new_id, block = (built.table.column(n).to_numpy() for n in ("NewID", "block"))
     area = built.table.column("Area_meters").to_numpy()
-    rows = []
-    for t in built.assignment.tiles:
-        mine = np.flatnonzero(tile == t.id)
-        place = canonical_json([crs, t.crs, *(float(v) for v in (t.ulx, t.uly, t.width_m, t.height_m))])
-        digest = hashlib.sha256(place.encode())
-        digest.update(new_id[mine].astype("<i4").tobytes() + block[mine].astype("<i4").tobytes())
-        for wkb in shapely.to_wkb(built.geometry[mine]):
-            digest.update(wkb)
-        rows.append(
-            {
-                "tile": t.id,
-                "crs": t.crs,
-                "ulx": t.ulx,
-                "uly": t.uly,
-                "width_m": t.width_m,
-                "height_m": t.height_m,
-                "n_parcels": len(mine),
-                "n_blocks": int(block[mine].max()) + 1,
-                "area_m2": float(area[mine].sum()),
-                "perimeter_m": float(built.perimeter_m[mine].sum()),
-                "key": f"parcels:{digest.hexdigest()[:16]}",
-            }
-        )
+    rows = [
+        {
+            "tile": t.id,
+            "crs": t.crs,
+            "ulx": t.ulx,
+            "uly": t.uly,
+            "width_m": t.width_m,
+            "height_m": t.height_m,
+            "n_parcels": len(mine),
+            "n_blocks": int(block[mine].max()) + 1,
+            "area_m2": float(area[mine].sum()),
+            "perimeter_m": float(built.perimeter_m[mine].sum()),
+            "key": parcels_key(t, crs, new_id[mine], block[mine], built.outlines.taken(mine)),
+        }
+        for t, mine in tile_rows(built)
+    ]
     return pa.Table.from_pylist(rows, schema=_TILES_SCHEMA)
+
+
+def tile_rows(built: Built) -> Iterator[tuple[Tile, NDArray[np.int64]]]:
+    """Each tile that owns parcels, and their rows."""
+    tile = built.table.column("tile").to_numpy()
+    begins = np.flatnonzero(np.concatenate(([True], tile[1:] != tile[:-1])))
+    spans = {tile[i]: np.arange(i, j) for i, j in zip(begins, [*begins[1:], len(tile)], strict=True)}
+    for t in built.assignment.tiles:
+        yield t, spans[t.id]
+
+
+def parcels_key(tile: Tile, crs: str, new_id: NDArray[np.int32], block: NDArray[np.int32], outlines: Outlines) -> str:
+    """``parcels:<16 hex>`` of parcels of one tile in row order: what their pixels depend on, and nothing else."""
+    place = canonical_json([crs, tile.crs, *(float(v) for v in (tile.ulx, tile.uly, tile.width_m, tile.height_m))])
+    digest = hashlib.sha256(place.encode())
+    digest.update(new_id.astype("<i4").tobytes() + block.astype("<i4").tobytes())
+    for start in range(0, len(outlines), BATCH):
+        for wkb in outlines.wkb(slice(start, start + BATCH)):
+            digest.update(wkb)
+    return f"parcels:{digest.hexdigest()[:16]}"
 
 
 _TILES_SCHEMA = pa.schema(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from s4c_hpc.core.errors import listing
+from s4c_hpc.core.subject import MARK, addition_of
 from s4c_hpc.plan.graph import Rows, coded, flattened, positions
 from s4c_hpc.plan.ledger import Ledger
 
@@ -58,6 +59,11 @@ class Explainer:
     def differences(self, rows: Rows, before: Rows) -> Texts:
         """How each planned row differs from a row of ``done``, or from nothing (-1)."""
         texts = np.full(len(rows), "new", dtype=object)
+        unknown = np.flatnonzero(before < 0)
+        subjects = self._tasks["subject"].take(pa.array(rows[unknown]))
+        adding = np.flatnonzero(np.asarray(pc.match_substring(subjects, MARK)))
+        # What a task adds to what was done before is why it is there.
+        texts[unknown[adding]] = list(map(addition_of, subjects.take(pa.array(adding)).to_pylist()))
         known = np.flatnonzero(before >= 0)
         if known.size:
             other = self._changed_parameters(rows[known], before[known])
@@ -108,7 +114,11 @@ class Explainer:
         names = iter(self._input_names([key for _, _, keys, _ in told for key in keys]))
         for row, kind, keys, n_keys in told:
             shown = [next(names) for _ in keys]
-            texts[row] = f"{kind}: {listing(shown + [''] * (n_keys - len(keys)), _NAMES)}"
+            additions = [text for text in dict.fromkeys(map(addition_of, shown)) if text]
+            if additions:  # the same parcels of every product, say: told once, and before everything else
+                texts[row] = f"{kind}: {listing(additions, _NAMES)}"
+            else:
+                texts[row] = f"{kind}: {listing(shown + [''] * (n_keys - len(keys)), _NAMES)}"
         return texts
 
     def _input_names(self, keys: list[str]) -> list[str]:

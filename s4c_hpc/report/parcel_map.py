@@ -102,7 +102,7 @@ def parcel_map(
         shape = element(
             "path",
             element("title", sentence),
-            d=_path(outline, frame),
+            d=outline_path(outline, frame),
             class_=f"parcel c{slots.get(crop, MAX_CROPS)} s{share_class(n, of)}",
             data_parcel=row["NewID"],
         )
@@ -110,7 +110,7 @@ def parcel_map(
     labels = _labels(_boxes(geometry, frame), [str(row["ori_id"]) for row in columns], frame)
     return ParcelMap(
         drawing=sheet(
-            join([_patterns(), element("g", *shapes), labels]), frame, f"Map of {plural(len(shapes), 'parcel')}"
+            join([hatchings(), element("g", *shapes), labels]), frame, f"Map of {plural(len(shapes), 'parcel')}"
         ),
         crs=drawn.crs.name,
         crops=crops,
@@ -119,8 +119,8 @@ def parcel_map(
     )
 
 
-def _path(geometry: shapely.Geometry, frame: Frame) -> str:
-    """Path data of all rings; holes stay holes under the even-odd rule."""
+def outline_path(geometry: shapely.Geometry, frame: Frame) -> str:
+    """Path data of all rings of a polygon; holes stay holes under the even-odd rule."""
     rings = []
     for polygon in shapely.get_parts(geometry):
         if polygon.geom_type == "Polygon":
@@ -139,7 +139,7 @@ def _boxes(geometry: NDArray[np.object_], frame: Frame) -> NDArray[np.float64]:
     return np.column_stack([left, top, right, bottom])
 
 
-def _patterns() -> Markup:
+def hatchings() -> Markup:
     """Hatchings by number of crop: what the colour says, the hatching says again."""
     strokes = (None, "M0 6L6 0", "M0 0L6 6", "M0 3H6", "M3 0V6", "M0 3H6M3 0V6", "M2 3h2", "M0 6L6 0M0 0L6 6")
     return element(

@@ -52,14 +52,40 @@ def write_report(workspace: Workspace, config: Config, path: Path, *, now: dt.da
 
 def render(page: Page) -> str:
     """The HTML text of a page. Everything from outside is escaped: parcel ids and reasons are other people's text."""
-    environment = jinja2.Environment(
+    script = _asset("script.js")
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            style=style(),
+            script=Markup(script),  # noqa: S704 - our own file
+            # The browser runs this script and no other, whatever else should have found its way into the page.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            skies=tuple(Sky),
+            sky_icon=_sky_icon,
+            stage_icon=_stage_icon,
+            crop_icon=_crop_icon,
+            categories=CATEGORIES,
+            category_labels=LABELS,
+            long_gap_days=LONG_GAP_DAYS,
+            max_crops=MAX_CROPS,
+            max_products=MAX_PRODUCTS,
+            max_tried_again=MAX_ROWS,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Where templates are, and the filters that they use."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("s4c_hpc.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    found.filters |= {
         "count": text.count,
         "plural": text.plural,
         "size": text.size,
@@ -71,24 +97,12 @@ def render(page: Page) -> str:
         "day": text.day,
         "minute": text.minute,
     }
-    script = _asset("script.js")
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        style=Markup(_asset("style.css")),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        # The browser runs this script and no other, whatever else should have found its way into the page.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        skies=tuple(Sky),
-        sky_icon=_sky_icon,
-        stage_icon=_stage_icon,
-        crop_icon=_crop_icon,
-        categories=CATEGORIES,
-        category_labels=LABELS,
-        long_gap_days=LONG_GAP_DAYS,
-        max_crops=MAX_CROPS,
-        max_products=MAX_PRODUCTS,
-        max_tried_again=MAX_ROWS,
-    )
+    return found
+
+
+def style() -> Markup:
+    """The style sheet of all pages."""
+    return Markup(_asset("style.css"))  # noqa: S704 - our own file
 
 
 def _asset(name: str) -> str:

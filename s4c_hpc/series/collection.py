@@ -14,8 +14,8 @@ from s4c_hpc.core.ipc import read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.series.compact_file import CompactFile
 from s4c_hpc.series.generation import Acquisition, SeriesSet, read_set, tiles_with_series
-from s4c_hpc.series.layers import Layered, open_layers
-from s4c_hpc.series.locate import Locator
+from s4c_hpc.series.layers import Ids, Layered, open_layers
+from s4c_hpc.series.locate import Locator, parcels_of
 from s4c_hpc.series.parcel import ParcelSeries, Segment, SingleFile, Strand
 from s4c_hpc.series.views import AcquisitionSeries, VariableSeries, long_table, matrix_of
 
@@ -52,6 +52,7 @@ class Series:
         self._locator = Locator(workspace)
         self._sets: dict[str, SeriesSet] = {}
         self._strands: dict[str, tuple[Strand, ...]] = {}
+        self._only: dict[str, Ids | None] = {}
 
     @property
     def tiles(self) -> list[str]:
@@ -107,12 +108,13 @@ class Series:
         compacted some milliseconds each.
         """
         tile, row = self._locator.locate(new_id)
+        only = self._parcels_of(tile)
         strands = self._strands.pop(tile, None) or self._strands_of(tile)
         self._strands[tile] = strands  # the last one is the one used last
         if len(self._strands) > TILES_OPEN:
             del self._strands[next(iter(self._strands))]
         found = []
-        for strand in strands:
+        for strand in strands if only is None or (only == new_id).any() else ():
             first = strand.acquisitions[0]
             wanted = sensor in {None, first.sensor} and grid in {None, first.grid}
             if wanted and (series := strand.parcel(new_id, row)) is not None:
@@ -137,7 +139,7 @@ class Series:
             If there is nothing.
         """
         chosen = self.acquisitions(tile=tile, sensor=sensor, grid=grid)
-        found = tuple(AcquisitionSeries(name, a, self._open(a).mapped()) for name, a in chosen if a.day == day)
+        found = tuple(AcquisitionSeries(name, a, self._open(name, a).mapped()) for name, a in chosen if a.day == day)
         if not found:
             days = sorted({str(a.day) for _, a in chosen})
             raise NoInputsError(
@@ -174,7 +176,7 @@ class Series:
             groups.setdefault((where, acquisition.sensor, acquisition.grid), []).append(acquisition)
         found = False
         for (where, of_sensor, of_grid), acquisitions in groups.items():
-            files = [(a, self._open(a).mapped()) for a in acquisitions]
+            files = [(a, self._open(where, a).mapped()) for a in acquisitions]
             having = [(a, layered) for a, layered in files if column in layered.schema.names]
             if not having:
                 continue
@@ -214,7 +216,7 @@ class Series:
         """
         chosen = self.acquisitions(tile=tile, sensor=sensor, grid=grid)
         wanted = None if columns is None else list(columns)
-        parts = [long_table(name, a, self._open(a).table(), wanted) for name, a in chosen]
+        parts = [long_table(name, a, self._open(name, a).table(), wanted) for name, a in chosen]
         if not parts:
             raise NoInputsError(
                 "there are no such series",
@@ -223,8 +225,15 @@ class Series:
             )
         return pa.concat_tables(parts, promote_options="default").replace_schema_metadata(None)
 
-    def _open(self, acquisition: Acquisition) -> Layered:
-        return open_layers([self.workspace.root / path for path in acquisition.layers])
+    def _open(self, tile: str, acquisition: Acquisition) -> Layered:
+        return open_layers([self.workspace.root / path for path in acquisition.layers], self._parcels_of(tile))
+
+    def _parcels_of(self, tile: str) -> Ids | None:
+        """Parcels that the files of a tile are read for; ``None``: all that they have."""
+        if tile not in self._only:
+            key = self.set_of(tile).parcels
+            self._only[tile] = parcels_of(self.workspace, tile, key) if key else None
+        return self._only[tile]
 
     def _strands_of(self, tile: str) -> tuple[Strand, ...]:
         """Each sensor and grid of a tile: compacted months where they hold what is named, files for the rest."""
@@ -247,6 +256,6 @@ class Series:
                     segments.append(file)
                     for acquisition in file.acquisitions:
                         rest.pop(acquisition, None)
-            segments += [SingleFile(a, self._open(a)) for a in rest]
+            segments += [SingleFile(a, self._open(tile, a)) for a in rest]
             strands.append(Strand(tile, segments, wanted))
         return tuple(strands)

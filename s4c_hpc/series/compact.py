@@ -136,9 +136,7 @@ class _Source:
             for kind, names in columns.items()
         }
         sizes = [batch.num_rows for batch in layered.files[0].batches]
-        in_blocks = (
-            len(layered.files) == 1 and all(size == block_rows for size in sizes[:-1]) and sizes[-1:] <= [block_rows]
-        )
+        in_blocks = layered.is_plain and all(size == block_rows for size in sizes[:-1]) and sizes[-1:] <= [block_rows]
         same = in_blocks and np.array_equal(layered.new_id, ids)
         whole = all(len(there) == len(columns[kind]) for kind, (_, there) in places.items())
         return cls(layered, None if same else layered.rows_of(ids), places, whole)

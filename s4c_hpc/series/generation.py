@@ -99,6 +99,8 @@ class SeriesSet:
     """By sensor, grid and month; not every month has to have one."""
     missing: tuple[tuple[str, str], ...] = ()
     """Products that belong here and are not there, each with the reason."""
+    parcels: str = ""
+    """Key of the parcels that the tile has now, where files hold others, too, which count no more."""
 
     def to_json(self) -> str:
         """Text of the file; equal sets give equal text."""
@@ -111,6 +113,7 @@ class SeriesSet:
                 dataclasses.asdict(b) for b in sorted(self.blocks, key=lambda b: (b.sensor, b.grid, b.month, b.path))
             ],
             "missing": [{"product": product, "reason": reason} for product, reason in sorted(self.missing)],
+            **({"parcels": self.parcels} if self.parcels else {}),
         }
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
@@ -156,4 +159,5 @@ def _parsed(path: Path) -> SeriesSet:
         acquisitions=tuple(Acquisition.from_json(a) for a in values["acquisitions"]),
         blocks=tuple(Block(**b) for b in values["blocks"]),
         missing=tuple((m["product"], m["reason"]) for m in values["missing"]),
+        parcels=values.get("parcels", ""),
     )

@@ -25,6 +25,8 @@ class Layered:
 
     files: tuple[SeriesFile, ...]
     """The full file first."""
+    only: Ids | None = None
+    """(k,) parcels that count, in the order that they shall have; all of every file when not given."""
 
     def __post_init__(self) -> None:
         """Refuse files that are not layers of each other."""
@@ -54,8 +56,13 @@ class Layered:
         return self.files[0].schema
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether this is one file as it is."""
+        return len(self.files) == 1 and (self.only is None or np.array_equal(self.only, self.files[0].new_id))
+
+    @cached_property
     def new_id(self) -> Ids:
-        """(n,) parcels in the order in which they occur first, the full file's before those of layers."""
+        """(n,) parcels: those of ``only``, else all as they occur first, the full file's before those of layers."""
         return self._union[0]
 
     @cached_property
@@ -66,11 +73,11 @@ class Layered:
 
     def table(self) -> pa.Table:
         """A row a parcel; without a copy where there is one file."""
-        return self.stacked if len(self.files) == 1 else self.stacked.take(pa.array(self._union[1])).combine_chunks()
+        return self.stacked if self.is_plain else self.stacked.take(pa.array(self._union[1])).combine_chunks()
 
     def values(self, name: str) -> NDArray[np.generic]:
         """(n,) of one column in the order of ``new_id``; a copy where there are several blocks or files."""
-        if len(self.files) == 1:
+        if self.is_plain:
             return self.files[0].values(name)
         return np.concatenate([file.values(name) for file in self.files])[self._union[1]]
 
@@ -91,7 +98,7 @@ class Layered:
         return np.where(known[nearest] == ids, rows[nearest], -1)
 
     def find(self, new_id: int, hint: int = -1) -> tuple[pa.RecordBatch, int] | None:
-        """The record batch and the row in it that count for a parcel; ``None`` if no file has it.
+        """The record batch and the row in it that count for a parcel, in ``only`` or not; ``None`` if no file has it.
 
         Parameters
         ----------
@@ -108,15 +115,21 @@ class Layered:
 
     @cached_property
     def _union(self) -> tuple[Ids, Rows]:
-        """Parcels in order of first occurrence and, for each, its last row of ``stacked``."""
+        """Parcels in the order of ``new_id`` and, for each, its last row of ``stacked``."""
         parts = [file.new_id for file in self.files]
-        if len(parts) == 1:
+        if self.is_plain:
             return parts[0], np.arange(parts[0].size, dtype=np.int64)
         every = np.concatenate(parts)
         ids, first = np.unique(every, return_index=True)
-        last = every.size - 1 - np.unique(every[::-1], return_index=True)[1]
-        order = np.argsort(first)
-        return ids[order], last[order].astype(np.int64)
+        last = (every.size - 1 - np.unique(every[::-1], return_index=True)[1]).astype(np.int64)
+        if self.only is None:
+            order = np.argsort(first)
+            return ids[order], last[order]
+        if not ids.size:
+            return ids, last
+        nearest = np.minimum(np.searchsorted(ids, self.only), ids.size - 1)
+        here = ids[nearest] == self.only
+        return self.only[here], last[nearest[here]]
 
     @cached_property
     def _finders(self) -> tuple[RowFinder, ...]:
@@ -165,15 +178,19 @@ class RowFinder:
         return batch, int(order[at] - starts[batch])
 
 
-def open_layers(paths: Sequence[Path]) -> Layered:
+def open_layers(paths: Sequence[Path], only: Ids | None = None) -> Layered:
     """Open the files of one acquisition, the full one first.
+
+    Parameters
+    ----------
+    only : (k,) parcels that count, in the order that they shall have
 
     Raises
     ------
     MissingDataError, InputError
         If one is not there, is not a whole series file, or does not belong to the others.
     """
-    return Layered(tuple(read_series(path) for path in paths))
+    return Layered(tuple(read_series(path) for path in paths), only)
 
 
 def _ids_of(file: SeriesFile) -> Callable[[int], Ids]:

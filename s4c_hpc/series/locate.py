@@ -12,7 +12,25 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels import latest_version, read_attributes, read_places
+from s4c_hpc.parcels import latest_version, read_attributes, read_places, version_of
+
+
+def parcels_of(workspace: Workspace, tile: str, key: str) -> NDArray[np.int32]:
+    """(n,) parcels of a tile in row order.
+
+    Parameters
+    ----------
+    key : of the tile's parcels
+
+    Raises
+    ------
+    MissingDataError
+        If no version has them.
+    """
+    ids, begins = read_places(workspace, version_of(workspace, tile, key))
+    place = [name for _, name in begins].index(tile)
+    end = begins[place + 1][0] if place + 1 < len(begins) else ids.size
+    return ids[begins[place][0] : end]
 
 
 class Locator:

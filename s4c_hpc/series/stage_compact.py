@@ -15,15 +15,18 @@ from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, Tem
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
-from s4c_hpc.extract.planning import parcel_tiles
+from s4c_hpc.extract.planning import parcel_tiles, parcels_now
 from s4c_hpc.optical import resolve
 from s4c_hpc.parcels import BLOCK
 from s4c_hpc.series.compact import write_compact
 from s4c_hpc.series.contract import CLASS_COUNTS, text_bytes
 from s4c_hpc.series.generation import Acquisition
-from s4c_hpc.series.layers import Layered, open_layers
+from s4c_hpc.series.layers import Layered
+from s4c_hpc.series.locate import parcels_of
+from s4c_hpc.series.read import SeriesFile, read_series
 
 _BASE_BYTES: Final = 256 * 2**20
 """Anonymous memory of a worker with Arrow and NumPy loaded."""
@@ -58,16 +61,19 @@ class CompactStage:
         if not config.series.compact:
             return
         tiles = parcel_tiles(ctx)
+        now = parcels_now(ctx, tiles)
         sizes = _Sizes(config)
         months = _months(ctx.upstream["stats"])
         rows = []
         for (tile, sensor, grid, month), stats in sorted(months.items()):
             text = canonical_json({"sensor": sensor, "grid": grid, "month": month})
             ids = tuple(row["id"] for row in stats)
-            identity = task_id(self.name, self.version, ids, text)
+            keys = (*ids, *now[tile])
+            identity = task_id(self.name, self.version, keys, text)
+            n_products = len({name_of(row["subject"]) for row in stats})
             n_columns, texts = sizes.of(stats, grid)
             parcels = tiles[tile]
-            work = float(parcels.n_parcels * n_columns * len(stats))
+            work = float(parcels.n_parcels * n_columns * n_products)
             params = {"n_files": len(stats), "n_parcels": parcels.n_parcels}
             rows.append(
                 Task(
@@ -75,12 +81,12 @@ class CompactStage:
                     stage=self.name,
                     tile=tile,
                     subject=f"{sensor} {grid} {month}",
-                    input_keys=ids,
+                    input_keys=keys,
                     params=text,
                     depends_on=ids,
                     outputs=(f"{tile_dir(tile)}/compact/{sensor}/{grid}/{month}.{short(identity)}.arrow",),
                     work=work,
-                    bytes_out=_most_bytes(parcels.n_parcels, n_columns, texts, stats),
+                    bytes_out=_most_bytes(parcels.n_parcels, n_columns * n_products, texts, stats),
                     opens_imagery=0,
                     resources=self.resources(work, params),
                 )
@@ -114,14 +120,10 @@ class CompactStage:
         """
         params = json.loads(task.params)
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
-        inputs = []
-        for dependency in task.depends_on:
-            for path in io.upstream_outputs.get(dependency, ()):
-                if PurePosixPath(path).parts[-2] == params["grid"]:
-                    layered = opened(io, path)
-                    inputs.append((Acquisition.of(layered.header, path), layered))
-            if dependency in absent and dependency not in io.settled:
+        for dependency in absent:
+            if dependency not in io.settled:
                 raise InternalError("was started before its input was settled", where=f"{task.stage} {task.subject}")
+        inputs = [pair for pair in acquired(task, io) if pair[0].grid == params["grid"]]
         if not inputs:
             raise InputError(f"no usable product for tile {task.tile}", where=task.subject)
         (output,) = task.outputs
@@ -131,16 +133,32 @@ class CompactStage:
         return Outcome(outputs=task.outputs, n_rows=n_rows, absent=absent)
 
 
-def opened(io: TaskIO, path: str) -> Layered:
-    """A series file that a task of the plan has made.
+def acquired(task: Task, io: TaskIO) -> list[tuple[Acquisition, Layered]]:
+    """Acquisitions that tasks of the plan have made, with their files: each with all its layers or not at all.
+
+    Without one of its layers an acquisition would give parcels the values of an outline that they had before.
 
     Raises
     ------
     TemporaryError
-        If it has gone or is damaged since.
+        If a file has gone or is damaged since.
     """
+    only = parcels_of(io.workspace, task.tile, key) if (key := task.input_keys[-1]) not in task.depends_on else None
+    # Tasks are called ``stats <tile> <product>``, and products may hold spaces.
+    lacking = {
+        name_of(io.upstream_subjects.get(one, one).split(" ", 2)[-1])
+        for one in task.depends_on
+        if one not in io.upstream_outputs
+    }
+    paths = [path for one in task.depends_on for path in io.upstream_outputs.get(one, ()) if not is_compacted(path)]
+    found: dict[tuple[str, str], list[tuple[str, SeriesFile]]] = defaultdict(list)
     try:
-        return open_layers([io.workspace.root / path])
+        for path in paths:
+            file = read_series(io.workspace.root / path)
+            if file.header.product not in lacking:
+                found[file.header.product, file.header.grid].append((path, file))
+        layers = [tuple(zip(*pairs, strict=True)) for pairs in found.values()]
+        return [(Acquisition.of(files[0].header, *names), Layered(files, only)) for names, files in layers]
     except (MissingDataError, InputError) as error:
         raise TemporaryError(error.what, where=error.where, hint="delete the file and run 's4c run' again") from error
 
@@ -151,7 +169,7 @@ def is_compacted(path: str) -> bool:
 
 
 def _months(stats: pa.Table) -> dict[Month, list[dict[str, Any]]]:
-    """Planned series by tile, sensor, grid and acquisition month; within one by product."""
+    """Planned series by tile, sensor, grid and acquisition month; within one by product, layers in their order."""
     groups: dict[Month, list[dict[str, Any]]] = defaultdict(list)
     for row in stats.select(["id", "tile", "subject", "params", "outputs"]).to_pylist():
         for path in row["outputs"]:
@@ -159,7 +177,7 @@ def _months(stats: pa.Table) -> dict[Month, list[dict[str, Any]]]:
             # Series files begin with the acquisition day, so that no product has to be looked up here.
             groups[row["tile"], sensor, grid, f"{name[:4]}-{name[4:6]}"].append(row)
     for rows in groups.values():
-        rows.sort(key=lambda row: str(row["subject"]))
+        rows.sort(key=lambda row: name_of(row["subject"]))
     return groups
 
 
@@ -188,15 +206,16 @@ class _Sizes:
         return self._names[params, grid]
 
 
-def _most_bytes(n_parcels: int, n_columns: int, texts: int, stats: Sequence[Mapping[str, Any]]) -> int:
+def _most_bytes(n_parcels: int, n_values: int, texts: int, stats: Sequence[Mapping[str, Any]]) -> int:
     """Most bytes of a compacted month.
 
     Parameters
     ----------
+    n_values : of a parcel, columns x acquisitions
     texts : what describes the columns
     stats : rows of the files that go in
     """
     longest = max(len(str(row["subject"]).encode()) for row in stats)
     described = len(stats) * (600 + 3 * longest) + texts
-    values = 4 * n_parcels * (1 + n_columns * len(stats))
+    values = 4 * n_parcels * (1 + n_values)
     return values + 400 * (1 + n_parcels // BLOCK) + 2 * described + 8192

@@ -13,9 +13,11 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ids import task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import addition_of, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
-from s4c_hpc.series.generation import Acquisition, Block, SeriesSet, pointer_path
-from s4c_hpc.series.stage_compact import is_compacted, opened
+from s4c_hpc.extract.planning import parcel_tiles, parcels_now
+from s4c_hpc.series.generation import Block, SeriesSet, pointer_path
+from s4c_hpc.series.stage_compact import acquired, is_compacted
 
 _BASE_BYTES = 256 * 2**20
 """Anonymous memory of a worker with Arrow and NumPy loaded."""
@@ -37,16 +39,18 @@ class SeriesStage:
         sizes: dict[str, int] = defaultdict(int)
         for stage in self.after:
             table = ctx.upstream[stage].select(["id", "tile", "subject", "outputs"])
-            for row in sorted(table.to_pylist(), key=lambda row: (row["tile"], row["subject"])):
+            # Layers of a product stay in their order.
+            for row in sorted(table.to_pylist(), key=lambda row: (row["tile"], name_of(row["subject"]))):
                 inputs[row["tile"]].append(row["id"])
                 sizes[row["tile"]] += len(row["outputs"]) * (600 + 3 * len(row["subject"].encode()))
+        now = parcels_now(ctx, parcel_tiles(ctx)) if inputs else {}
         rows = [
             Task(
-                id=task_id(self.name, self.version, ids, "{}"),
+                id=task_id(self.name, self.version, (*ids, *now[tile]), "{}"),
                 stage=self.name,
                 tile=tile,
                 subject="current",
-                input_keys=tuple(ids),
+                input_keys=(*ids, *now[tile]),
                 params="{}",
                 depends_on=tuple(ids),
                 outputs=(pointer_path(tile),),
@@ -75,7 +79,7 @@ class SeriesStage:
         """
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
         paths = [path for i in task.depends_on for path in io.upstream_outputs.get(i, ())]
-        acquisitions = [Acquisition.of(opened(io, path).header, path) for path in paths if not is_compacted(path)]
+        acquisitions = [acquisition for acquisition, _ in acquired(task, io)]
         if not acquisitions:
             raise InputError(f"tile {task.tile} has no series", where=task.subject)
         described = [(io.upstream_subjects.get(i, i), io.upstream_reasons.get(i, "not there")) for i in absent]
@@ -85,12 +89,20 @@ class SeriesStage:
             acquisitions=tuple(acquisitions),
             blocks=tuple(_block(path) for path in paths if is_compacted(path)),
             missing=tuple(
-                (subject.split(" ", 2)[-1], reason) for subject, reason in described if subject.startswith("stats")
+                (name_of(subject.split(" ", 2)[-1]), _told(addition_of(subject), reason))
+                for subject, reason in described
+                if subject.startswith("stats")
             ),
+            parcels="" if task.input_keys[-1] in task.depends_on else task.input_keys[-1],
         )
         with io.publisher.replace(task.outputs[0]) as path:
             path.write_text(current.to_json(), encoding="utf-8")
         return Outcome(outputs=task.outputs, n_rows=len(acquisitions), absent=absent)
+
+
+def _told(addition: str, reason: str) -> str:
+    """Why a product is not there, and which of its layers."""
+    return f"{addition}: {reason}" if addition else reason
 
 
 def _block(path: str) -> Block:

@@ -1,4 +1,4 @@
-"""The stage from stacks to series: one task a product and tile; it opens no imagery."""
+"""The stage from stacks to series: one task a tile, product and unit of parcels; it opens no imagery."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from s4c_hpc.core.grid import FAMILY_RES_M
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
+from s4c_hpc.core.subject import joined, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, boundary_m, cells_bytes
 from s4c_hpc.extract.pieces import PIECE_PIXELS, SPAN_ROWS
-from s4c_hpc.extract.planning import mask_ids, parcel_tiles
+from s4c_hpc.extract.planning import tile_units
+from s4c_hpc.extract.units import Unit
 from s4c_hpc.optical import Variable, check_bands, resolve
 from s4c_hpc.parcels import TileParcels
 from s4c_hpc.series.assign import Assignment, assign
@@ -56,7 +58,7 @@ class StatsStage:
     deliverable = False
 
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
-        """One row for each gathered product of each tile.
+        """One row for each gathered product and unit of each tile; of several units of a product the last one counts.
 
         Raises
         ------
@@ -68,18 +70,22 @@ class StatsStage:
         if not gathered:
             return
         products = {product.id: product for product in read_products(ctx.workspace.catalog)}
-        wanted = [products[row.subject] for row in gathered]
+        wanted = [products[name_of(row.subject)] for row in gathered]
         angles = COSINES if any(has_angles(product) for product in wanted) else ()
         check_bands(variables, {*angles, *(band.name for product in wanted for band in product.bands)})
         planner = _Planner(ctx, variables, self)
-        rows = (planner.row(row, products[row.subject]) for row in gathered)
+        rows = (
+            planner.row(stacks, products[product], unit)
+            for tile, product, stacks in _by_product(gathered)
+            for unit in planner.units[tile]
+        )
         for chunk in _chunks((row for row in rows if row is not None), _ROWS_AT_A_TIME):
             yield tasks_to_batch(chunk)
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
         """Write the series files of one product, one a grid that has variables."""
         rasters_before = opened()
-        product = load_product(io.catalog_path, task.subject)
+        product = load_product(io.catalog_path, name_of(task.subject))
         assignment = assign(product, resolve(io.config.variables))
         if len(assignment.grids) != len(task.outputs):
             raise InternalError("the catalog is not the one that the plan was made with", where=f"task {task.id}")
@@ -127,36 +133,42 @@ class _Planner:
     def __init__(self, ctx: PlanContext, variables: tuple[Variable, ...], stage: StatsStage) -> None:
         self.config: Config = ctx.config
         self.variables, self.stage = variables, stage
-        self.masks = mask_ids(ctx)
-        self.indices = {(row.tile, row.subject): row.id for row in tasks_from_table(ctx.upstream["index"])}
-        self.tiles = parcel_tiles(ctx)
+        indices = tasks_from_table(ctx.upstream["index"])
+        self.indices = {(row.tile, row.subject): row.id for row in indices}
+        self.units = {tile: found.units for tile, found in tile_units(ctx, {row.tile for row in indices}).items()}
         self._known: dict[str, tuple[Assignment, dict[str, Any], str]] = {}
 
-    def row(self, gathered: Task, product: Product) -> Task | None:
-        """The row of one gathered product; ``None`` if it has the bands of no variable."""
+    def row(self, stacks: Mapping[str, Task], product: Product, unit: Unit) -> Task | None:
+        """The row of a unit of one gathered product; ``None`` if that has the bands of no variable.
+
+        Parameters
+        ----------
+        stacks : rows that gather the product, by the piece of the mask
+        """
         assignment, params, text = self._effective(product)
         if not assignment.grids:
             return None
+        gathered = stacks[unit.piece.id]
         grids = [work.grid.name for work in assignment.grids]
-        index_ids = tuple(self.indices[gathered.tile, grid] for grid in grids)
+        index_ids = tuple(self.indices[gathered.tile, joined(grid, unit.addition)] for grid in grids)
         identity = task_id(self.stage.name, self.stage.version, (gathered.id, *index_ids), text)
         folder = f"{tile_dir(gathered.tile)}/series/{product.sensor}"
         file = f"{product.datetime:%Y%m%d}_{product.id}.{short(identity)}.arrow"
-        parcels = self.tiles[gathered.tile]
+        parcels = unit.parcels
         work = sum(_pixels(parcels, g.grid.res_m) * (len(g.variables) + len(g.bands)) for g in assignment.grids)
         return Task(
             id=identity,
             stage=self.stage.name,
             tile=gathered.tile,
-            subject=gathered.subject,
+            subject=joined(product.id, unit.addition),
             input_keys=(gathered.id, *index_ids),
             params=text,
-            depends_on=(gathered.id, self.masks[gathered.tile], *index_ids),
+            depends_on=(gathered.id, unit.piece.id, *index_ids),
             outputs=tuple(f"{folder}/{grid}/{file}" for grid in grids),
             work=work,
             bytes_out=sum(self._bytes(g.variables, parcels) + 2 * len(text) for g in assignment.grids),
             opens_imagery=0,
-            resources=self.stage.resources(work, params, Sizes.of(parcels, product.source)),
+            resources=self.stage.resources(work, params, Sizes.of(unit.piece.parcels, product.source)),
         )
 
     def _effective(self, product: Product) -> tuple[Assignment, dict[str, Any], str]:
@@ -189,6 +201,12 @@ def _inputs(task: Task, io: TaskIO) -> SeriesInputs:
     """Map the files of a task; its dependencies are, in order, gather, mask and an index for each grid."""
     gather, mask, *indices = [[io.workspace.root / p for p in io.upstream_outputs[key]] for key in task.depends_on]
     return SeriesInputs.open(mask[0], gather, [paths[0] for paths in indices])
+
+
+def _by_product(gathered: Sequence[Task]) -> Iterator[tuple[str, str, dict[str, Task]]]:
+    """Each tile and product, whose rows stand together, with the row of each piece of the mask."""
+    for (tile, product), rows in itertools.groupby(gathered, key=lambda row: (row.tile, name_of(row.subject))):
+        yield tile, product, {row.input_keys[1]: row for row in rows}
 
 
 def _chunks(rows: Iterable[Task], size: int) -> Iterator[list[Task]]:

@@ -1,0 +1,161 @@
+"""Tables of PostGIS: ``PG:...`` as GDAL writes it, read through ADBC, which hands over Arrow.
+
+GDAL as it comes with pyogrio has no PostgreSQL driver; a site installs the extra ``postgis`` instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from s4c_hpc.core.errors import ExternalToolError, InputError, listing
+from s4c_hpc.parcels.geoparquet import Delivered
+
+_PREFIX: Final = "PG:"
+_PASSWORD: Final = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(:/+[^:/@]*:)[^@]*(?=@)", re.IGNORECASE)
+_SUPPORTED: Final = frozenset(
+    {"boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying", "date",
+     "timestamp without time zone", "timestamp with time zone"}
+)  # fmt: skip
+"""Types of columns that come as they are; others come as text."""
+
+
+def is_postgis(path: Path) -> bool:
+    """Whether a path is a connection and no file."""
+    return str(path).startswith(_PREFIX)
+
+
+def without_password(text: str) -> str:
+    """A connection as it may stand in messages and reports."""
+    return _PASSWORD.sub(lambda m: f"{m.group(1) or m.group(3)}***", text)
+
+
+@contextmanager
+def read_postgis(path: Path, layer: str | None) -> Iterator[tuple[str, str, Delivered]]:
+    """Name of the table, where it is for messages, and what it holds.
+
+    Parameters
+    ----------
+    path : ``PG:`` and a connection string of libpq, or a ``postgresql://`` address; what it leaves out comes from the
+        environment (``PGPASSWORD``, ``PGSERVICE``, ``~/.pgpass``)
+    layer : the table, with its schema where it is not in the search path, and its geometry column in brackets where
+        it has several: ``lpis.fields(outline)``
+
+    Raises
+    ------
+    ExternalToolError
+        The driver is not installed, or the server does not answer.
+    InputError
+        No such table, no geometry column, several and none chosen.
+    """
+    try:
+        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ExternalToolError(
+            "tables of PostGIS need the driver ADBC",
+            where=without_password(str(path)),
+            hint="install it with \"pip install 's4c-hpc[postgis]'\", or export the table with ogr2ogr",
+        ) from error
+    address, where = _address(str(path)), without_password(str(path))
+    try:
+        connection = dbapi.connect(address)
+    except dbapi.Error as error:
+        raise ExternalToolError(
+            f"no connection ({_first_line(error)})", where=where, hint="check host, port, dbname, user and password"
+        ) from error
+    with connection, connection.cursor() as cursor:
+        try:
+            yield _open(cursor, layer, where)
+        except dbapi.Error as error:
+            raise InputError(f"cannot be read ({_first_line(error)})", where=where) from error
+
+
+def _address(text: str) -> str:
+    """What libpq takes: keys and values, or an address, whose two slashes a path has made one."""
+    rest = text[len(_PREFIX) :].strip().strip('"')
+    return re.sub(r"^(postgres(?:ql)?):/+", r"\1://", rest)
+
+
+def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Delivered]:
+    schema, table, column, srid = _chosen(cursor, layer, where)
+    name = table if schema in {"", "public"} else f"{schema}.{table}"
+    cursor.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2 "
+        "ORDER BY ordinal_position",
+        (schema, table),
+    )
+    kinds = {str(n): str(k) for n, k in cursor.fetchall() if str(k) != "USER-DEFINED" or n == column}
+    fields = [n for n in kinds if n != column]
+    shown = [_quoted(n) if kinds[n] in _SUPPORTED else f"{_quoted(n)}::text AS {_quoted(n)}" for n in fields]
+    srids = [srid] if srid else _srids(cursor, schema, table, column)
+    if len(srids) > 1:
+        raise InputError(
+            f"outlines in several reference systems: SRID {listing([str(s) for s in srids])}", where=f"{where}, {name}"
+        )
+    crs = None
+    if srids and srids[0]:
+        cursor.execute("SELECT auth_name, auth_srid, srtext FROM spatial_ref_sys WHERE srid = $1", (srids[0],))
+        (row,) = cursor.fetchall()
+        crs = f"{row[0]}:{row[1]}" if row[0] else row[2]
+    # Curves come as short straight lines, as from files.
+    geometry = f"ST_AsBinary(ST_Force2D(ST_CurveToLine({_quoted(column)})), 'NDR')"
+    cursor.execute(f"SELECT {', '.join([*shown, geometry])} FROM {_quoted(schema)}.{_quoted(table)}")  # noqa: S608 - quoted
+    reader = cursor.fetch_record_batch()
+    schema_of = pa.schema([pa.field(n, f.type) for n, f in zip(fields, reader.schema, strict=False)])
+    return name, f"{where}, table {name}", Delivered(crs, schema_of, _batches(reader, schema_of))
+
+
+def _batches(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, NDArray[np.object_]]]:
+    for batch in reader:
+        *columns, outlines = batch.columns
+        if columns:
+            attributes = pa.RecordBatch.from_arrays(columns, schema=schema)
+        else:
+            attributes = pa.RecordBatch.from_struct_array(pa.array([{}] * batch.num_rows, pa.struct([])))
+        yield attributes, outlines.to_numpy(zero_copy_only=False)
+
+
+def _chosen(cursor: Any, layer: str | None, where: str) -> tuple[str, str, str, int]:
+    """Schema, table, geometry column and its SRID, 0 if its rows may differ."""
+    cursor.execute(
+        "SELECT f_table_schema, f_table_name, f_geometry_column, srid FROM geometry_columns ORDER BY 1, 2, 3"
+    )
+    known = [(str(s), str(t), str(c), int(srid)) for s, t, c, srid in cursor.fetchall()]
+    wanted = [row for row in known if layer is None or layer in _names(*row[:3])]
+    if len(wanted) == 1:
+        return wanted[0]
+    names = [f"{schema}.{table}({column})" for schema, table, column, _ in wanted or known]
+    if layer is not None and not wanted:
+        raise InputError(
+            f"there is no table {layer!r} with a geometry", where=where, hint=f"there are {listing(names, 40)}"
+        )
+    what = (
+        f"there are {len(names)} tables with a geometry: {listing(names, 40)}" if names else "no table has a geometry"
+    )
+    raise InputError(what, where=where, hint="name one with parcels.layer or --layer")
+
+
+def _srids(cursor: Any, schema: str, table: str, column: str) -> list[int]:
+    """Reference systems of the rows of a column that does not say which it holds."""
+    cursor.execute(f"SELECT DISTINCT ST_SRID({_quoted(column)}) FROM {_quoted(schema)}.{_quoted(table)}")  # noqa: S608 - quoted
+    return sorted(int(row[0]) for row in cursor.fetchall() if row[0] is not None)
+
+
+def _names(schema: str, table: str, column: str) -> set[str]:
+    short = {table, f"{table}({column})"} if schema == "public" else set()
+    return {f"{schema}.{table}", f"{schema}.{table}({column})", *short}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

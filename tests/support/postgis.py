@@ -1,0 +1,47 @@
+"""A PostgreSQL server with PostGIS of a test's own: its own folder, its own socket, no port of the machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+_EXTENSIONS = sorted(Path("/usr/share/postgresql").glob("*/extension/postgis.control"))
+MISSING = None if _PROGRAMS and _EXTENSIONS else "PostgreSQL with PostGIS is not installed (postgresql-15-postgis-3)"
+
+
+@contextmanager
+def postgis() -> Iterator[str]:
+    """A running server with an empty database ``lpis``; gives how libpq finds it."""
+    bin_ = _PROGRAMS[-1].parent
+    # A socket's path has to be short. The server refuses to run as root.
+    home = Path(tempfile.mkdtemp(prefix="s4c-pg-", dir="/tmp"))
+    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    os.chown(home, user.pw_uid, user.pw_gid)
+
+    def run(*command: str) -> None:
+        subprocess.run(
+            command, check=True, capture_output=True, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd=home,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+
+    try:
+        run(str(bin_ / "initdb"), "-D", str(home / "data"), "-U", "s4c", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {home} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB"
+        run(
+            str(bin_ / "pg_ctl"),
+            "-D", str(home / "data"), "-l", str(home / "log"), "-w", "-t", "120", "-o", options, "start",
+        )  # fmt: skip
+        try:
+            run(str(bin_ / "createdb"), "-h", str(home), "-U", "s4c", "lpis")
+            yield f"host={home} user=s4c dbname=lpis"
+        finally:
+            run(str(bin_ / "pg_ctl"), "-D", str(home / "data"), "-m", "immediate", "-w", "-t", "120", "stop")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
