@@ -18,7 +18,7 @@ from s4c_hpc.markers.derived import derived_fields, with_derived
 from s4c_hpc.markers.manifest import Input, SeriesEntry
 from s4c_hpc.markers.merge import MISSING_KEY
 from s4c_hpc.markers.naming import Acquisition, MarkerName, parse_series_column
-from s4c_hpc.markers.part import ID_COLUMN, Part, folded, part_from_file
+from s4c_hpc.markers.part import ID_COLUMN, Part, part_from_file
 from s4c_hpc.markers.sets import Selection
 from s4c_hpc.series.contract import SeriesHeader
 from s4c_hpc.series.params import mask_note
@@ -65,7 +65,8 @@ class SeriesInput:
         time : time that the names carry, if any
         """
         columns = self.columns(selection, time)
-        return with_derived(folded([part_from_file(root / file.path, lambda _: columns) for file in self.files]))
+        first, *over = [with_derived(part_from_file(root / file.path, lambda _: columns)) for file in self.files]
+        return dataclasses.replace(first, over=tuple(over))
 
     def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
         """Columns that the set keeps -> their fields in the marker file; see ``part``."""

@@ -78,7 +78,7 @@ def merge_parts(
     """
     fields = _fields(parts, order)
     if ids is None:
-        ids = np.unique(np.concatenate([p.ids for p in parts])) if parts else np.empty(0, np.int32)
+        ids = np.unique(np.concatenate([p.every_id for p in parts])) if parts else np.empty(0, np.int32)
     else:
         ids = np.unique(ids)
     ids = ids.astype(np.int32, copy=False)

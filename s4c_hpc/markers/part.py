@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class Part:
     """(n_batches + 1,) row at which each record batch starts; the last is the number of rows."""
     batch: Callable[[int], pa.RecordBatch]
     """Record batch by number, holding at least ``columns``; a mapped one costs no memory."""
-    rows: Rows | None = None
-    """(n,) row of each of ``ids``, where not all rows count or they are in another order."""
+    over: tuple[Part, ...] = ()
+    """Parts with the same columns that lie over it: of several that have a parcel the last one counts."""
     order: Rows = field(init=False)
     """(n,) rows of the file by ascending NewID."""
 
@@ -50,8 +50,13 @@ class Part:
                 hint="delete the file and run again",
             )
 
+    @property
+    def every_id(self) -> Ids:
+        """NewIDs that it or a part over it has; some may be there twice."""
+        return np.concatenate([self.ids, *(part.every_id for part in self.over)]) if self.over else self.ids
+
     def take(self, wanted: Ids) -> tuple[Rows, pa.Table]:
-        """Rows of ``wanted`` that this part has.
+        """Rows of ``wanted`` that this part, or one over it, has.
 
         Parameters
         ----------
@@ -62,14 +67,18 @@ class Part:
         places : (k,) positions in ``wanted``, ascending
         rows : (k,) the file's rows in that order, columns as in the file, one chunk
         """
+        found = self._take(wanted)
+        for part in self.over:
+            found = _laid_over(*found, *part.take(wanted))
+        return found
+
+    def _take(self, wanted: Ids) -> tuple[Rows, pa.Table]:
         ordered = self.ids[self.order]
         nearest = np.minimum(np.searchsorted(ordered, wanted), max(ordered.size - 1, 0))
         places = np.flatnonzero(ordered[nearest] == wanted) if ordered.size else np.empty(0, np.int64)
         if not places.size:
             return places, pa.table({name: pa.array([], f.type) for name, f in self.columns.items()})
         rows = self.order[nearest[places]]
-        if self.rows is not None:
-            rows = self.rows[rows]
         by_row = np.argsort(rows, kind="stable")
         ascending = rows[by_row]
         numbers = np.searchsorted(self.starts, ascending, side="right") - 1
@@ -92,6 +101,21 @@ def _rows_of(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
     if rows[-1] - rows[0] + 1 == rows.size:
         return batch.slice(int(rows[0]), rows.size)
     return batch.take(pa.array(rows))
+
+
+def _laid_over(places: Rows, table: pa.Table, places_over: Rows, over: pa.Table) -> tuple[Rows, pa.Table]:
+    """Rows at some places, and over them, or beside, those of another table with the same columns."""
+    if not places_over.size:
+        return places, table
+    both = np.union1d(places, places_over)
+    at, at_over = np.searchsorted(both, places), np.searchsorted(both, places_over)
+    arrays = []
+    for below, above in zip(table.columns, over.columns, strict=True):
+        values = np.empty(both.size, above.type.to_pandas_dtype())
+        values[slice(None) if at.size == both.size else at] = below.to_numpy()
+        values[at_over] = above.to_numpy()
+        arrays.append(pa.array(values))
+    return both, pa.table(arrays, names=table.column_names)
 
 
 def part_from_file(path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Field]]) -> Part:
@@ -117,31 +141,6 @@ def part_from_file(path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Fie
         ids=ids,
         starts=np.cumsum([0, *(len(c) for c in chunks)], dtype=np.int64),
         batch=reader.get_batch,
-    )
-
-
-def folded(parts: Sequence[Part]) -> Part:
-    """Parts with the same columns as one: of several that have a parcel the last one counts."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    every = np.concatenate([part.ids for part in parts])
-    ids, from_end = np.unique(every[::-1], return_index=True)
-    numbers = [(part, number) for part in parts for number in range(part.starts.size - 1)]
-    shifts = np.cumsum([0, *(int(part.starts[-1]) for part in parts)])
-    starts = [part.starts[:-1] + shift for part, shift in zip(parts, shifts[:-1], strict=True)]
-
-    def batch(number: int) -> pa.RecordBatch:
-        part, own = numbers[number]
-        return part.batch(own)
-
-    return Part(
-        where=first.where,
-        columns=first.columns,
-        ids=ids,
-        starts=np.concatenate([*starts, shifts[-1:]]),
-        batch=batch,
-        rows=every.size - 1 - from_end,
     )
 
 

@@ -143,24 +143,32 @@ class _Source:
 
     def fill(self, number: int, start: int, n: int, matrices: dict[Kind, NDArray[Any]]) -> None:
         """Put the values of a block, parcels ``start ... start + n``, into (n, columns) views of the matrices."""
-        rows = None if self.rows is None else self.rows[start : start + n]
-        if rows is None:
-            columns = self.layered.files[0].batches[number].columns
-        else:
-            columns = self.layered.stacked.take(pa.array(np.maximum(rows, 0))).columns
+        if self.rows is None:
+            self._put(self.layered.files[0].batches[number], slice(None), slice(None), matrices)
+            return
+        rows = self.rows[start : start + n]
+        if (rows < 0).any():
+            for kind, target in matrices.items():
+                target[rows < 0] = blank(kind)
+        for batch, places, local in self.layered.batches_of(rows):
+            self._put(batch, local, places, matrices)
+
+    def _put(self, batch: pa.RecordBatch, local: Any, places: Any, matrices: dict[Kind, NDArray[Any]]) -> None:
+        """Put rows ``local`` of a batch into rows ``places`` of the matrices."""
+        columns = batch.columns
         for kind, (here, there) in self.places.items():
             target = matrices[kind]
             if not self.whole:
-                target[:] = blank(kind)
+                target[places] = blank(kind)
             if here:
                 # Gathered first, then turned in one go: eight times as fast as column by column.
-                values = np.stack([columns[i].to_numpy() for i in here])
+                values = np.stack([columns[i].to_numpy()[local] for i in here]).T
                 if self.whole:
-                    target[:] = values.T
+                    target[places] = values
+                elif isinstance(places, slice):
+                    target[:, there] = values
                 else:
-                    target[:, there] = values.T
-            if rows is not None:
-                target[rows < 0] = blank(kind)
+                    target[np.ix_(places, there)] = values
 
 
 def columns_by_kind(schemas: Sequence[pa.Schema]) -> dict[Kind, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,21 @@ class Layered:
             return self.files[0].values(name)
         return np.concatenate([file.values(name) for file in self.files])[self._union[1]]
 
+    def batches_of(self, rows: Rows) -> Iterator[tuple[pa.RecordBatch, Rows, Rows]]:
+        """Record batches that hold rows of ``stacked``, with the places of these rows in ``rows``, and in the batch.
+
+        Parameters
+        ----------
+        rows : (n,) in any order; those below 0 are in no batch
+        """
+        starts = self._starts
+        number = np.searchsorted(starts, rows, side="right") - 1
+        order = np.argsort(number, kind="stable")
+        found, first = np.unique(number[order], return_index=True)
+        for one, places in zip(found.tolist(), np.split(order, first[1:]), strict=True):
+            if one >= 0:
+                yield self._batches[one], places, rows[places] - starts[one]
+
     def mapped(self) -> Layered:
         """Itself, all record batches mapped: no file stays open for them."""
         for file in self.files:
@@ -108,6 +123,14 @@ class Layered:
             if (place := rows.find(new_id, hint)) is not None:
                 return file.batches[place[0]], place[1]
         return None
+
+    @cached_property
+    def _batches(self) -> list[pa.RecordBatch]:
+        return [batch for file in self.files for batch in file.batches]
+
+    @cached_property
+    def _starts(self) -> Rows:
+        return np.cumsum([0, *(batch.num_rows for batch in self._batches[:-1])], dtype=np.int64)
 
     @cached_property
     def _order(self) -> Rows:
