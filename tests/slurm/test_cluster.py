@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -33,12 +33,12 @@ def processes_of(cluster: Cluster) -> list[psutil.Process]:
 
 
 def listening(cluster: Cluster) -> set[tuple[str, int]]:
-    return {
-        (connection.laddr.ip, connection.laddr.port)
-        for process in processes_of(cluster)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = set()
+    for process in processes_of(cluster):
+        with suppress(psutil.NoSuchProcess):  # jobs start programs, which come and go
+            connections = process.net_connections("inet")
+            found |= {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 def test_two_of_them_share_nothing(cluster: Cluster, spare: Cluster) -> None:

@@ -114,11 +114,12 @@ class Probe:
             "end": "ok",
             **probe["behaviour"].get(f"{task.stage} {task.tile} {task.subject}", {}),
         }
+        gates = wish["until"]
+        # Before the memory is taken, which may be the end of this attempt.
+        n_before = _attempts_before(io.workspace, task) if gates or "times" in wish else 0
         held = np.ones(wish["mb"] * MIB, dtype=np.uint8)
         work_for(wish["ms"])
         time.sleep(wish["nap_s"])
-        gates = wish["until"]
-        n_before = _attempts_before(io.workspace, task) if gates or "times" in wish else 0
         if gates:
             wait_for_gate(io.workspace, gates[min(n_before, len(gates) - 1)])
         if n_before < wish.get("times", 1):
