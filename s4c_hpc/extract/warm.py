@@ -7,7 +7,6 @@ made for types: what is run here has those of a real run, arrays of mapped files
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
 from s4c_hpc.extract.formulas import Evaluator
 from s4c_hpc.extract.gather import gather_grid
 from s4c_hpc.extract.index import index_batches, read_index, write_index
-from s4c_hpc.extract.pieces import Reader, pieces
+from s4c_hpc.extract.pieces import pieces
 from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, Stack, StackColumn, StackWriter
 from s4c_hpc.extract.statistics import MOMENTS, block_statistics
 from s4c_hpc.extract.zonal_warm import warm_zonal
@@ -78,9 +77,8 @@ def _statistics(path: Path, parcel: NDArray[np.object_], reader: BlockReader, we
     names = [f"{dtype}_{res_m:g}m" for res_m in FAMILY_RES_M for dtype in _DTYPES if dtype != "uint8"]
     (block,) = read_index(path)
     (piece,) = pieces(block)
-    bands, categories = np.empty((len(names), piece.n_pixels)), np.empty(piece.n_pixels, dtype=np.uint8)
-    readers: list[Reader] = [partial(reader.physical, name) for name in names]
-    piece.fill([*bands, categories], [*readers, partial(reader.categories, np.zeros(256, dtype=np.uint8))])
+    bands = np.stack([reader.physical(name, piece.row) for name in names])
+    categories = reader.categories(np.zeros(256, dtype=np.uint8), piece.row)
     values, usable = Evaluator([parse("B04 + B08")]).evaluate(bands[:2]), np.ones(1, dtype=np.bool_)
     block_statistics(piece.block, piece.places, values, categories, usable, (*MOMENTS, "median"), weighting)
 
