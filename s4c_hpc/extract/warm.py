@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.catalog import Band
+from s4c_hpc.catalog.angles import COSINES, Angles
 from s4c_hpc.config.model import Weighting
 from s4c_hpc.core.grid import FAMILY_RES_M, Grid, Tile
 from s4c_hpc.extract.blocks import BlockReader
@@ -46,7 +47,8 @@ def warm(folder: Path) -> None:
     stacks = {grid.name: _stack(folder, mask, grid) for grid in map(_TILE.grid, FAMILY_RES_M)}
     for weighting in Weighting:
         for res_m in FAMILY_RES_M:
-            _statistics(folder / "index", parcel, BlockReader(stacks, mask, _TILE.grid(res_m)), weighting)
+            reader = BlockReader(stacks, mask, _TILE.grid(res_m), angles=Angles.constant(30.0, 150.0, 5.0, 100.0))
+            _statistics(folder / "index", parcel, reader, weighting)
     warm_zonal(folder)
     widened(np.full((3, 3), 4, np.uint8), slice(0, 1), [Widening(values=(4,), radius_m=20.0)], (), 10.0)
 
@@ -77,7 +79,7 @@ def _statistics(path: Path, parcel: NDArray[np.object_], reader: BlockReader, we
     names = [f"{dtype}_{res_m:g}m" for res_m in FAMILY_RES_M for dtype in _DTYPES if dtype != "uint8"]
     (block,) = read_index(path)
     (piece,) = pieces(block)
-    bands = np.stack([reader.physical(name, piece.row) for name in names])
+    bands = np.stack([reader.physical(name, piece.row) for name in (*names, *COSINES)])
     categories = reader.categories(np.zeros(256, dtype=np.uint8), piece.row)
     values, usable = Evaluator([parse("B04 + B08")]).evaluate(bands[:2]), np.ones(1, dtype=np.bool_)
     block_statistics(piece.block, piece.places, values, categories, usable, (*MOMENTS, "median"), weighting)
