@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from s4c_hpc.core.stage import stage, stages
 # CI machines are shared and noisy: a deadline per example would test the neighbour's load, not our code.
 settings.register_profile("s4c", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "s4c"))
+
+
+# What a shell starts in the background ignores Ctrl-C, and so do all its children: those under test must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from support.probe_stage import PROBES, describe_probe, tree_hash
-from support.runs import Driver, n_begun, probe_config, probe_workspace, run_inline, wait_for
+from support.runs import PATIENCE_S, Driver, n_begun, probe_config, probe_workspace, run_inline, wait_for
 
 from s4c_hpc.core.errors import NoInputsError, TemporaryError
 from s4c_hpc.execute import Progress, RunStatus, cancel, current_owner, fold_journals, run, status
@@ -71,7 +71,7 @@ def test_a_run_with_every_kind_of_trouble_ends_partial_and_the_rest_is_as_elsewh
     (large,) = (r for r in history if (r["stage"], r["subject"], r["kind"]) == ("probe-mid", "c", "done"))
     assert large["peak_anon_bytes"] - large["base_anon_bytes"] >= 90 * MIB
     assert not list(workspace.temporary.iterdir())
-    assert wait_for(lambda: not _workers(), 5), "no worker stays behind"
+    assert wait_for(lambda: not _workers()), "no worker stays behind"
 
     elsewhere = probe_workspace(tmp_path / "inline", behaviour={
         "probe-mid 32UPU a": {"end": "input"}, "probe-leaf 32UPU c": {"end": "internal"}
@@ -239,8 +239,8 @@ def test_a_cluster_that_does_not_close_in_time_is_killed_and_the_run_is_done(
     result = run(probe_workspace(tmp_path), probe_config(workers=1), registry=PROBES)
     monkeypatch.undo()
     assert result.exit_code == 0
-    assert wait_for(lambda: not _workers(), 5), "no worker stays behind"
-    close(clusters[0], timeout=5)
+    assert wait_for(lambda: not _workers()), "no worker stays behind"
+    close(clusters[0], timeout=PATIENCE_S)
 
 
 def test_only_the_scratch_of_runs_is_cleared_away(tmp_path: Path) -> None:

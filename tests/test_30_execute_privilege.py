@@ -17,14 +17,14 @@ import psutil
 import pytest
 from support.cli import cli_environment
 from support.privilege import SECRET, SECRET_NAME, Seen, holding, open_to_others
-from support.runs import Driver, probe_workspace, wait_for
+from support.runs import PATIENCE_S, Driver, probe_workspace, wait_for
 
 
 def asks_for_certificate(address: tuple[str, int]) -> bool:
     """Whether a server speaks TLS, and refuses a client without a certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(address, timeout=3) as plain:
+    with socket.create_connection(address, timeout=5) as plain:  # one without TLS says nothing
         try:
             with context.wrap_socket(plain) as wrapped:
                 wrapped.recv(1)  # with TLS 1.3 a client hears that it was refused when it reads
@@ -39,7 +39,7 @@ def http_tells(address: tuple[str, int]) -> dict[str, int]:
     """What a plain HTTP server has to say: status of each page of dask that it knows."""
     found = {}
     for page in ("/", "/health", "/metrics", "/info", "/info/main/workers.html", "/json/counts.json", "/api/v1"):
-        connection = http.client.HTTPConnection(*address, timeout=10)
+        connection = http.client.HTTPConnection(*address, timeout=PATIENCE_S)
         connection.request("GET", page)
         found[page] = connection.getresponse().status
         connection.close()
@@ -48,7 +48,7 @@ def http_tells(address: tuple[str, int]) -> dict[str, int]:
 
 def answers_plainly(address: tuple[str, int]) -> bool:
     """Whether a server says a word to a client that speaks no TLS: dask's greets at once."""
-    with socket.create_connection(address, timeout=10) as plain:
+    with socket.create_connection(address, timeout=PATIENCE_S) as plain:
         plain.settimeout(2)
         with contextlib.suppress(OSError):
             return len(plain.recv(64)) > 0

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from support.probe_mpi import MpiRun, install_mpi_probe, wait_for_begin
 from support.probe_stage import MIB, tree_hash
+from support.runs import PATIENCE_S
 
 from s4c_hpc.config.slurm import Mpi
 from s4c_hpc.core.stage import stage
@@ -34,7 +35,7 @@ def mpiexec(ranks: int) -> list[str]:
     return [str(Path(sys.executable).with_name("mpiexec.gforker")), "-n", str(ranks)]
 
 
-def finish(run: MpiRun, ranks: int, within_s: float = 60) -> tuple[int, str]:
+def finish(run: MpiRun, ranks: int, within_s: float = PATIENCE_S) -> tuple[int, str]:
     with run.start(mpiexec(ranks)) as process:
         try:
             out, _ = process.communicate(timeout=within_s)
@@ -81,7 +82,7 @@ def test_programs_that_were_to_be_one_world_begin_nothing(tmp_path: Path, instal
     programs = [run.start([], **environment) for _ in range(3)]
     for program in programs:
         with program:
-            out, _ = program.communicate(timeout=60)
+            out, _ = program.communicate(timeout=PATIENCE_S)
             assert program.returncode == 7
             assert (
                 "3 MPI ranks were to start together, this world has 1 (launcher srun --mpi=pmi2; MPICH Version:" in out
@@ -198,15 +199,15 @@ def test_a_chunk_that_has_a_journal_is_not_begun_again(tmp_path: Path, installed
 
 
 def test_ranks_end_when_their_launcher_is_told_to(tmp_path: Path, installed: Path) -> None:
-    behaviour = {f"probe-mpi 32UPU {name}": {"sleep_s": 60} for name in "abc"}
+    behaviour = {f"probe-mpi 32UPU {name}": {"sleep_s": 600} for name in "abc"}
     run = MpiRun.plan(tmp_path, installed, 2, behaviour=behaviour)
     with run.start(mpiexec(2)) as process:
         wait_for_begin(run)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 2
         os.kill(process.pid, signal.SIGTERM)
-        process.communicate(timeout=20)
-    _, alive = psutil.wait_procs(family, timeout=10)
+        process.communicate(timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
     for one in alive:
         with contextlib.suppress(psutil.Error):
             one.kill()

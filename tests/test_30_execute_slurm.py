@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize
 from support.probe_stage import PROBES, describe_probe
-from support.runs import InlineExecutor, probe_workspace
+from support.runs import PATIENCE_S, InlineExecutor, probe_workspace
 from support.slurm_runs import SITE
 
 from s4c_hpc import execute
@@ -621,7 +621,7 @@ def _advance_for_ever(run: Run, executor: SlurmExecutor) -> None:
     pytest.fail("it never ends")
 
 
-def _until(holds: Callable[[], object], run: Run, executor: SlurmExecutor, patience_s: float = 10.0) -> None:
+def _until(holds: Callable[[], object], run: Run, executor: SlurmExecutor, patience_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < deadline

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.cli import cli_environment, s4c
-from support.runs import InlineExecutor, probe_config, probe_workspace, run_inline
+from support.runs import PATIENCE_S, InlineExecutor, probe_config, probe_workspace, run_inline
 
 from s4c_hpc.cli.status_text import MAX_LINES, log_line, status_lines, status_table
 from s4c_hpc.core.workspace import Workspace
@@ -399,7 +399,7 @@ def test_on_a_terminal_it_is_drawn_again_and_ctrl_c_leaves_the_run_alone(tmp_pat
         while text.count(b"driven by process") < 3:
             text += os.read(main, 65536)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, err) == (0, b"")
         assert current_owner(workspace) is not None
     os.close(main)

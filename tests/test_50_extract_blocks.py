@@ -15,7 +15,6 @@ from s4c_hpc.extract import (
     BlockReader,
     Cells,
     Mask,
-    RowRanges,
     Stack,
     StackColumn,
     StackWriter,
@@ -88,9 +87,9 @@ def test_every_band_on_every_grid_is_the_nearest_pixel(
     # At the rim of the mask a parent can lack that child; test_50_extract_cells tells what it gets instead.
     kept = mask.cells(TILE.grid(source)).stack_rows(i, j) >= 0
     assert kept.mean() > 0.7
-    for ranges in (RowRanges.single(0, n), RowRanges(np.array([3, n // 2]), np.array([n // 3, n]))):
-        chosen = np.concatenate([np.arange(a, b) for a, b in ranges])
-        found = reader.read(NAMES[source], ranges)
+    shuffled = np.random.default_rng(1).permutation(n)[: n // 2]
+    for chosen in (np.arange(n), np.r_[3 : n // 3, n // 2 : n], shuffled, np.arange(0)):
+        found = reader.read(NAMES[source], chosen.astype(np.uint32))
         assert found.dtype == np.uint16
         nearest = layers[source][i, j][chosen]
         assert np.array_equal(found[kept[chosen]], nearest[kept[chosen]])
@@ -100,7 +99,7 @@ def test_physical_values_and_missing_ones(
     mask: Mask, stacks: dict[str, Stack], layers: dict[int, NDArray[np.uint16]]
 ) -> None:
     reader = BlockReader(stacks, mask, TILE.grid(10))
-    found = reader.physical("B04", RowRanges.single(0, reader.cells.n_cells))
+    found = reader.physical("B04", np.arange(reader.cells.n_cells, dtype=np.uint32))
     dn = layers[10][places(reader.cells)]
     assert found.dtype == np.float64
     assert np.array_equal(found, np.where(dn == 0, np.nan, dn * 1e-4 - 0.1), equal_nan=True)
@@ -112,7 +111,7 @@ def test_categories_know_the_cells_off_the_raster(
 ) -> None:
     reader = BlockReader(stacks, mask, TILE.grid(20))
     lut = np.arange(256, dtype=np.uint8) % 7
-    everything = RowRanges.single(0, reader.cells.n_cells)
+    everything = np.arange(reader.cells.n_cells, dtype=np.uint32)
     classes = _classes(layers[20])[places(reader.cells)]
     assert np.array_equal(reader.classes(everything), classes)
     # No raster is nodata (code 0), though the table says something else.
@@ -124,7 +123,7 @@ def test_categories_know_the_cells_off_the_raster(
 def test_a_band_that_the_product_lacks_is_told(mask: Mask, stacks: dict[str, Stack]) -> None:
     reader = BlockReader(stacks, mask, TILE.grid(10))
     with pytest.raises(InputError, match="no stack of this product has a band B99") as caught:
-        reader.read("B99", RowRanges.single(0, 1))
+        reader.read("B99", np.zeros(1, np.uint32))
     assert "B01, B04, B11" in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError, InternalError
 from s4c_hpc.core.grid import Tile
-from s4c_hpc.extract import Cells, Mask, RowRanges, nearest_rows
+from s4c_hpc.extract import Cells, Mask, Nearest, RowRanges
 
 TILE = Tile(id="T1", crs="EPSG:32632", ulx=0.0, uly=1000.0, width_m=340.0, height_m=210.0)
 BASE = TILE.grid(20)  # 17 x 11: neither is a multiple of the three cells that make one of 60 m
@@ -93,9 +93,10 @@ def test_nearest_in_a_coarser_grid_is_the_parent(
     a, b = mask.cells(TILE.grid(fine)), mask.cells(TILE.grid(coarse))
     start = data.draw(st.integers(0, a.n_cells))
     stop = data.draw(st.integers(start, a.n_cells))
+    chosen = np.random.default_rng(start).permutation(np.arange(start, stop, dtype=np.uint32))
     row, column = np.nonzero(expected(kept, fine))
     parent = b.stack_rows(row // (coarse // fine), column // (coarse // fine))
-    assert np.array_equal(nearest_rows(a, b, start, stop), parent[start:stop])
+    assert np.array_equal(Nearest(a, b).rows(chosen), parent[chosen])
 
 
 @pytest.mark.parametrize(("coarse", "fine"), [(20, 10), (60, 20), (60, 10)])
@@ -106,7 +107,7 @@ def test_nearest_in_a_finer_grid_is_the_central_child_or_the_closest_kept_one(
     mask = mask_of(kept)
     a, b = mask.cells(TILE.grid(coarse)), mask.cells(TILE.grid(fine))
     factor = coarse // fine
-    found = nearest_rows(a, b, 0, a.n_cells)
+    found = Nearest(a, b).rows(np.arange(a.n_cells, dtype=np.uint32))
     children = burnt(b)
     child_row, child_column = np.nonzero(children)
     for row, column, place in zip(*np.nonzero(burnt(a)), found, strict=True):
@@ -122,14 +123,15 @@ def test_nearest_in_a_finer_grid_is_the_central_child_or_the_closest_kept_one(
             assert (i - middle) ** 2 + (j - middle) ** 2 == ((kept_i - middle) ** 2 + (kept_j - middle) ** 2).min()
 
 
-def test_nearest_rows_of_another_mask_is_a_bug() -> None:
+def test_nearest_of_another_mask_is_a_bug() -> None:
     full = mask_of(np.ones((BASE.height, BASE.width), dtype=np.bool_)).cells(TILE.grid(10))
     corner = np.zeros((BASE.height, BASE.width), dtype=np.bool_)
     corner[0, 0] = True
+    everything = np.arange(full.n_cells, dtype=np.uint32)
     with pytest.raises(InternalError, match="have no cell at 20m"):
-        nearest_rows(full, mask_of(corner).cells(TILE.grid(20)), 0, full.n_cells)
+        Nearest(full, mask_of(corner).cells(TILE.grid(20))).rows(everything)
     with pytest.raises(InternalError, match="not within"):
-        nearest_rows(full, full, 0, full.n_cells + 1)
+        Nearest(full, full).rows(everything + np.uint32(1))
 
 
 @pytest.mark.parametrize(

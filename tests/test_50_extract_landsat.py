@@ -24,7 +24,7 @@ from s4c_hpc.extract.bounds import farmland_cells
 from s4c_hpc.extract.class_raster import ClassRule
 from s4c_hpc.extract.dilate import Widening
 from s4c_hpc.extract.gather import gather_grid
-from s4c_hpc.extract.nearest import nearest_rows
+from s4c_hpc.extract.nearest import Nearest
 from s4c_hpc.extract.stack import CLASS_COLUMN, Stack, StackWriter
 from s4c_hpc.extract.stage_gather import class_rules, layers_by_grid, stack_columns
 from s4c_hpc.parcels import TileParcels
@@ -152,8 +152,8 @@ def test_pixels_of_30_m_are_never_nearest_to_others() -> None:
     own, other = mask.cells(MGRS.grid(30.0)), mask.cells(MGRS.grid(10.0))
     for fine, coarse in ((own, other), (other, own)):
         with pytest.raises(InternalError, match="neither parents nor children"):
-            nearest_rows(fine, coarse, 0, 1)
-    assert (nearest_rows(own, own, 0, 9) == np.arange(9)).all()
+            Nearest(fine, coarse)
+    assert (Nearest(own, own).rows(np.arange(9, dtype=np.uint32)) == np.arange(9)).all()
 
 
 def gathered(folder: Path, path: Path, tile: Tile, mask: Mask, rules: dict[str, ClassRule] | None = None) -> Stack:

@@ -18,7 +18,6 @@ from s4c_hpc.extract import (
     NO_RASTER,
     BlockReader,
     Mask,
-    RowRanges,
     Stack,
     StackColumn,
     StackWriter,
@@ -72,7 +71,7 @@ def test_a_cell_off_the_raster_has_no_value_whatever_the_nodata(
     grid = shrunk(10, 31, 17)
     stack = stack_of(tmp_path / "s", mask, grid, {"B04": noise(1, 1, grid)}, nodata=nodata)
     reader = BlockReader({"10m": stack}, mask, TILE.grid(10))
-    everything = RowRanges.single(0, reader.cells.n_cells)
+    everything = np.arange(reader.cells.n_cells, dtype=np.uint32)
     is_there = inside(mask, 10, grid)
     assert 0.2 < is_there.mean() < 0.98
     assert np.array_equal(np.isfinite(reader.physical("B04", everything)), is_there)
@@ -90,7 +89,7 @@ def test_bands_and_classes_end_where_their_own_rasters_do(mask: Mask, tmp_path: 
         "60m": stack_of(tmp_path / "c", mask, coarse, {"B09": noise(3, 1, coarse)}),
     }
     reader = BlockReader(stacks, mask, TILE.grid(target))
-    everything = RowRanges.single(0, reader.cells.n_cells)
+    everything = np.arange(reader.cells.n_cells, dtype=np.uint32)
     for name, grid in (("B04", fine), ("B11", middle), ("B09", coarse)):
         agree = np.isfinite(reader.physical(name, everything)) == inside(mask, target, grid)
         # Where the mask lacks the child at a parent's centre, the closest one stands for it: at the rim only.
@@ -110,7 +109,7 @@ def test_saturated_dn_are_no_values(mask: Mask, tmp_path: Path) -> None:
     assert stack.bands["B04"].saturated == 65_535
     reader = BlockReader({"10m": stack}, mask, grid)
     dn = stack.read("B04", 0, stack.n_rows)
-    found = reader.physical("B04", RowRanges.single(0, stack.n_rows))
+    found = reader.physical("B04", np.arange(stack.n_rows, dtype=np.uint32))
     assert {0, 65_535} < set(dn.tolist())
     assert np.array_equal(found, np.where((dn == 0) | (dn == 65_535), np.nan, dn * 1e-4 - 0.1), equal_nan=True)
 
@@ -126,7 +125,7 @@ def test_a_class_that_is_none_is_no_raster(mask: Mask, tmp_path: Path, dtype: st
     found = stack.read(CLASS_COLUMN, 0, stack.n_rows)
     assert np.array_equal(found == NO_RASTER, ~odd)
     reader = BlockReader({"20m": stack}, mask, grid)
-    everything = RowRanges.single(0, stack.n_rows)
+    everything = np.arange(stack.n_rows, dtype=np.uint32)
     assert np.array_equal(np.isfinite(reader.physical("B11", everything)), odd)
     # No table can say otherwise.
     assert set(reader.categories(np.full(256, 1, np.uint8), everything)[~odd].tolist()) == {0}

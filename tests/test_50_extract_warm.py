@@ -46,7 +46,7 @@ for weighting in ("centre", "coverage"):
         "grid": {"tiles": [tile]},
         "parcels": {"file": str(root / "parcels.gpkg"), "id_columns": ["id"]},
         "extract": {"weighting": weighting},
-        "variables": {"bands": ["B04", "B05", "B09"], "indices": ["ndvi", "bsi"]},
+        "variables": {"bands": ["B04", "B05", "B09"], "indices": ["ndvi", "bsi"], "biophysical": ["lai"]},
     })
     chain = Chain(Workspace(root / weighting))
     scan(config, chain.workspace)

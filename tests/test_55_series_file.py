@@ -171,7 +171,7 @@ def test_how_work_is_cut_does_not_show(tmp_path: Path, weighting: str, monkeypat
     scene = Scene()
     inputs = scene.write(tmp_path, settings)
     whole = scene.run(tmp_path, settings, inputs)["10m"].read_bytes()
-    monkeypatch.setattr("s4c_hpc.extract.pieces.SPAN_ROWS", 97)
+    monkeypatch.setattr("s4c_hpc.extract.spans.SPAN_ROWS", 97)
     work = assign(scene.product, resolve(settings.variables)).grids[0]
     reader = BlockReader(inputs.stacks, inputs.mask, work.grid)
     rules = PixelRules(class_lut("scl", settings.validity), usable_codes(settings.validity))

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.cli import cli_environment, s4c, tree_bytes
+from support.runs import PATIENCE_S
 
 RESULTS = ("tiles", "markers", "parcels")
 
@@ -73,7 +74,7 @@ def strike(workspace: Path, how: str, delay_s: float, mark: str) -> int:
         workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
         assert workers
         workers[0].kill()
-    return process.wait(timeout=120)
+    return process.wait(timeout=PATIENCE_S)
 
 
 def n_begun(workspace: Path) -> int:
@@ -83,7 +84,7 @@ def n_begun(workspace: Path) -> int:
 
 def leftovers(mark: str) -> list[str]:
     """Command lines of living processes that carry the mark, after a grace period."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         found = []
         for process in psutil.process_iter():

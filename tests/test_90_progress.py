@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import cli_environment
+from support.runs import PATIENCE_S
 
 from s4c_hpc.cli import progress
 from s4c_hpc.execute import Progress
@@ -63,7 +64,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
         except OSError:  # the other end is closed
             break
     os.close(main)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", text).decode()
     assert "63/63" in shown
     assert "merge FREISING" in shown

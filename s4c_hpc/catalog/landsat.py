@@ -19,11 +19,12 @@ from typing import Final
 
 import shapely
 
+from s4c_hpc.catalog.broken import DAMAGE, why_broken
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.footprint import outline
 from s4c_hpc.catalog.landsat_mtl import ENDINGS, Mtl, read_mtl
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
-from s4c_hpc.core.errors import InputError, S4cError, TemporaryError, listing
+from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.core.grid import LANDSAT_RES_M, Grid, Tile
 from s4c_hpc.core.mgrs import tiles_at, utm_crs
 
@@ -80,13 +81,8 @@ def read_landsat(folder: Path, measure: Measure, tiles: Sequence[Tile] | None) -
     try:
         scene = _read(folder, measure, known)
         return _on_tiles(scene, tiles)
-    except (TemporaryError, OSError):
-        raise
-    except S4cError as error:
-        where = str(error.where or "").replace(f"{folder}/", "")
-        return [known.broken(": ".join(part for part in (where, error.what) if part))]
-    except (ValueError, LookupError, OverflowError) as error:
-        return [known.broken(f"metadata with an impossible value ({error})")]
+    except DAMAGE as error:
+        return [known.broken(why_broken(error, folder))]
 
 
 def unreadable_landsat(folder: Path, reason: str) -> Product:

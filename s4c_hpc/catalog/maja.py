@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from s4c_hpc.catalog.broken import DAMAGE, why_broken
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.xml import read_xml, text_of
-from s4c_hpc.core.errors import InputError, S4cError, TemporaryError, listing
+from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.core.grid import Grid
 
 SOURCE = "maja"
@@ -68,13 +69,8 @@ def read_maja(folder: Path, measure: Measure) -> Product:
     known = _from_name(folder, measure)
     try:
         return _read(folder, measure, known)
-    except (TemporaryError, OSError):
-        raise
-    except S4cError as error:
-        where = str(error.where or "").replace(f"{folder}/", "")
-        return known.broken(": ".join(part for part in (where, error.what) if part))
-    except (ValueError, LookupError, OverflowError) as error:
-        return known.broken(f"metadata with an impossible value ({error})")
+    except DAMAGE as error:
+        return known.broken(why_broken(error, folder))
 
 
 def unreadable_maja(folder: Path, reason: str) -> Product:

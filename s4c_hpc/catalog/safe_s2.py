@@ -11,12 +11,13 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from s4c_hpc.catalog.broken import DAMAGE, why_broken
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.safe_layers import CLASS_LAYER, chosen_images, granule_files, pixel_grids
 from s4c_hpc.catalog.supersede import baseline_number
 from s4c_hpc.catalog.xml import optional_text, read_xml, text_of
-from s4c_hpc.core.errors import InputError, S4cError, TemporaryError
+from s4c_hpc.core.errors import InputError
 
 SOURCE = "sentinel2-l2a"
 SENSOR = "s2"
@@ -67,13 +68,8 @@ def read_safe(folder: Path, measure: Measure) -> Product:
     known = _from_name(folder, measure)
     try:
         return _read(folder, measure, known)
-    except (TemporaryError, OSError):
-        raise
-    except S4cError as error:
-        where = str(error.where or "").replace(f"{folder}/", "")
-        return known.broken(": ".join(part for part in (where, error.what) if part))
-    except (ValueError, LookupError, OverflowError) as error:
-        return known.broken(f"metadata with an impossible value ({error})")
+    except DAMAGE as error:
+        return known.broken(why_broken(error, folder))
 
 
 def unreadable_safe(folder: Path, reason: str) -> Product:

@@ -26,7 +26,7 @@ from s4c_hpc.cli import (
     workspace,
     zonal,
 )
-from s4c_hpc.core.errors import ExitCode, S4cError
+from s4c_hpc.core.errors import ExitCode, S4cError, is_disk_full
 
 TYPER_INTERRUPTED = 130
 """What typer makes of Ctrl-C before ours is asked."""
@@ -88,7 +88,7 @@ def main() -> None:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_disk_full(error):
             _fail(f"{where}the disk is full; free some space and run the same command again", ExitCode.TEMPORARY)
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             _fail(f"{where}{error.strerror}; check owner and mode of the file and its folders", ExitCode.INPUT)

@@ -62,7 +62,7 @@ def _nodes(config: Config) -> tuple[list[Node], ClusterFacts | None]:
     from s4c_hpc.slurm.errors import SlurmMissing, SlurmUnreachable
     from s4c_hpc.slurm.sizing import cluster_facts, this_machine, usable_nodes
 
-    client = AdminClient(timeout_s=config.slurm.command_timeout_s)
+    client = AdminClient.of(config.slurm)
     try:
         rows = client.nodes()
         limits, partitions = client.limits(), client.partitions()

@@ -45,7 +45,7 @@ def check(
 
     ws, loaded = open_workspace(workspace, overrides)
     site = loaded.config.slurm
-    client = AdminClient(timeout_s=site.command_timeout_s)
+    client = AdminClient.of(site)
     findings = judge(site, take_survey(client, site))
     if not deep:
         asked = "nodes may submit" if site.nodes_may_submit else "nodes may not submit"
@@ -84,7 +84,7 @@ def qos(
 
     _, loaded = open_workspace(workspace, overrides)
     site = loaded.config.slurm
-    client = AdminClient(timeout_s=site.command_timeout_s)
+    client = AdminClient.of(site)
     planned = plan_qos(site, client.limits(), client.nodes(), users or [])
     existing = {row.name: row for row in client.qos()}
     if apply:

@@ -115,39 +115,35 @@ _FMASK_ROOT = (
 _FMASK_PATTERN = "File names of these masks; whose they are is told by tile (or scene) and time in the name."
 
 
-class Sentinel2Source(Section):
+class ProductFolders(Section):
+    """What sources of folders in a provider's own format have in common."""
+
+    kind: str
+    root: Path = Field(description="Folder that is searched for products: as 'layout' says, else at any depth.")
+    layout: str | None = Field(None, description=_LAYOUT)
+    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
+    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
+    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
+
+
+class Sentinel2Source(ProductFolders):
     """Sentinel-2 level 2A products as ESA delivers them."""
 
     kind: Literal["sentinel2-l2a"] = Field(
-        description="Folders in ESA's SAFE format, level 2A, any processing baseline."
+        description="Folders in ESA's SAFE format (*.SAFE), level 2A, any processing baseline."
     )
-    root: Path = Field(description="Folder that is searched for *.SAFE folders: as 'layout' says, else at any depth.")
-    layout: str | None = Field(None, description=_LAYOUT)
-    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
-    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
-    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
 
 
-class MajaSource(Section):
+class MajaSource(ProductFolders):
     """Sentinel-2 level 2A products that MAJA made, in the format of MUSCATE."""
 
     kind: Literal["maja"] = Field(description="Folders in the format of MUSCATE (Theia), level 2A.")
-    root: Path = Field(description="Folder that is searched for products: as 'layout' says, else at any depth.")
-    layout: str | None = Field(None, description=_LAYOUT)
-    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
-    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
-    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
 
 
-class LandsatSource(Section):
+class LandsatSource(ProductFolders):
     """Landsat 8 and 9 level 2 products of Collection 2."""
 
     kind: Literal["landsat-c2l2"] = Field(description="Folders of Collection 2, level 2 (L2SP), of Landsat 8 and 9.")
-    root: Path = Field(description="Folder that is searched for products: as 'layout' says, else at any depth.")
-    layout: str | None = Field(None, description=_LAYOUT)
-    tiles: tuple[MgrsTile, ...] = Field((), description=_TILES)
-    fmask_root: Path | None = Field(None, description=_FMASK_ROOT)
-    fmask_pattern: str = Field("*_Fmask4.tif", description=_FMASK_PATTERN)
     scenes: tuple[Annotated[str, Field(pattern=r"^\d{6}$")], ...] = Field(
         (), description="WRS-2 path and row of the scenes to look for, e.g. '193026'; all when none is named."
     )

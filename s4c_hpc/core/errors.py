@@ -5,6 +5,7 @@ Every message has three parts: what went wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -98,6 +99,11 @@ class InternalError(S4cError, RuntimeError):
     """A bug in s4c-hpc."""
 
     exit_code = ExitCode.INTERNAL
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of the system says that there is no room: none on the disk, or none in the user's quota."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def listing(items: list[str], limit: int = 10) -> str:

@@ -313,6 +313,6 @@ def _warn(event: str, run: Run, **values: object) -> None:
 
 
 def _refuse_unfit(run: Run, cut: Cut) -> None:
-    for row, what in run.board.unfit([cut.most_of.get(stage, cut.most) for stage in run.board.stage_names]).items():
+    for row, what in run.board.unfit([cut.most_for(stage) for stage in run.board.stage_names]).items():
         _warn("task refused", run, task=run.board.tasks["id"][row].as_py(), reason=what)
         run.refuse(row, what, "raise execute.memory (on Slurm: slurm.max_memory), or run where there is more")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import SchedulerError, TemporaryError
+from s4c_hpc.core.errors import SchedulerError, TemporaryError, is_disk_full
 from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.stage import Stage
 from s4c_hpc.core.text import human_bytes
@@ -116,7 +115,7 @@ def begin(
     plan.check_space()
     cluster = None
     if executor is None and config.execute.executor == "slurm":  # before there is a run that could not go on
-        cluster = ask_cluster(SlurmClient(timeout_s=config.slurm.command_timeout_s), config.slurm)
+        cluster = ask_cluster(SlurmClient.of(config.slurm), config.slurm)
     newest = latest_run(workspace)
     with telling_of_full_disk(workspace, lambda: plan.total.bytes_out):
         folder = plan.write(workspace.runs / new_run_id(newest.id if newest else None))
@@ -196,7 +195,7 @@ def telling_of_full_disk(workspace: Workspace, bytes_left: Callable[[], int]) ->
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_disk_full(error):
             raise
         raise disk_full(workspace, "the driver cannot write", bytes_left()) from error
 

@@ -54,6 +54,10 @@ class Cut:
     memory_classes: tuple[int, ...] = ()
     """Amounts to ask for, ascending, in bytes: tasks of about one size then share an array. Empty: any amount."""
 
+    def most_for(self, stage: str) -> Most:
+        """What a chunk of a stage may ask for."""
+        return self.most_of.get(stage, self.most)
+
 
 def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_wave: str) -> list[list[Chunk]]:
     """Chunks to submit now, those of one stage that ask for the same together in a wave.
@@ -71,7 +75,7 @@ def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_w
         name = f"{int(first_wave) + len(waves):0{len(first_wave)}d}"
         room = Room.YES
         stage = board.stage_names[board.stage_code[rows[0]]]
-        longest_walltime_s = cut.most_of.get(stage, cut.most).walltime_s or np.iinfo(np.int64).max
+        longest_walltime_s = cut.most_for(stage).walltime_s or np.iinfo(np.int64).max
         walltime_s = np.minimum(board.walltime_s[rows], longest_walltime_s)
         longest_s = cut.longest_s_of.get(stage, cut.longest_s)
         for part in _parts(board.seconds[rows], walltime_s, cut, longest_s, longest_walltime_s):
@@ -91,7 +95,7 @@ def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, in
     """Ready rows of one stage that ask for the same, the longest first, with the cores and memory asked for."""
     if not len(ready):
         return
-    most = [cut.most_of.get(stage, cut.most) for stage in board.stage_names]
+    most = [cut.most_for(stage) for stage in board.stage_names]
     stage_code = board.stage_code[ready]
     cpus = np.minimum(board.cpus[ready], np.asarray([m.cpus for m in most])[stage_code])
     mem_bytes = board.mem_bytes[ready]

@@ -53,6 +53,10 @@ class Cluster:
             if own.partition is not None and own.partition in self.most_in
         }
 
+    def most_for(self, site: Slurm, stage: str) -> Most:
+        """What a job of a stage can have."""
+        return self.most_of(site).get(stage, self.most)
+
     def machine(self, site: Slurm, stages: Sequence[str]) -> Machine:
         """What schedules are simulated on.
 

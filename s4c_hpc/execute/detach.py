@@ -7,9 +7,7 @@ Slurm runs one of them at a time (``singleton``); the lease keeps them and peopl
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 import shutil
 import sys
 import time
@@ -19,7 +17,7 @@ from pathlib import Path
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.atomic import write_text
-from s4c_hpc.core.errors import ConfigError, S4cError, SchedulerError, TemporaryError
+from s4c_hpc.core.errors import ConfigError, S4cError, SchedulerError, TemporaryError, is_disk_full
 from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.core.log import get_logger
 from s4c_hpc.core.stage import Stage
@@ -44,7 +42,7 @@ from s4c_hpc.execute.state import folded_s_ago, n_attempts, update_state
 from s4c_hpc.execute.submissions import tick_name
 from s4c_hpc.plan import Plan, RunFolder, latest_run
 from s4c_hpc.slurm.client import SlurmClient
-from s4c_hpc.slurm.jobs import JobSpec
+from s4c_hpc.slurm.jobs import JobSpec, own_job
 from s4c_hpc.slurm.rows import QueueRow
 from s4c_hpc.slurm.script import batch_script, log_pattern
 
@@ -127,7 +125,7 @@ def run_detached(
         scope.write(folder)
         _stopped_path(folder).unlink(missing_ok=True)
         try:
-            job = _submit_tick(folder, scope, SlurmClient(timeout_s=config.slurm.command_timeout_s), begin_s=None)
+            job = _submit_tick(folder, scope, SlurmClient.of(config.slurm), begin_s=None)
         except BaseException:
             if before is None:
                 _scope_path(folder).unlink()  # it does not drive itself
@@ -244,7 +242,7 @@ def _advance_patiently(folder: RunFolder, scope: Scope) -> bool:
             return False
         except OSError as error:  # a network file system that is away for a moment
             get_logger("tick").warning("files cannot be used", run=folder.id, reason=str(error))
-            if n_before + 1 == FILE_TRIES or error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if n_before + 1 == FILE_TRIES or is_disk_full(error):
                 raise
             time.sleep(FILE_PAUSE_S)
     raise AssertionError  # the last try returns or raises
@@ -268,7 +266,7 @@ def _advance_once(folder: RunFolder, scope: Scope) -> bool:
                 return False
             stop_attempts(run, executor)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_disk_full(error):
             raise
         give_up(folder, str(disk_full(workspace, "the driver cannot write", bytes_left(run.board))))
         return True
@@ -300,8 +298,8 @@ def _is_time_to_retire(folder: RunFolder) -> bool:
 
 def _submit_successor(folder: RunFolder, scope: Scope) -> str | None:
     """Have a next tick in the queue, unless there is one; why there is none, if so."""
-    client = SlurmClient(timeout_s=scope.config.slurm.command_timeout_s)
-    own = int(os.environ.get("SLURM_JOB_ID", "0"))
+    client = SlurmClient.of(scope.config.slurm)
+    own = own_job()
     try:
         if not has_successor(_ticks(folder, client), own):
             _submit_tick(folder, scope, client, begin_s=scope.config.slurm.tick_s)
@@ -350,13 +348,13 @@ def give_up(folder: RunFolder, why: str) -> None:
 
 def _cancel_ticks(folder: RunFolder, config: Config) -> None:
     """Cancel the successors; this very tick goes on to its end."""
-    own = int(os.environ.get("SLURM_JOB_ID", "0"))
-    client = SlurmClient(timeout_s=config.slurm.command_timeout_s)
+    own = own_job()
+    client = SlurmClient.of(config.slurm)
     with contextlib.suppress(TemporaryError, SchedulerError):  # else they find out for themselves
         client.cancel(sorted({row.job_id for row in _ticks(folder, client)} - {own}))
 
 
-def has_successor(ticks: Iterable[QueueRow], own: int) -> bool:
+def has_successor(ticks: Iterable[QueueRow], own: int | None) -> bool:
     """Whether a tick is in the queue that will go on after job ``own``; one that is about to leave it will not.
 
     Slurm starts a ``singleton`` while the one before it is still COMPLETING (an epilog that takes its time).

@@ -22,6 +22,7 @@ import psutil
 
 from s4c_hpc.core.errors import ConfigError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.slurm.jobs import own_job
 
 _FLOCK = struct.Struct("hhqqi4x")
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
@@ -101,7 +102,7 @@ def lease(workspace: Workspace) -> Iterator[Owner]:
             host=platform.node(),
             process_started=psutil.Process().create_time(),
             since=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            job=int(os.environ["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in os.environ else None,
+            job=own_job(),
         )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(owner)).encode(), 0)

@@ -25,6 +25,6 @@ def machine_of(config: Config, stages: Sequence[str]) -> tuple[Machine, str]:
     if config.execute.executor == "local":
         workers = worker_count(config)
         return Machine.local(workers, config.execute.memory), f"{workers} workers"
-    cluster = ask_cluster(SlurmClient(timeout_s=config.slurm.command_timeout_s), config.slurm)
+    cluster = ask_cluster(SlurmClient.of(config.slurm), config.slurm)
     machine = cluster.machine(config.slurm, stages)
     return machine, f"{sum(group.count for group in cluster.nodes)} nodes with {machine.n_cpus} cores"

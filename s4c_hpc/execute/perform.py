@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from s4c_hpc.core.atomic import sha256_file
-from s4c_hpc.core.errors import InputError, InternalError, ResourceExceeded, S4cError, TemporaryError, listing
+from s4c_hpc.core.errors import (
+    InputError,
+    InternalError,
+    ResourceExceeded,
+    S4cError,
+    TemporaryError,
+    is_disk_full,
+    listing,
+)
 from s4c_hpc.core.stage import TaskIO, stage
 from s4c_hpc.core.task import Outcome, Task
 from s4c_hpc.execute.chunk_log import ChunkLog
@@ -20,8 +27,6 @@ from s4c_hpc.execute.memory import (
     max_rss_bytes,
     release_unused,
 )
-
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +131,7 @@ def classify_failure(error: BaseException) -> tuple[Kind, bool]:
     """Kind of a failure by its class, and whether it stops the run (disk full, anywhere in the chain of causes)."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
+        if is_disk_full(cause):
             return Kind.TEMPORARY, True
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, MemoryError | ResourceExceeded):

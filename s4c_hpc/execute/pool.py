@@ -72,7 +72,7 @@ def run_pool(run: RunFolder, wave: Wave, *, wait_s: float = WAIT_S, lost_s: floa
         return
     site = run.frozen_config().slurm
     door = PoolDoor.of(run, wave.name)
-    slurm = SlurmClient(timeout_s=site.command_timeout_s)
+    slurm = SlurmClient.of(site)
     try:
         with (
             dask.config.set({**POOL_CONFIG, "temporary-directory": str(door.folder)}),
@@ -128,7 +128,7 @@ def _workers(
 ) -> Iterator[tuple[SLURMCluster, list[S4cError]]]:
     """The pool, and what sbatch says of workers that it does not take."""
     cluster = known_cluster(run)
-    longest_s = None if cluster is None else cluster.most_of(site).get(wave.stage, cluster.most).walltime_s
+    longest_s = None if cluster is None else cluster.most_for(site, wave.stage).walltime_s
     run.log(wave.stage, wave.name).parent.mkdir(parents=True, exist_ok=True)  # Slurm makes no folders for logs
 
     def script(name: str) -> str:

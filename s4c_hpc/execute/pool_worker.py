@@ -49,7 +49,7 @@ def main() -> int:
     run, wave_name, name = RunFolder(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
     os.umask(0o027)
     wave, site, cluster = read_wave(run, wave_name), run.frozen_config().slurm, known_cluster(run)
-    longest_s = None if cluster is None else cluster.most_of(site).get(wave.stage, cluster.most).walltime_s
+    longest_s = None if cluster is None else cluster.most_for(site, wave.stage).walltime_s
     deadline = began + working_s(wave, site, max_walltime_s=longest_s)
     try:
         with dask.config.set(POOL_CONFIG):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections import Counter
@@ -38,7 +37,7 @@ from s4c_hpc.slurm.errors import (
     SubmitTooLarge,
     SubmitUnreachable,
 )
-from s4c_hpc.slurm.jobs import JobSpec
+from s4c_hpc.slurm.jobs import JobSpec, own_job
 from s4c_hpc.slurm.queues import queue_of
 from s4c_hpc.slurm.script import batch_script
 
@@ -53,7 +52,7 @@ CANCEL_TIMEOUT_S = 120.0
 @contextlib.contextmanager
 def slurm_executor(run: RunFolder, config: Config) -> Iterator[SlurmExecutor]:
     """The cluster as an executor; jobs live on when the context is left."""
-    yield SlurmExecutor(run, config.slurm, SlurmClient(timeout_s=config.slurm.command_timeout_s))
+    yield SlurmExecutor(run, config.slurm, SlurmClient.of(config.slurm))
 
 
 class SlurmExecutor:
@@ -192,7 +191,7 @@ class SlurmExecutor:
         """What is asked of Slurm for a wave; see ``job_of``."""
         longest_s = None
         if wave.launch is Launch.POOL:
-            longest_s = self.cluster.most_of(self._site).get(wave.stage, self.cluster.most).walltime_s
+            longest_s = self.cluster.most_for(self._site, wave.stage).walltime_s
         return job_of(self._run, wave, self._site, max_walltime_s=longest_s)
 
     def alive(self, chunks: Mapping[str, Chunk]) -> set[str]:
@@ -220,7 +219,7 @@ class SlurmExecutor:
         SchedulerError
             If they do not end, or Slurm cannot be asked.
         """
-        own = int(os.environ.get("SLURM_JOB_ID", "0"))  # a tick that ends a run is a job of the run
+        own = own_job()  # a tick that ends a run is a job of the run
         deadline = time.monotonic() + CANCEL_TIMEOUT_S
         while True:
             try:

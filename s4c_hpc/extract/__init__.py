@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
     from s4c_hpc.extract.gather import gather_grid
     from s4c_hpc.extract.index import IndexBlock, ParcelIndex, build_index, index_batches, read_index, write_index
-    from s4c_hpc.extract.nearest import nearest_rows
+    from s4c_hpc.extract.nearest import Nearest
     from s4c_hpc.extract.ranges import RowRanges
     from s4c_hpc.extract.stack import (
         CLASS_COLUMN,
@@ -36,6 +36,7 @@ __all__ = [
     "Cells",
     "IndexBlock",
     "Mask",
+    "Nearest",
     "ParcelIndex",
     "RowRanges",
     "Stack",
@@ -47,7 +48,6 @@ __all__ = [
     "gather_grid",
     "index_batches",
     "is_family",
-    "nearest_rows",
     "read_index",
     "read_mask",
     "write_index",
@@ -79,7 +79,7 @@ __getattr__ = lazily(
             "read_index",
             "write_index",
         ),
-        "nearest": ("nearest_rows",),
+        "nearest": ("Nearest",),
         "ranges": ("RowRanges",),
         "stack": (
             "CLASS_COLUMN",

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.catalog.angles import COSINES, Angles
 from s4c_hpc.config.model import Category
-from s4c_hpc.core.errors import InputError
+from s4c_hpc.core.errors import InputError, InternalError
 from s4c_hpc.core.grid import Grid
 from s4c_hpc.extract.cells import Cells, Mask
 from s4c_hpc.extract.cosines import CosineReader
 from s4c_hpc.extract.jit import kernel
-from s4c_hpc.extract.nearest import nearest_rows
-from s4c_hpc.extract.ranges import RowRanges
-from s4c_hpc.extract.stack import ANGLES, CLASS_COLUMN, FMASK_COLUMN, NO_CLASSES, NO_RASTER, Stack
+from s4c_hpc.extract.nearest import Nearest
+from s4c_hpc.extract.spans import fill_by_spans
+from s4c_hpc.extract.stack import (
+    ANGLES,
+    CLASS_COLUMN,
+    FMASK_COLUMN,
+    NO_CLASSES,
+    NO_RASTER,
+    STACK_BATCH_ROWS,
+    Stack,
+)
 from s4c_hpc.optical import CODE, ExternalRule
+
+_PAGE_SHIFT: Final = np.uint32(STACK_BATCH_ROWS.bit_length() - 1)
+_IN_PAGE: Final = np.uint32(STACK_BATCH_ROWS - 1)
+"""A page of a stack is a power of two of rows. Unsigned places spare the compiler a test for negative ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +45,24 @@ class _Home:
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """From ranges of rows to those of a stack."""
+    """From pixels to rows of a stack."""
 
-    wanted: RowRanges
-    source: RowRanges
-    local: NDArray[np.int64] | slice
-    """Place of each wanted row among the source's."""
-    is_absent: NDArray[np.bool_]
-    """(wanted.n_rows,) whether that stack's rasters do not reach the row."""
+    wanted: NDArray[np.uint32]
+    source: NDArray[np.uint32]
+    """(n,) row of that stack for each pixel."""
+    classes: NDArray[np.uint8]
+    """(n,) what its class column says there."""
 
 
 class BlockReader:
     """Reads the stacks of one product as if all bands were on one grid; other grids by nearest neighbour.
 
-    Memory: what a call returns, a byte a row for each grid and 16 for each other one (the way from row to row, kept
-    while the same ranges are asked for).
+    Pixels are asked for by their stack rows on that grid, (n,) in any order, and are taken out of the mapped files one
+    by one: what no parcel has is not read. For several columns ask with the same array, since the way to other grids is
+    kept while it is the same.
+
+    Memory: what a call returns, and for each pixel a byte for each grid and 4 for each other one; 24 for angles. 8
+    bytes a run of cells for each other grid.
     """
 
     def __init__(
@@ -96,49 +112,72 @@ class BlockReader:
         if self._with_classes:
             self._home[CLASS_COLUMN] = (at_hand or self._with_classes)[0]
         self._ways: dict[str, _Way] = {}
+        self._nearest: dict[str, Nearest] = {}
         told = [stack.metadata[ANGLES] for stack in stacks.values() if ANGLES in stack.metadata]
         angles = Angles.from_text(told[0]) if told else angles
         self._cosines = None if angles is None else CosineReader(angles, self.cells)
+        self._known_cosines: tuple[NDArray[np.uint32], NDArray[np.float64]] | None = None
 
-    def read(self, band: str, ranges: RowRanges) -> NDArray[Any]:
-        """DN of a band, in its stored type; (ranges.n_rows,).
+    def read(self, band: str, rows: NDArray[np.uint32]) -> NDArray[Any]:
+        """DN of a band, in its stored type; (n,).
 
         Raises
         ------
         InputError
             If no stack has this band.
         """
+        home = self._home_of(band)
+        pages = home.stack.pages(band)
+        found = np.empty(rows.size, pages.values.dtype)
+        _take(pages.values, pages.first, self._way(home, rows).source, found)
+        return found
+
+    def _home_of(self, band: str) -> _Home:
         if band not in self._home:
             raise InputError(
                 f"no stack of this product has a band {band}", hint=f"it has {', '.join(sorted(self._home))}"
             )
-        return self._read(self._home[band], band, ranges)
+        return self._home[band]
 
-    def _read(self, home: _Home, column: str, ranges: RowRanges) -> NDArray[Any]:
-        way = self._way(home, ranges)
-        return home.stack.read_ranges(column, way.source)[way.local]
-
-    def physical(self, band: str, ranges: RowRanges) -> NDArray[np.float64]:
-        """DN * scale + offset of a band, NaN for no data, saturation and off the raster; (ranges.n_rows,) float64.
+    def physical(
+        self, band: str, rows: NDArray[np.uint32], out: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """DN * scale + offset of a band, NaN for no data, saturation and off the raster; (n,) float64.
 
         The pseudo-bands of ``catalog.angles.COSINES`` are there, too, NaN where no angles are known.
+
+        Parameters
+        ----------
+        out : (n,) where to put them, if given
         """
+        values = np.empty(rows.size) if out is None else out
         if band in COSINES:
-            return np.full(ranges.n_rows, np.nan) if self._cosines is None else self._cosines.read(band, ranges)
-        dn = self.read(band, ranges)
-        home = self._home[band]
-        column = home.stack.bands[band]
-        values = np.empty(dn.size)
-        none, saturated = (_as_stored(dn.dtype, no_value) for no_value in (column.nodata, column.saturated))
-        _to_physical(dn, self._way(home, ranges).is_absent, column.scale, column.offset, none, saturated, values)
+            values[:] = self._cosine(band, rows)
+            return values
+        home = self._home_of(band)
+        way, column, pages = self._way(home, rows), home.stack.bands[band], home.stack.pages(band)
+        none, saturated = (_as_stored(pages.values.dtype, no_value) for no_value in (column.nodata, column.saturated))
+        _to_physical(
+            pages.values, pages.first, way.source, way.classes, column.scale, column.offset, none, saturated, values
+        )
         return values
 
-    def classes(self, ranges: RowRanges) -> NDArray[np.uint8]:
-        """The source's own class of each pixel; (ranges.n_rows,) uint8."""
-        return self.read(CLASS_COLUMN, ranges)
+    def _cosine(self, band: str, rows: NDArray[np.uint32]) -> NDArray[np.float64] | float:
+        if self._cosines is None:
+            return np.nan
+        if self._known_cosines is None or self._known_cosines[0] is not rows:
+            values = np.empty((len(COSINES), rows.size))
+            fill_by_spans(rows, list(values), [partial(self._cosines.read, name) for name in COSINES])
+            self._known_cosines = rows, values
+        found: NDArray[np.float64] = self._known_cosines[1][COSINES.index(band)]
+        return found
 
-    def categories(self, lut: NDArray[np.uint8], ranges: RowRanges) -> NDArray[np.uint8]:
-        """Category code of each pixel; (ranges.n_rows,) uint8.
+    def classes(self, rows: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """The source's own class of each pixel; (n,) uint8."""
+        return self._way(self._home_of(CLASS_COLUMN), rows).classes
+
+    def categories(self, lut: NDArray[np.uint8], rows: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Category code of each pixel; (n,) uint8.
 
         Classes are those of the grid itself where the product has some on it, else those of its finest grid with
         classes. A pixel whose parent on a coarser grid with classes is saturated is saturated, unless it is anything
@@ -151,39 +190,42 @@ class BlockReader:
         """
         own = lut.copy()
         own[NO_RASTER] = CODE[Category.NODATA]
-        found: NDArray[np.uint8] = own[self.classes(ranges)]
+        found: NDArray[np.uint8] = own[self.classes(rows)]
         for home in self._with_classes:
             if home.cells.grid.res_m > max(self._home[CLASS_COLUMN].cells.grid.res_m, self.cells.grid.res_m):
-                parents = own[self._read(home, CLASS_COLUMN, ranges)]
+                parents = own[self._way(home, rows).classes]
                 is_hit = (parents == CODE[Category.SATURATED]) & (found == CODE[Category.VALID])
                 found[is_hit] = CODE[Category.SATURATED]
-        return found if self._external is None else self._external.over(found, self._external_codes(ranges))
+        return found if self._external is None else self._external.over(found, self._external_codes(rows))
 
-    def _external_codes(self, ranges: RowRanges) -> NDArray[np.uint8]:
+    def _external_codes(self, rows: NDArray[np.uint32]) -> NDArray[np.uint8]:
         lut = None if self._external is None else self._external.lut
         if lut is None:
-            return np.full(ranges.n_rows, CODE[Category.NODATA], dtype=np.uint8)
+            return np.full(rows.size, CODE[Category.NODATA], dtype=np.uint8)
         own = lut.copy()
         own[NO_RASTER] = CODE[Category.NODATA]
-        codes: NDArray[np.uint8] = own[self.read(FMASK_COLUMN, ranges)]
+        codes: NDArray[np.uint8] = own[self.read(FMASK_COLUMN, rows)]
         return codes
 
-    def _way(self, home: _Home, ranges: RowRanges) -> _Way:
+    def _way(self, home: _Home, rows: NDArray[np.uint32]) -> _Way:
         name = home.cells.grid.name
         known = self._ways.get(name)
-        if known is not None and known.wanted is ranges:
+        if known is not None and known.wanted is rows:
             return known
-        source, local = (ranges, slice(None)) if name == self.cells.grid.name else self._nearest(home.cells, ranges)
-        is_absent = home.stack.read_ranges(CLASS_COLUMN, source)[local] == NO_RASTER
-        self._ways[name] = _Way(ranges, source, local, is_absent)
+        if rows.size and int(rows.max()) >= self.cells.n_cells:  # kernels do not check
+            raise InternalError(f"stack row {rows.max()} is not within 0 to {self.cells.n_cells}")
+        source = rows if name == self.cells.grid.name else self._nearest_of(home.cells).rows(rows)
+        pages = home.stack.pages(CLASS_COLUMN)
+        classes = np.empty(rows.size, np.uint8)
+        _take(pages.values, pages.first, source, classes)
+        self._ways[name] = _Way(rows, source, classes)
         return self._ways[name]
 
-    def _nearest(self, cells: Cells, ranges: RowRanges) -> tuple[RowRanges, NDArray[np.int64]]:
-        rows = np.concatenate(
-            [np.empty(0, np.int64), *(nearest_rows(self.cells, cells, start, stop) for start, stop in ranges)]
-        )
-        source = RowRanges.covering(rows)
-        return source, source.local(rows)
+    def _nearest_of(self, cells: Cells) -> Nearest:
+        name = cells.grid.name
+        if name not in self._nearest:
+            self._nearest[name] = Nearest(self.cells, cells)
+        return self._nearest[name]
 
 
 def _fields(grid: Grid) -> dict[str, Any]:
@@ -199,17 +241,26 @@ def _as_stored(dtype: np.dtype[Any], no_value: float | None) -> float:
 
 
 @kernel
+def _take(values: NDArray[Any], first: NDArray[np.uint64], row: NDArray[np.uint32], out: NDArray[Any]) -> None:
+    """Copy pixels of a column, see ``Stack.pages``."""
+    for i in range(row.size):
+        out[i] = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
+
+
+@kernel
 def _to_physical(
-    dn: NDArray[Any],
-    is_absent: NDArray[np.bool_],
+    values: NDArray[Any],
+    first: NDArray[np.uint64],
+    row: NDArray[np.uint32],
+    classes: NDArray[np.uint8],
     scale: float,
     offset: float,
     nodata: float,
     saturated: float,
-    values: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> None:
-    """Every pixel of a band in one pass."""
-    for i in range(dn.size):
-        stored = np.float64(dn[i])
-        is_none = is_absent[i] or stored in (nodata, saturated)
-        values[i] = np.nan if is_none else stored * scale + offset
+    """Take pixels of a band as physical values, in one pass."""
+    for i in range(row.size):
+        stored = np.float64(values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)])
+        is_none = classes[i] == NO_RASTER or stored in (nodata, saturated)
+        out[i] = np.nan if is_none else stored * scale + offset

@@ -23,6 +23,9 @@ NONE: Final = 1e-14
 """A smaller share counts as nothing: it is what rounding leaves of a sum of shares that cancel. Of 60 000 generated
 parcels all such leftovers were below 1e-15, and every share from 1.5e-14 on was a real sliver."""
 
+_BOX: Final = 1 << 18
+"""Pixels of a geometry's box that are worked on at a time: all of a field's, a strip of larger ones."""
+
 CoverageTable = tuple[
     NDArray[np.int64],
     NDArray[np.int32],
@@ -51,8 +54,8 @@ def coverage(rings: Rings, height: int, width: int) -> CoverageTable:
 
     Notes
     -----
-    Memory: 12 bytes a run and an edge pixel (twice that while arrays grow), and for the largest geometry 8 bytes a
-    column that it spans and 8 a row that each of its edges passes.
+    Memory: 12 bytes a run and an edge pixel (twice that while arrays grow), and 8 a pixel of a box of ``_BOX`` pixels
+    or of one row of the widest geometry.
     """
     found = _coverage(rings.x, rings.y, rings.ring_offsets, rings.offsets, height, width)
     run_offsets, row, c0, c1, edge_offsets, edge_row, column, fraction = found
@@ -127,44 +130,29 @@ def _add(cover: NDArray[np.float64], xa: float, xb: float, area: float) -> None:
 
 
 @helper
-def _add_row(
-    cover: NDArray[np.float64], left: int, x: NDArray[np.float64], y: NDArray[np.float64], k: int, row: int
+def _add_edge(
+    cover: NDArray[np.float64],
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    k: int,
 ) -> None:
-    """Add the piece of edge ``k`` that lies in ``row``."""
+    """Add the pieces of edge ``k`` in a box, told by its first pixel and its rows and places a row of ``cover``."""
+    if y[k] == y[k + 1]:  # a level edge covers nothing
+        return
+    top, left = corner
+    bottom, width = top + shape[0], shape[1]
     north, south, sign = (k, k + 1, 1.0) if y[k] <= y[k + 1] else (k + 1, k, -1.0)
+    begin = max(top, _clipped(y[north], bottom))
+    end = math.ceil(min(max(y[south], 0.0), float(bottom)))
     slope = (x[south] - x[north]) / (y[south] - y[north])
-    a, b = max(y[north], float(row)), min(y[south], row + 1.0)
-    xa = x[north] if a == y[north] else x[north] + (a - y[north]) * slope
-    xb = x[south] if b == y[south] else x[north] + (b - y[north]) * slope
-    _add(cover, xa - left, xb - left, sign * (b - a))
-
-
-@helper
-def _edges_by_row(
-    y: NDArray[np.float64], ring_offsets: NDArray[np.int64], first: int, last: int, top: int, bottom: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``start`` (n_rows + 1,) and the edges that pass each row, of rings ``first`` to ``last - 1``, in ring order."""
-    start = np.zeros(bottom - top + 2, np.int64)
-    passing = np.empty(0, np.int64)
-    # The first sweep counts for the row after the next, the second one's filling moves each count into its place.
-    for sweep in range(2):
-        for ring in range(first, last):
-            for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
-                if y[k] == y[k + 1]:  # a level edge covers nothing
-                    continue
-                begin = _clipped(min(y[k], y[k + 1]), bottom)
-                end = math.ceil(min(max(y[k], y[k + 1], 0.0), float(bottom)))
-                for r in range(begin - top, end - top):
-                    if sweep == 0:
-                        start[r + 2] += 1
-                    else:
-                        passing[start[r + 1]] = k
-                        start[r + 1] += 1
-        if sweep == 0:
-            for r in range(bottom - top):
-                start[r + 2] += start[r + 1]
-            passing = np.empty(start[bottom - top + 1], np.int64)
-    return start, passing
+    for row in range(begin, end):
+        a, b = max(y[north], float(row)), min(y[south], row + 1.0)
+        xa = x[north] if a == y[north] else x[north] + (a - y[north]) * slope
+        xb = x[south] if b == y[south] else x[north] + (b - y[north]) * slope
+        place = (row - top) * width
+        _add(cover[place : place + width], xa - left, xb - left, sign * (b - a))
 
 
 @helper
@@ -221,26 +209,31 @@ def _coverage(
     row, c0, c1 = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     edge_row, column, fraction = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.float32)
     n_runs, n_edges = run_offsets[0], edge_offsets[0]  # 0, but not a literal, which would compile _sweep once more
+    cover = np.zeros(4096, np.float64)
     for g in range(offsets.size - 1):
         first, last = ring_offsets[offsets[g]], ring_offsets[offsets[g + 1]]
         if first < last:
             left, right = _extent(x, first, last, width)
             top, bottom = _extent(y, first, last, height)
-            start, passing = _edges_by_row(y, ring_offsets, offsets[g], offsets[g + 1], top, bottom)
             n = right - left
-            cover = np.zeros(n + 2, np.float64)
-            for r in range(bottom - top if n > 0 else 0):
-                if start[r] == start[r + 1]:
-                    continue
-                for i in range(start[r], start[r + 1]):
-                    _add_row(cover, left, x, y, passing[i], top + r)
+            at_once = max(1, _BOX // (n + 2))
+            for north in range(top, bottom if n > 0 else top, at_once):
+                n_rows = min(at_once, bottom - north)
+                if n_rows * (n + 2) > cover.size:
+                    cover = np.zeros(n_rows * (n + 2), np.float64)
+                for ring in range(offsets[g], offsets[g + 1]):
+                    for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+                        _add_edge(cover, (north, left), (n_rows, n + 2), x, y, k)
                 # A row of n pixels holds at most n edge pixels and, between them, one run more than half of it.
-                if n_runs + n + 1 > row.size:
-                    row, c0, c1 = _larger(row, n_runs + n), _larger(c0, n_runs + n), _larger(c1, n_runs + n)
-                if n_edges + n > column.size:
-                    edge_row, column = _larger(edge_row, n_edges + n), _larger(column, n_edges + n)
-                    fraction = _larger_fraction(fraction, n_edges + n)
-                corner = (top + r, left)
-                n_runs, n_edges = _sweep(cover, corner, row, c0, c1, n_runs, edge_row, column, fraction, n_edges)
+                room = n_rows * (n + 1)
+                if n_runs + room > row.size:
+                    row, c0, c1 = _larger(row, n_runs + room), _larger(c0, n_runs + room), _larger(c1, n_runs + room)
+                if n_edges + room > column.size:
+                    edge_row, column = _larger(edge_row, n_edges + room), _larger(column, n_edges + room)
+                    fraction = _larger_fraction(fraction, n_edges + room)
+                for r in range(n_rows):
+                    of_row = cover[r * (n + 2) : (r + 1) * (n + 2)]
+                    corner = (north + r, left)
+                    n_runs, n_edges = _sweep(of_row, corner, row, c0, c1, n_runs, edge_row, column, fraction, n_edges)
         run_offsets[g + 1], edge_offsets[g + 1] = n_runs, n_edges
     return run_offsets, row, c0, c1, edge_offsets, edge_row, column, fraction

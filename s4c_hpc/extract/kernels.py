@@ -217,7 +217,8 @@ def _moments(
         v, w = value[i], weight[i]
         total += w
         first += w * v
-        low, high = min(low, v), max(high, v)
+        low = min(low, v)  # none is NaN: a comparison is enough, and no jump
+        high = max(high, v)
     mean = first / total
     for i in range(n):
         second += weight[i] * (value[i] - mean) ** 2

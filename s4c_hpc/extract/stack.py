@@ -128,6 +128,17 @@ class StackWriter:
             self._sink.close()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StackPages:
+    """A column as it lies in the file, in pages of ``STACK_BATCH_ROWS`` values with other columns between them."""
+
+    values: NDArray[Any]
+    """The file from the first value of the column to its last one, in the type of the column; mapped, so that nothing
+    is read before it is needed."""
+    first: NDArray[np.uint64]
+    """(n_pages,) place in ``values`` of each page's first value."""
+
+
 class Stack:
     """A stack file, memory-mapped: opening it reads no pixel, and reading one copies only what was asked for."""
 
@@ -151,6 +162,7 @@ class Stack:
         self._pages = {
             name: [batch.column(name).to_numpy(zero_copy_only=True) for batch in batches] for name in self.bands
         }
+        self._mapped: dict[str, StackPages] = {}
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Copy of the rows ``start`` to ``stop - 1`` of a column, in its stored type."""
@@ -169,6 +181,19 @@ class Stack:
             out[done : done + piece.size] = piece
             done += piece.size
         return out
+
+    def pages(self, name: str) -> StackPages:
+        """A column in place: of row r, page ``r // STACK_BATCH_ROWS`` holds value ``r % STACK_BATCH_ROWS``."""
+        if name not in self._mapped:
+            pages, dtype = self._pages[name], np.dtype(self.bands[name].dtype)
+            address = np.array([page.__array_interface__["data"][0] for page in pages], dtype=np.uint64)
+            if pages:
+                n_bytes = int(address[-1] - address[0]) + pages[-1].nbytes
+                values = np.frombuffer(pa.foreign_buffer(int(address[0]), n_bytes, base=pages), dtype)
+                self._mapped[name] = StackPages(values, (address - address[0]) // np.uint64(dtype.itemsize))
+            else:
+                self._mapped[name] = StackPages(np.empty(0, dtype), address)
+        return self._mapped[name]
 
     def _pieces(self, name: str, ranges: RowRanges) -> Iterator[NDArray[Any]]:
         """Views of the mapped pages."""

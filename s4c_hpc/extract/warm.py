@@ -7,7 +7,6 @@ made for types: what is run here has those of a real run, arrays of mapped files
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.catalog import Band
+from s4c_hpc.catalog.angles import COSINES, Angles
 from s4c_hpc.config.model import Weighting
 from s4c_hpc.core.grid import FAMILY_RES_M, Grid, Tile
 from s4c_hpc.extract.blocks import BlockReader
@@ -26,7 +26,7 @@ from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
 from s4c_hpc.extract.formulas import Evaluator
 from s4c_hpc.extract.gather import gather_grid
 from s4c_hpc.extract.index import index_batches, read_index, write_index
-from s4c_hpc.extract.pieces import Reader, pieces
+from s4c_hpc.extract.pieces import pieces
 from s4c_hpc.extract.stack import CLASS_COLUMN, NO_RASTER, Stack, StackColumn, StackWriter
 from s4c_hpc.extract.statistics import MOMENTS, block_statistics
 from s4c_hpc.extract.zonal_warm import warm_zonal
@@ -48,7 +48,8 @@ def warm(folder: Path) -> None:
     stacks = {grid.name: _stack(folder, mask, grid) for grid in map(_TILE.grid, FAMILY_RES_M)}
     for weighting in Weighting:
         for res_m in FAMILY_RES_M:
-            _statistics(folder / "index", parcel, BlockReader(stacks, mask, _TILE.grid(res_m)), weighting)
+            reader = BlockReader(stacks, mask, _TILE.grid(res_m), angles=Angles.constant(30.0, 150.0, 5.0, 100.0))
+            _statistics(folder / "index", parcel, reader, weighting)
     warm_zonal(folder)
     certainly_apart(np.repeat(parcel, 2), np.zeros(1, np.int64), np.ones(1, np.int64), worth_it=0)
     widened(np.full((3, 3), 4, np.uint8), slice(0, 1), [Widening(values=(4,), radius_m=20.0)], (), 10.0)
@@ -80,9 +81,8 @@ def _statistics(path: Path, parcel: NDArray[np.object_], reader: BlockReader, we
     names = [f"{dtype}_{res_m:g}m" for res_m in FAMILY_RES_M for dtype in _DTYPES if dtype != "uint8"]
     (block,) = read_index(path)
     (piece,) = pieces(block)
-    bands, categories = np.empty((len(names), piece.n_pixels)), np.empty(piece.n_pixels, dtype=np.uint8)
-    readers: list[Reader] = [partial(reader.physical, name) for name in names]
-    piece.fill([*bands, categories], [*readers, partial(reader.categories, np.zeros(256, dtype=np.uint8))])
+    bands = np.stack([reader.physical(name, piece.row) for name in (*names, *COSINES)])
+    categories = reader.categories(np.zeros(256, dtype=np.uint8), piece.row)
     values, usable = Evaluator([parse("B04 + B08")]).evaluate(bands[:2]), np.ones(1, dtype=np.bool_)
     block_statistics(piece.block, piece.places, values, categories, usable, (*MOMENTS, "median"), weighting)
 

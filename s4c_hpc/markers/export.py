@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from s4c_hpc.core.atomic import publish_new, publish_replacing
-from s4c_hpc.core.errors import ConfigError, InputError, TemporaryError
+from s4c_hpc.core.errors import ConfigError, InputError, TemporaryError, is_disk_full
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.attributes import ParcelColumns, attribute_columns, parcels_version, read_geometry
 from s4c_hpc.markers.files import choose_files
@@ -153,7 +152,7 @@ def _whole_file(out: Path, *, force: bool) -> Iterator[Path]:
             elif not publish_new(path, out):
                 raise _exists(out)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_disk_full(error):
             raise TemporaryError("the disk is full", where=str(out), hint="make room, or export elsewhere") from error
         if isinstance(error, InputError):
             raise

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from s4c_hpc.config.model import Category, Weighting
 from s4c_hpc.extract.blocks import BlockReader
 from s4c_hpc.extract.formulas import Evaluator
 from s4c_hpc.extract.index import IndexBlock, ParcelIndex
-from s4c_hpc.extract.pieces import PIECE_PIXELS, Piece, Reader, pieces
+from s4c_hpc.extract.pieces import PIECE_PIXELS, Piece, pieces
 from s4c_hpc.extract.statistics import BlockStatistics, block_statistics
 from s4c_hpc.optical import CODE, Variable
 from s4c_hpc.series.contract import CLASS_COUNTS, computed_statistics
@@ -62,7 +61,7 @@ def series_batches(
     Notes
     -----
     Memory: 8 bytes a pixel of a piece for each band, each variable and each temporary of a function that is not
-    compiled, beside 5 bytes a pixel for rows and categories and 40 bytes a stack row of a span.
+    compiled, beside 5 bytes a pixel for rows and categories and what ``reader`` holds.
     """
     computed = computed_statistics(variables, statistics)
     wanted = [(i, computed.index(s)) for i, v in enumerate(variables) for s in v.statistics_of(statistics)]
@@ -84,14 +83,13 @@ def _statistics(
     weighting: Weighting,
 ) -> BlockStatistics:
     bands = np.empty((len(evaluator.names), piece.n_pixels))
-    readers: list[Reader] = [partial(reader.physical, name) for name in evaluator.names]
+    for name, target in zip(evaluator.names, bands, strict=True):
+        reader.physical(name, piece.row, target)
     if rules.lut is None:
-        piece.fill(list(bands), readers)
         measured = [name not in COSINES for name in evaluator.names]
         categories = _by_presence(bands[measured] if not all(measured) else bands)
     else:
-        categories = np.empty(piece.n_pixels, dtype=np.uint8)
-        piece.fill([*bands, categories], [*readers, partial(reader.categories, rules.lut)])
+        categories = reader.categories(rules.lut, piece.row)
     values = evaluator.evaluate(bands)
     return block_statistics(piece.block, piece.places, values, categories, rules.usable, statistics, weighting)
 

@@ -20,8 +20,9 @@ from s4c_hpc.core.subject import joined, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, boundary_m, cells_bytes
-from s4c_hpc.extract.pieces import PIECE_PIXELS, SPAN_ROWS
+from s4c_hpc.extract.pieces import PIECE_PIXELS
 from s4c_hpc.extract.planning import tile_units
+from s4c_hpc.extract.spans import SPAN_ROWS
 from s4c_hpc.extract.units import Unit
 from s4c_hpc.optical import Variable, check_bands, resolve
 from s4c_hpc.parcels import TileParcels
@@ -38,7 +39,8 @@ _TEMPORARIES: Final = 12
 where a piece is one parcel, the kernel's scratch."""
 
 _SPAN_BYTES: Final = 64
-"""For each stack row of a span: stored and physical values, and the way to another grid."""
+"""Beside that, for each pixel of a piece of many parcels: rows and classes on all grids. What leads from one grid to
+another takes 8 bytes a run of cells, less than making the cells has taken."""
 
 _ANGLE_BYTES: Final = 64
 """For each stack row of a span: its place on the grid, and the cosines of its angles."""

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from typing import Self
 
+from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.slurm.answers import one_paragraph, only_ended, query_error, submit_error
 from s4c_hpc.slurm.errors import SlurmFailed, SlurmMissing, SlurmUnreachable, SubmitInDoubt
 from s4c_hpc.slurm.parse import (
@@ -55,6 +57,11 @@ class SlurmClient:
         self._timeout_s = timeout_s
         base = os.environ if env is None else env
         self._env = {key: text for key, text in base.items() if key in _KEPT or not key.startswith(_STEERING)}
+
+    @classmethod
+    def of(cls, site: Slurm) -> Self:
+        """A client as patient as the site profile says."""
+        return cls(timeout_s=site.command_timeout_s)
 
     def submit(self, script: str) -> int:
         """Hand a batch script to ``sbatch``.

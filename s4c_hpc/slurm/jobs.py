@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -40,3 +41,9 @@ class JobSpec:
     """Slurm itself starts it again when it lost its node."""
     singleton: bool = False
     """Waits for all jobs of the same name and user."""
+
+
+def own_job() -> int | None:
+    """Number of the job that this process runs in; ``None`` outside of Slurm."""
+    text = os.environ.get("SLURM_JOB_ID")
+    return None if text is None else int(text)

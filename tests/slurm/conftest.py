@@ -11,6 +11,16 @@ from support.slurm_runs import SlurmRun
 
 from s4c_hpc.slurm.cluster import Cluster
 
+TIMEOUT_S = 1200
+"""Of a test, in place of pytest's own: several waits of ``PATIENCE_S`` one after the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder time."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
 
 @pytest.fixture(scope="session")
 def session_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.slurm import submit, wait_for_state, wait_until
+from support.runs import wait_until
+from support.slurm import submit, wait_for_state
 
 from s4c_hpc.cli.sizing import print_sizing
 from s4c_hpc.config import load_config
@@ -106,7 +107,7 @@ def test_a_launch_line_that_does_not_start_python_is_found(s4c: S4c) -> None:
 
 
 def test_a_job_that_cannot_start_is_cancelled(s4c: S4c, cluster: Cluster, tmp_path: Path) -> None:
-    busy = submit(cluster, "sleep 60", "--nodes=4", "--exclusive", "--mem=0")
+    busy = submit(cluster, "sleep 600", "--nodes=4", "--exclusive", "--mem=0")
     wait_for_state(cluster, busy, "RUNNING")
     client = AdminClient(env={**os.environ, **cluster.env})
     told: list[str] = []
@@ -201,7 +202,7 @@ def test_the_printed_commands_do_what_apply_does(
 
 def test_use_is_shown_while_jobs_run(s4c: S4c, cluster: Cluster, our_qos: list[str]) -> None:
     assert s4c("slurm", "qos", "--apply", *our_qos).returncode == 0
-    job = submit(cluster, "sleep 60", "--qos=s4c-test-a", "--array=0-4", "--mem=100M")
+    job = submit(cluster, "sleep 600", "--qos=s4c-test-a", "--array=0-4", "--mem=100M")
     wait_until(
         lambda: cluster.run("squeue", "-h", "-r", "-t", "R", "-o", "%F").split() == [job, job], "two of five run"
     )

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import psutil
 import pytest
-from support.slurm import wait_until
+from support.runs import wait_until
+from support.slurm import MPICH_BY_PMI
 
 from s4c_hpc.config.slurm import MemoryMode, Slurm, SlurmLaunch
 from s4c_hpc.slurm.client import SlurmClient
@@ -45,7 +46,7 @@ def job(folder: Path, command: str, **changes: object) -> JobSpec:
         workdir=str(folder),
         cpus=1,
         mem_bytes=50 * MIB,
-        walltime_s=60,
+        walltime_s=600,
         n_elements=1,
     )
     return replace(spec, **changes)  # type: ignore[arg-type]
@@ -147,7 +148,7 @@ print(json.dumps([sys.argv[1:], os.getcwd(), oct(os.umask(0)), [os.environ.get(n
 
 
 def test_every_end_is_told_apart(cluster: Cluster, tmp_path: Path) -> None:
-    eat = "exec python3 -c 'import time; x = bytearray(200 << 20); time.sleep(30)'"
+    eat = "exec python3 -c 'import time; x = bytearray(200 << 20); time.sleep(300)'"
     command = f'case "$0" in 0) exit 0;; 1) exit 3;; 2) kill -9 $$;; 3) {eat};; *) exec sleep 300;; esac'
     since = time.time()
     spec = job(tmp_path, command, n_elements=7, throttle=5)
@@ -209,8 +210,8 @@ def test_the_accounts_have_time_and_memory_of_steps(cluster: Cluster, tmp_path: 
     assert (element.index, element.state, element.is_step, element.req_mem_bytes) == (0, "COMPLETED", False, 50 * MIB)
     assert (batch.name, batch.index, batch.step) == (spec.name, 0, "batch")
     assert element.submit is not None
-    assert abs(element.submit - since) < 10
-    assert 2 <= element.elapsed_s <= 30
+    assert since - 1 < element.submit < time.time()
+    assert 2 <= element.elapsed_s < time.time() - since + 1
     assert batch.max_rss_bytes is not None
     assert 20 * MIB < batch.max_rss_bytes < 50 * MIB
 
@@ -245,7 +246,7 @@ if lines: print("\\n".join(lines))
         {
             "export": export,
             "mpi": {"launcher": launcher},
-            "launch": {"setup": [f"export PATH='{python.parent}':$PATH"]},
+            "launch": {"setup": [f"export PATH='{python.parent}':$PATH FI_TCP_IFACE=lo {MPICH_BY_PMI}"]},
         }
     )
     client(cluster).submit(batch_script(spec, site, python=str(python)))
@@ -310,7 +311,7 @@ def test_a_submission_without_an_answer_may_have_made_a_job_which_is_found_by_na
     since = time.time()
     spec = job(tmp_path, "true")
     with frozen(cluster, "slurmctld"), pytest.raises(SubmitInDoubt, match="looked for by its name"):
-        client(cluster, timeout_s=2).submit(batch_script(spec, SITE, python="/bin/bash"))
+        client(cluster, timeout_s=5).submit(batch_script(spec, SITE, python="/bin/bash"))
     wait_until(lambda: sights(cluster, spec, since)[0].ending is Ending.DONE, "the job that was in doubt has run")
 
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from support.cli import s4c
-from support.slurm import cgroup_turn, submit, wait_for_state, wait_until
+from support.runs import PATIENCE_S, wait_until
+from support.slurm import cgroup_turn, submit, wait_for_state
 
 from s4c_hpc.core.errors import ConfigError, ExternalToolError, InputError, SchedulerError
 from s4c_hpc.slurm.cluster import Cluster
@@ -32,18 +33,18 @@ def processes_of(cluster: Cluster) -> list[psutil.Process]:
 
 
 def listening(cluster: Cluster) -> set[tuple[str, int]]:
-    return {
-        (connection.laddr.ip, connection.laddr.port)
-        for process in processes_of(cluster)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = set()
+    for process in processes_of(cluster):
+        with suppress(psutil.NoSuchProcess):  # jobs start programs, which come and go
+            connections = process.net_connections("inet")
+            found |= {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 def test_two_of_them_share_nothing(cluster: Cluster, spare: Cluster) -> None:
     assert spare.node_states() == {"n1": "idle", "n2": "idle"}
     assert not {port for _, port in listening(cluster)} & {port for _, port in listening(spare)}
-    here, there = submit(cluster, "sleep 60"), submit(spare, "sleep 60", "--job-name=theirs")
+    here, there = submit(cluster, "sleep 600"), submit(spare, "sleep 600", "--job-name=theirs")
     wait_for_state(cluster, here, "RUNNING")
     wait_for_state(spare, there, "RUNNING")
     assert spare.run("squeue", "-h", "-o", "%j").split() == ["theirs"]
@@ -53,11 +54,13 @@ def test_two_of_them_share_nothing(cluster: Cluster, spare: Cluster) -> None:
 
 
 def test_a_job_runs_and_is_accounted_for_and_every_port_is_loopback(cluster: Cluster, tmp_path: Path) -> None:
-    script = "srun --ntasks=2 sh -c 'echo $SLURMD_NODENAME; sleep 2'"
+    seen = tmp_path / "seen"
+    script = f"srun --ntasks=2 sh -c 'echo $SLURMD_NODENAME; until [ -e {seen} ]; do sleep 0.1; done'"
     job = submit(cluster, script, "--nodes=2", "--mem=50", "--comment=note", folder=tmp_path)
     output = tmp_path / f"{job}.out"
     wait_until(lambda: output.exists() and output.stat().st_size > 0, "the step runs")
     sockets = listening(cluster)
+    seen.touch()
     assert len(sockets) >= 6
     assert {address.split(".")[0] for address, _ in sockets} == {"127"}
     wait_for_state(cluster, job, "COMPLETED")
@@ -67,10 +70,10 @@ def test_a_job_runs_and_is_accounted_for_and_every_port_is_loopback(cluster: Clu
 
 
 def test_memory_overrun_is_killed_and_the_memory_of_a_qos_is_limited(cluster: Cluster, tmp_path: Path) -> None:
-    greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(60)'"
+    greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(600)'"
     overrun = submit(cluster, greedy, "--mem=100", folder=tmp_path)
-    full = submit(cluster, "sleep 60", "--qos=s4c-s1", "--mem=12000")
-    waiting = submit(cluster, "sleep 60", "--qos=s4c-s1", "--mem=12000")
+    full = submit(cluster, "sleep 600", "--qos=s4c-s1", "--mem=12000")
+    waiting = submit(cluster, "sleep 600", "--qos=s4c-s1", "--mem=12000")
     passing = submit(cluster, "true", "--qos=s4c-small", "--mem=12000")
     wait_for_state(cluster, passing, "COMPLETED")
     wait_for_state(cluster, full, "RUNNING")
@@ -81,9 +84,9 @@ def test_memory_overrun_is_killed_and_the_memory_of_a_qos_is_limited(cluster: Cl
 
 def test_an_urgent_job_takes_the_place_of_a_small_one(cluster: Cluster) -> None:
     whole = ("--nodes=4", "--exclusive")
-    small = submit(cluster, "sleep 120", "--qos=s4c-small", "--requeue", *whole)
+    small = submit(cluster, "sleep 600", "--qos=s4c-small", "--requeue", *whole)
     wait_for_state(cluster, small, "RUNNING")
-    urgent = submit(cluster, "sleep 1", "--qos=s4c-urgent", *whole)
+    urgent = submit(cluster, "true", "--qos=s4c-urgent", *whole)
     wait_for_state(cluster, urgent, "COMPLETED")
     assert cluster.run("squeue", "-h", "-j", small, "-o", "%T").strip() == "PENDING"
 
@@ -191,15 +194,20 @@ def test_it_is_on_loopback_whatever_the_name_of_the_machine_leads_to(spare: Clus
     try:
         assert up.returncode == 0, up.stderr
         assert "export LD_PRELOAD=/" in up.stdout  # of use for srun outside of jobs
-        step = "srun --nodes=2 --ntasks=2 sh -c 'cat /proc/sys/kernel/hostname; sleep 2'"
+        seen = tmp_path / "seen"
+        show = f"cat /proc/sys/kernel/hostname; until [ -e {seen} ]; do sleep 0.1; done"
+        step = f"srun --nodes=2 --ntasks=2 sh -c '{show}'"
         job = submit(spare, step, "--nodes=2", folder=tmp_path)
         output = tmp_path / f"{job}.out"
         wait_until(lambda: output.exists() and output.stat().st_size > 0, "the step runs")
         assert {address for address, _ in listening(spare)} == {"127.0.0.1"}
+        seen.touch()
         wait_for_state(spare, job, "COMPLETED")
         assert output.read_text().split() == ["nowhere-xyz"] * 2
         script = f"{up.stdout}exec srun --nodes=2 hostname"
-        direct = subprocess.run([*words, "sh", "-c", script], check=False, capture_output=True, text=True, timeout=60)
+        direct = subprocess.run(
+            [*words, "sh", "-c", script], check=False, capture_output=True, text=True, timeout=PATIENCE_S
+        )
         assert direct.stdout.split() == ["localhost"] * 2, direct.stderr
     finally:
         spare.down()
@@ -235,7 +243,7 @@ def test_an_ordinary_user_has_a_cluster_by_the_command_line() -> None:
                 capture_output=True,  # returns only when nobody holds the pipes: daemons must not
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=PATIENCE_S,
             )
 
         s4c_cluster = (sys.executable, "-m", "s4c_hpc.cli", "slurm", "cluster")
@@ -245,7 +253,7 @@ def test_an_ordinary_user_has_a_cluster_by_the_command_line() -> None:
             assert up.stdout.splitlines()[0] == f"export SLURM_CONF={folder}/mine/etc/slurm.conf"
             serves = re.fullmatch(r"2 nodes serve after ([\d.]+) s\n", up.stderr)
             assert serves, up.stderr
-            assert float(serves[1]) < 25  # 4 on an idle machine; CI shares two cores
+            assert 0 < float(serves[1]) < PATIENCE_S
             owners = {
                 psutil.Process(daemon.pid()).uids().effective for daemon in Cluster(folder / "mine").daemons.values()
             }
@@ -325,7 +333,7 @@ def test_with_cgroups_the_kernel_kills_and_slurm_says_so(spare: Cluster, tmp_pat
         try:
             with pytest.raises(SchedulerError, match="another cluster with --cgroup is up"):
                 Cluster(tmp_path / "d", nodes=1, cgroup=True).up()
-            greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(60)'"
+            greedy = f"{sys.executable} -c 'import time; b = bytearray(300 << 20); time.sleep(600)'"
             job = submit(limited, greedy, "--mem=100")
             wait_for_state(limited, job, "OUT_OF_MEMORY")
         finally:

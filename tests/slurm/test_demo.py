@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import s4c, s4c_json, tree_bytes
-from support.runs import wait_for
+from support.runs import PATIENCE_S, wait_for
 
 from s4c_hpc.slurm.cluster import Cluster
 
@@ -56,7 +56,7 @@ def test_a_detached_run_goes_on_after_the_shell_has_gone(local: Path, tmp_path: 
             s4c_json("status", workspace=workspace)["state"] == "complete"
             and "s4c-tick" not in cluster.run("squeue", "-h", "-o", "%j")
         ),
-        150,
+        2 * PATIENCE_S,
     )
     assert complete, s4c("status", "-w", workspace).stderr
     assert tree_bytes(workspace, *DERIVED) == tree_bytes(local, *DERIVED)

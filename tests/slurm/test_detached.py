@@ -10,13 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 from support.runs import wait_for
-from support.slurm_runs import SlurmRun, add_qos
+from support.slurm_runs import SlurmDriver, SlurmRun, add_qos
 
-from s4c_hpc.execute import status
+from s4c_hpc.execute import current_owner, status
 from s4c_hpc.execute.detach import is_detached, why_stopped
 from s4c_hpc.slurm.cluster import Cluster
-
-PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -41,12 +39,12 @@ def test_it_goes_on_after_whoever_began_it_has_gone(cluster: Cluster, tmp_path: 
         assert code == 0, err
         assert shell.family() == []
     assert is_detached(run.newest)
-    assert wait_for(lambda: _is_complete(run), PATIENCE_S), run.cluster.run("squeue")
+    assert wait_for(lambda: _is_complete(run)), run.cluster.run("squeue")
     run.assert_as_undisturbed()
 
 
 def test_a_killed_tick_does_not_break_the_chain(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 15})
+    run.hold("a")
     assert run.finish("detach")[0] == 0
     killed: set[int] = set()
 
@@ -59,18 +57,22 @@ def test_a_killed_tick_does_not_break_the_chain(run: SlurmRun) -> None:
                     killed.add(process.pid)
         return len(killed) >= 2
 
-    assert wait_for(strike, PATIENCE_S), killed
-    assert wait_for(lambda: _is_complete(run), PATIENCE_S), run.cluster.run("squeue")
+    assert wait_for(strike), killed
+    run.open_gate()
+    assert wait_for(lambda: _is_complete(run)), run.cluster.run("squeue")
     run.assert_as_undisturbed()
 
 
 def test_a_run_in_the_foreground_takes_a_detached_one_over(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 5})
+    run.hold("a")
     assert run.finish("detach")[0] == 0
-    assert wait_for(lambda: len(run.running()) > 1, PATIENCE_S)
-    code, err = run.finish()
+    run.wait_until_asleep()
+    code, err = 75, "another driver is at work"
     while code == 75 and "another driver is at work" in err:  # a tick, just now
-        code, err = run.finish()
+        with run.start() as driver:
+            if _takes_over(run, driver):
+                run.open_gate()
+            code, _, err = driver.finish()
     assert code == 0, err
     run.assert_as_undisturbed()
 
@@ -82,9 +84,9 @@ def test_cancel_ends_the_chain_and_the_jobs(run: SlurmRun) -> None:
     code, err = run.finish("cancel")
     assert code == 0, err
     assert why_stopped(run.newest) == "cancelled by 's4c cancel'"
-    assert wait_for(lambda: not run.cluster.run("squeue", "-h"), 20)
+    assert wait_for(lambda: not run.cluster.run("squeue", "-h"))
     assert run.finish("detach")[0] == 0
-    assert wait_for(lambda: _is_complete(run), PATIENCE_S)
+    assert wait_for(lambda: _is_complete(run))
     run.assert_as_undisturbed(same_run=False)
 
 
@@ -94,13 +96,13 @@ def test_it_stops_and_says_why_when_jobs_do_not_start(run: SlurmRun) -> None:
     setup = [*_setup(run), text]
     run.configure(launch={"setup": setup})
     assert run.finish("detach")[0] == 0
-    assert wait_for(lambda: why_stopped(run.newest) is not None, PATIENCE_S)
+    assert wait_for(lambda: why_stopped(run.newest) is not None)
     assert "5 chunks in a row ended before their first task began" in str(why_stopped(run.newest))
     assert "no module" in str(why_stopped(run.newest))
-    assert wait_for(lambda: not run.cluster.run("squeue", "-h"), 20)
+    assert wait_for(lambda: not run.cluster.run("squeue", "-h"))
     run.configure()
     assert run.finish("detach")[0] == 0
-    assert wait_for(lambda: _is_complete(run), PATIENCE_S)
+    assert wait_for(lambda: _is_complete(run))
     run.assert_as_undisturbed(same_run=False)
 
 
@@ -109,7 +111,7 @@ def test_jobs_that_all_were_cancelled_from_outside_end_the_chain(run: SlurmRun) 
     assert run.finish("detach")[0] == 0
     run.wait_until_asleep(3)
     run.cluster.run("scancel", *{row[0].partition("_")[0] for row in run.queue()})
-    assert wait_for(lambda: why_stopped(run.newest) is not None, PATIENCE_S)
+    assert wait_for(lambda: why_stopped(run.newest) is not None)
     assert f"cancelled by user id {os.getuid()}" in str(why_stopped(run.newest))
 
 
@@ -118,11 +120,22 @@ def test_a_queue_without_room_for_the_next_tick_makes_the_present_one_stand_in(r
     stages = {stage: {"qos": "s4c-small"} for stage in ("probe-root", "probe-mid")}
     run.configure(qos="s4c-one", stages=stages, chunk_s=0.001)
     assert run.finish("detach")[0] == 0
-    assert wait_for(lambda: _is_complete(run), PATIENCE_S), run.cluster.run("squeue")
+    assert wait_for(lambda: _is_complete(run)), run.cluster.run("squeue")
     logs = (run.newest.root / "logs" / "tick" / "tick.log").read_text()
     assert "the next tick is not submitted yet" in logs
     assert "MaxSubmit" in logs
     run.assert_as_undisturbed()
+
+
+def _takes_over(run: SlurmRun, driver: SlurmDriver) -> bool:
+    """Whether the driver has become the one of the run; else it has ended."""
+
+    def owns() -> bool:
+        owner = current_owner(run.workspace)
+        return owner is not None and owner.pid == driver.process.pid
+
+    assert wait_for(lambda: owns() or driver.process.poll() is not None)
+    return driver.process.poll() is None
 
 
 def _setup(run: SlurmRun) -> list[str]:

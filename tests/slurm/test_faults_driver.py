@@ -16,15 +16,16 @@ ASLEEP_ONCE = {"end": "sleep", "times": 1}
 
 
 def test_a_killed_driver_leaves_its_jobs_to_the_next(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 6}, b={"nap_s": 6}, c={"nap_s": 6})
+    run.hold("a", "b", "c")
     run.shim("sbatch", 'echo . >>"$ONCE"; exec "$REAL" "$@"')
     with run.start() as driver:
-        assert wait_for(lambda: len(run.running()) == 3, 40)
+        run.wait_until_only_sleepers(3)
         driver.kill()
     jobs = {row[0] for row in run.queue()}
     with run.start() as driver:
-        assert wait_for(lambda: run.running() != [], 10)
-        assert {row[0] for row in run.queue()} <= jobs, "submitted again while its jobs live"
+        run.wait_until_looked()
+        assert {row[0] for row in run.queue()} == jobs, "submitted again while its jobs live"
+        run.open_gate()
         code, _, err = driver.finish()
     assert code == 0, err
     assert (run.folder / "shims" / "once").read_text().count(".") == len(run.waves()) == 2
@@ -49,7 +50,7 @@ def test_a_driver_killed_before_the_answer_of_sbatch_is_written_down(run: SlurmR
     assert run.finish()[0] == -signal.SIGKILL
     (job,) = run.queue()
     with run.start() as driver:
-        assert wait_for(lambda: "pending" in str(run.view()), 40), run.view()
+        assert wait_for(lambda: "pending" in str(run.view())), run.view()
         run.cluster.run("scontrol", "release", job[0].partition("_")[0])
         code, _, err = driver.finish()
     assert code == 0, err
@@ -58,25 +59,27 @@ def test_a_driver_killed_before_the_answer_of_sbatch_is_written_down(run: SlurmR
 
 
 def test_two_drivers_exclude_each_other(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 3})
+    run.hold("a")
     with run.start() as first:
-        assert wait_for(lambda: run.queue() != [], 40)
+        run.wait_until_asleep()
         code, err = run.finish()
         assert code == 75
         assert f"another driver is at work: process {first.process.pid}" in err
+        run.open_gate()
         assert first.finish()[0] == 0
     run.assert_as_undisturbed()
 
 
 def test_a_driver_that_is_held_keeps_its_lease_until_it_is_killed(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 3})
+    run.hold("a")
     with run.start() as first:
-        assert wait_for(lambda: run.queue() != [], 40)
+        run.wait_until_asleep()
         os.kill(first.process.pid, signal.SIGSTOP)
         code, err = run.finish()
         assert code == 75
         assert "s4c cancel" in err
         first.kill()
+    run.open_gate()
     code, err = run.finish()
     assert code == 0, err
     run.assert_as_undisturbed(same_run=False)
@@ -86,21 +89,24 @@ def test_a_driver_that_is_held_keeps_its_lease_until_it_is_killed(run: SlurmRun)
 
 
 def test_a_job_whose_submission_timed_out_is_found_by_its_name(run: SlurmRun) -> None:
-    run.configure(command_timeout_s=4, chunk_s=0.001)
-    run.shim("sbatch", 'if mkdir "$ONCE" 2>/dev/null; then "$REAL" "$@"; exec sleep 60; fi\nexec "$REAL" "$@"')
+    # However slow sbatch is, it makes the job; and other commands than the first sbatch answer in time.
+    run.configure(command_timeout_s=8, forgotten_after_s=60, chunk_s=0.001)
+    first = 'setsid "$REAL" "$@" <&0 >/dev/null 2>&1 & exec sleep 600 </dev/null'
+    run.shim("sbatch", f'if mkdir "$ONCE" 2>/dev/null; then {first}; fi\nexec "$REAL" "$@"')
     code, err = run.finish()
     assert code == 0, err
-    assert "sbatch gave no answer within 4 s" in err
+    assert "sbatch gave no answer within 8 s" in err
     assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid"]
     run.assert_as_undisturbed()
 
 
 def test_without_a_controller_work_is_submitted_later(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 1})
+    run.hold("a")
     with run.start() as driver:
-        assert wait_for(lambda: run.running() != [], 40)
+        run.wait_until_asleep()
         run.cluster.stop("slurmctld", signal=signal.SIGKILL)
-        assert wait_for(lambda: "contact" in str(run.view()), 40), run.view()
+        assert wait_for(lambda: "contact" in str(run.view())), run.view()
+        run.open_gate()
         run.cluster.start("slurmctld")
         code, _, err = driver.finish()
     assert code == 0, err
@@ -111,15 +117,18 @@ def test_without_a_controller_work_is_submitted_later(run: SlurmRun) -> None:
 
 
 def test_ctrl_c_leaves_jobs_that_the_next_run_takes_over(run: SlurmRun) -> None:
-    run.behave(a={"nap_s": 6}, b={"nap_s": 6}, c={"nap_s": 6})
+    run.hold("a", "b", "c")
     with run.start() as driver:
-        assert wait_for(lambda: len(run.running()) == 3, 40)
+        run.wait_until_only_sleepers(3)
         os.kill(driver.process.pid, signal.SIGINT)
         code, _, err = driver.finish()
     assert code == 75
     assert "3 jobs stay in the queue: 's4c run' takes them over, 's4c cancel' stops them" in err
-    assert run.queue() != []
-    code, err = run.finish()
+    assert len(run.queue()) == 3
+    with run.start() as driver:
+        run.wait_until_looked()
+        run.open_gate()
+        code, _, err = driver.finish()
     assert code == 0, err
     assert len(run.waves()) == 2
     run.assert_as_undisturbed()

@@ -54,7 +54,7 @@ def test_a_run_opens_no_port_and_tells_nobody(cluster: Cluster, tmp_path: Path, 
         assert all(SECRET not in script and SECRET_NAME not in script for script in scripts)
         assert run.finish("cancel")[0] == 0
         _, out, err = driver.finish()
-    assert wait_for(lambda: not cluster.run("squeue", "-h"), 60)
+    assert wait_for(lambda: not cluster.run("squeue", "-h"))
     assert not [command for command in seen.commands if SECRET in command]
     assert SECRET not in out + err
     assert open_to_others(run.workspace.root) == []

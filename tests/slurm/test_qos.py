@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.probe_stage import describe_probe
 from support.runs import wait_for
-from support.slurm_runs import MIB, SlurmRun
+from support.slurm_runs import GATE, MIB, SlurmRun
 
 from s4c_hpc.execute.queue_view import QueueLine
 from s4c_hpc.slurm.cluster import Cluster
@@ -28,8 +28,8 @@ def test_work_that_fills_its_qos_waits_there_while_other_work_runs(
         mem_bytes=6 * GIB,
         slurm={"chunk_s": 0.001, "stages": {"probe-mid": {"qos": "s4c-s1"}}},
     )
-    naps = {f"probe-mid 32UPU {product}": {"nap_s": 8} for product in "bcde"}
-    describe_probe(run.workspace.root, behaviour={**naps, "probe-leaf 32UPU a": {"nap_s": 4}})
+    held = [*(f"probe-mid 32UPU {product}" for product in "bcde"), "probe-leaf 32UPU a"]
+    describe_probe(run.workspace.root, behaviour={task: {"until": [GATE]} for task in held})
     seen: list[QueueLine] = []
 
     def others_pass() -> bool:
@@ -41,10 +41,11 @@ def test_work_that_fills_its_qos_waits_there_while_other_work_runs(
         return bool(waiting and passing)
 
     with run.start() as driver:
-        assert wait_for(others_pass, 60), run.view()
+        assert wait_for(others_pass), run.view()
         waits, passes = seen[0], seen[-1]
         assert (waits.stage, waits.qos, waits.state) == ("probe-mid", "s4c-s1", "pending")
         assert (passes.stage, passes.qos) == ("probe-leaf", "s4c-small")
+        run.open_gate()
         code, _, err = driver.finish()
     assert code == 0, err
     run.assert_as_undisturbed()
@@ -55,7 +56,7 @@ def test_jobs_go_to_the_qos_of_their_memory(cluster: Cluster, tmp_path: Path, pr
     by_memory = [{"qos": "s4c-small", "max_memory": "700MiB"}, {"qos": "s4c-s1"}]
     slurm = {"stages": {"probe-mid": {"qos": by_memory}}, "chunk_s": 0.001}
     run = SlurmRun(cluster, tmp_path, probes, mem_bytes=512 * MIB, slurm=slurm)
-    run.behave(a={"mb": 700, "ms": 4000})
+    run.behave(a={"mb": 700, "end": "sleep", "times": 1})
     code, err = run.finish()
     assert code == 0, err
     names = run.cluster.run("sacct", "-X", "-n", "-P", "-S", "now-5minutes", "--format=JobName%80,QOS").splitlines()

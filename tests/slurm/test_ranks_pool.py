@@ -15,8 +15,8 @@ import psutil
 import pytest
 from support.probe_mpi import MPI_PROBES, MpiRun, install_mpi_probe
 from support.probe_stage import MIB, tree_hash
-from support.runs import TESTS, probe_workspace
-from support.slurm import wait_until
+from support.runs import PATIENCE_S, TESTS, probe_workspace, wait_until
+from support.slurm import MPICH_BY_PMI
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import SchedulerError
@@ -45,7 +45,7 @@ def installed(probes: Path) -> Path:
 def site_config(installed: Path, **slurm: Any) -> Config:
     setup = [
         f"export PYTHONPATH={TESTS}{os.pathsep}{installed}",
-        "export UCX_NET_DEVICES=lo FI_TCP_IFACE=lo",
+        f"export FI_TCP_IFACE=lo {MPICH_BY_PMI}",
         f"export PATH={Path(sys.executable).parent}:$PATH",
     ]
     return Config.model_validate(
@@ -67,8 +67,8 @@ def names_in_queue(client: SlurmClient, run: RunFolder) -> list[str]:
     return [row.name for row in client.queue(names_start="s4c-") if run.id in row.name]
 
 
-def wait_for_end(client: SlurmClient, run: RunFolder, patience_s: float = 120) -> None:
-    wait_until(lambda: not names_in_queue(client, run), f"no job of {run.id} in the queue", patience_s)
+def wait_for_end(client: SlurmClient, run: RunFolder) -> None:
+    wait_until(lambda: not names_in_queue(client, run), f"no job of {run.id} in the queue")
 
 
 def processes_of(run: RunFolder) -> list[psutil.Process]:
@@ -185,12 +185,14 @@ WHOLE = ["Opened", "Begin", "Done", "Closed"]
 
 
 def test_a_pool_does_every_chunk_once_and_ends(cluster: Cluster, tmp_path: Path, installed: Path) -> None:
-    at_leisure = {f"probe-mpi 32UPU {name}": {"nap_s": 3} for name in "abcdef"}  # one worker starts after the other
-    pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=at_leisure)
+    held = {f"probe-mpi 32UPU {name}": {"until": "gate"} for name in "abcdef"}  # one worker starts after the other
+    pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=held)
     begun = pooled.wave.chunks[2]
     with Journal(pooled.run.journals / f"{begun.attempt}.jsonl"):
         pass  # of a pool that was there before
     client = pooled.submit()
+    wait_until(lambda: len(pooled.opened()) == 2, "both workers are at work")
+    (tmp_path / "gate").touch()
     wait_for_end(client, pooled.run)
     assert pooled.ends() == {subject: [] if subject == "c" else WHOLE for subject in "abcdef"}, logs(pooled.run)
     assert len({event.job for event in pooled.opened()}) == 2, "two workers, each with a job of its own"
@@ -204,7 +206,7 @@ def test_a_worker_that_dies_takes_one_chunk_along(cluster: Cluster, tmp_path: Pa
     pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=behaviour)
     client = pooled.submit()
     chunk = next(c for c in pooled.wave.chunks if pooled.subjects[c.ids[0]] == "a")
-    wait_until(lambda: len(pooled.events(chunk)) == 2, "the long task has begun", 90)
+    wait_until(lambda: len(pooled.events(chunk)) == 2, "the long task has begun")
     (opened,) = (event for event in pooled.events(chunk) if isinstance(event, Opened))
     assert opened.job is not None
     client.cancel([int(opened.job)])
@@ -219,7 +221,7 @@ def test_workers_end_with_their_pool_and_nothing_is_open_to_others(
     behaviour = {f"probe-mpi 32UPU {subject}": {"sleep_s": 300} for subject in "abcdef"}
     pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=behaviour)
     client = pooled.submit()
-    wait_until(lambda: len(pooled.opened()) == 2, "both workers are at work", 90)
+    wait_until(lambda: len(pooled.opened()) == 2, "both workers are at work")
 
     door = PoolDoor.of(pooled.run, "000001")
     assert stat.S_IMODE(door.folder.stat().st_mode) == 0o700
@@ -238,13 +240,13 @@ def test_workers_end_with_their_pool_and_nothing_is_open_to_others(
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
     host, port = door.address.removeprefix("tls://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as plain:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as plain:
         plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert b"HTTP" not in received(plain)
     trusting = ssl.create_default_context(cafile=str(door.folder / "cert.pem"))
     trusting.check_hostname = False
     with (
-        socket.create_connection((host, int(port)), timeout=10) as bare,
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S) as bare,
         trusting.wrap_socket(bare) as stranger,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
@@ -252,8 +254,8 @@ def test_workers_end_with_their_pool_and_nothing_is_open_to_others(
     assert len(pooled.opened()) == 2
 
     client.cancel([rows[driver]])
-    wait_for_end(client, pooled.run, 60)
-    wait_until(lambda: not any(p.is_running() for p in family.values()), "no process of the pool lives", 30)
+    wait_for_end(client, pooled.run)
+    wait_until(lambda: not any(p.is_running() for p in family.values()), "no process of the pool lives")
     assert all(len(pooled.events(chunk)) <= 2 for chunk in pooled.wave.chunks)
 
 
@@ -264,11 +266,11 @@ def test_workers_end_soon_when_their_pool_is_killed(
     behaviour = {f"probe-mpi 32UPU {subject}": wish for subject in "abcdef"}
     pooled = Pooled(cluster, tmp_path, site_config(installed), behaviour=behaviour)
     client = pooled.submit()
-    wait_until(lambda: len(pooled.opened()) == 2, "both workers are at work", 90)
+    wait_until(lambda: len(pooled.opened()) == 2, "both workers are at work")
     for program in processes_of(pooled.run):
         if "s4c_hpc.execute.pool" in program.cmdline():
             program.kill()
-    wait_for_end(client, pooled.run, 60)
+    wait_for_end(client, pooled.run)
     assert processes_of(pooled.run) == []
 
 
@@ -287,5 +289,5 @@ def test_a_pool_without_workers_says_so(
         monkeypatch.setenv(key, value)
     with pytest.raises(SchedulerError, match=told):
         run_pool(pooled.run, pooled.wave, wait_s=3)
-    wait_for_end(SlurmClient(), pooled.run, 30)
+    wait_for_end(SlurmClient(), pooled.run)
     assert not PoolDoor.of(pooled.run, "000001").folder.exists()

@@ -20,7 +20,7 @@ def s4c(*arguments: str | Path, workspace: Path | None = None, **environment: st
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
 
 

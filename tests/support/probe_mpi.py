@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from support.probe_stage import MIB, PROBE_FILE, Probe, end_as
-from support.runs import TESTS, probe_config, probe_workspace
+from support.probe_stage import MIB, PROBE_FILE, Probe, end_as, wait_for_gate
+from support.runs import TESTS, probe_config, probe_workspace, wait_until
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.plan_schema import tasks_to_batch
@@ -55,11 +54,13 @@ class MpiProbe(Probe):
             "end": "ok",
             "mb": 0,
             "sleep_s": 0.0,
+            "until": "",
             **probe["behaviour"].get(f"{task.stage} {task.tile} {task.subject}", {}),
         }
         rank, size = (0, 1) if io.comm is None else (io.comm.rank, io.comm.size)
         ends = rank in wish["ranks"]
         threading.Event().wait(wish["sleep_s"])
+        wait_for_gate(io.workspace, wish["until"])
         if ends and wish["when"] == "before":
             end_as(wish["end"], task)
         with io.publisher.new(task.outputs[0]) as temporary:
@@ -92,7 +93,7 @@ def _together(path: Path, blocks: Mapping[int, bytes], first: int, n_bytes: int,
         table[i] = sum(block)
     shared.sum()  # every rank has all of it mapped
     node.Barrier()
-    threading.Event().wait(0.1 if n_bytes else 0)
+    threading.Event().wait(2.0 if n_bytes else 0)  # long beside the pauses of whoever measures, on a busy machine too
     whole = np.empty_like(table)
     comm.Allreduce(table if node.rank == 0 else np.zeros_like(table), whole)
     file = mpi.File.Open(comm, str(path), mpi.MODE_CREATE | mpi.MODE_WRONLY)
@@ -179,9 +180,6 @@ class MpiRun:
         return read_events(path)[0] if path.exists() else []
 
 
-def wait_for_begin(run: MpiRun, within_s: float = 30.0) -> None:
+def wait_for_begin(run: MpiRun) -> None:
     """Wait until a task has begun."""
-    deadline = time.monotonic() + within_s
-    while len(run.events()) < 2:
-        assert time.monotonic() < deadline, "no task has begun"
-        time.sleep(0.02)
+    wait_until(lambda: len(run.events()) >= 2, "a task has begun")

@@ -1,7 +1,8 @@
 """Stages of known size and known end, shaped like the real chain: root -> mid -> leaf -> sum.
 
 What there is to do stands in ``probe.json`` of the workspace; how a task ends there too, under its name, so that it can
-be changed without making another task of it.
+be changed without making another task of it. ``until`` holds it back: each attempt waits for a file that matches the
+pattern of its number, further ones that of the last.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import Workspace
 
 PROBE_FILE = "probe.json"
+GATE_PATIENCE_S = 600
+"""How long a task waits at its gate (``until``) before it fails."""
 MIB = 1 << 20
 
 
@@ -107,13 +110,19 @@ class Probe:
             "ms": probe["ms"],
             "mb": 0,
             "nap_s": 0,
+            "until": [],
             "end": "ok",
             **probe["behaviour"].get(f"{task.stage} {task.tile} {task.subject}", {}),
         }
+        gates = wish["until"]
+        # Before the memory is taken, which may be the end of this attempt.
+        n_before = _attempts_before(io.workspace, task) if gates or "times" in wish else 0
         held = np.ones(wish["mb"] * MIB, dtype=np.uint8)
         work_for(wish["ms"])
         time.sleep(wish["nap_s"])
-        if _counts(io.workspace, task, wish.get("times")):
+        if gates:
+            wait_for_gate(io.workspace, gates[min(n_before, len(gates) - 1)])
+        if n_before < wish.get("times", 1):
             end_as(wish["end"], task)
         payload = hashlib.sha256(task.id.encode())
         for key in task.depends_on:
@@ -231,16 +240,22 @@ def tree_hash(workspace: Path) -> dict[str, str]:
     }
 
 
-def _counts(workspace: Workspace, task: Task, times: int | None) -> bool:
-    """Whether this attempt ends as wished: always, or only the first ``times`` times."""
-    if times is None:
-        return True
+def wait_for_gate(workspace: Workspace, pattern: str) -> None:
+    """Wait until there is something in the workspace that matches; without a pattern, not at all."""
+    deadline = time.monotonic() + GATE_PATIENCE_S
+    while pattern and not any(workspace.root.glob(pattern)):
+        assert time.monotonic() < deadline, f"nobody opens the gate {pattern}"
+        time.sleep(0.05)
+
+
+def _attempts_before(workspace: Workspace, task: Task) -> int:
+    """How often the task has come to this point before; counts this time."""
     counter = workspace.root / "probe-count" / short(task.id)
     counter.parent.mkdir(exist_ok=True)
     n_before = counter.stat().st_size if counter.exists() else 0
     with counter.open("ab") as stream:
         stream.write(b".")
-    return n_before < times
+    return n_before
 
 
 def _ids(ctx: PlanContext, stage: str, tile: str) -> dict[str, str]:

@@ -30,6 +30,8 @@ from s4c_hpc.plan import Plan, RunFolder
 
 GIB = 1 << 30
 MARK = "S4C_TEST_MARK"
+PATIENCE_S = 180.0
+"""Longest wait for what should come soon: long, for machines are slow at times, and who need not wait does not."""
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -150,7 +152,7 @@ class Driver:
         """Wait until a task of this driver has begun, or the driver has ended."""
         wait_for(lambda: n_begun(workspace) > self._n_begun or self.process.poll() is not None)
 
-    def finish(self, timeout_s: float = 60) -> tuple[int, str, str]:
+    def finish(self, timeout_s: float = 2 * PATIENCE_S) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out.decode(), err.decode()
@@ -176,19 +178,27 @@ class Driver:
             ]
         return []
 
-    def family_is_gone(self, within_s: float = 8.0) -> bool:
+    def family_is_gone(self, within_s: float = PATIENCE_S) -> bool:
         """Whether no process of it is left, soon."""
         return wait_for(lambda: not self.family(), within_s)
 
 
-def wait_for(condition: Callable[[], object], within_s: float = 20.0) -> bool:
+def wait_for(condition: Callable[[], object], within_s: float = PATIENCE_S) -> bool:
     """Wait until something holds; whether it did."""
     deadline = time.monotonic() + within_s
-    while not condition():
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
-    return True
+        # As long as the question took: what asks Slurm shall leave the machine to what it waits for.
+        time.sleep(max(0.02, time.monotonic() - asked))
+
+
+def wait_until(holds: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait until something holds; fail with ``what`` if it does not."""
+    assert wait_for(holds, patience_s), f"after {patience_s:.0f} s, still not: {what}"
 
 
 def n_begun(workspace: Workspace) -> int:

@@ -7,11 +7,17 @@ import fcntl
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from support.runs import wait_until
+
 from s4c_hpc.slurm.cluster import Cluster
+
+MPICH_BY_PMI = "MPIR_CVAR_CH4_NETMOD=ofi"
+"""For MPICH under ``srun --mpi=pmi2``, whose ranks ask in PMI-1: slurmstepd cuts a question after 1024 bytes. Over UCX
+(the default) an address fills 4 KiB, whatever lies in memory behind it included, and how long the questions are is a
+matter of chance; over libfabric there is one, of some 60 bytes."""
 
 _UNDERTAKER = """
 import sys
@@ -56,15 +62,7 @@ def job_state(cluster: Cluster, job: str) -> str:
     return lines[0].split()[0] if lines else ""
 
 
-def wait_until(holds: Callable[[], bool], what: str, patience_s: float = 45.0) -> None:
-    """Wait until something holds; fail with ``what`` if it does not."""
-    deadline = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < deadline, f"after {patience_s:.0f} s, still not: {what}"
-        time.sleep(0.1)
-
-
-def wait_for_state(cluster: Cluster, job: str, *states: str, patience_s: float = 45.0) -> str:
+def wait_for_state(cluster: Cluster, job: str, *states: str) -> str:
     """Wait until sacct has the job in one of ``states``; that state."""
-    wait_until(lambda: job_state(cluster, job) in states, f"job {job} is {' or '.join(states)}", patience_s)
+    wait_until(lambda: job_state(cluster, job) in states, f"job {job} is {' or '.join(states)}")
     return job_state(cluster, job)

@@ -23,7 +23,7 @@ from s4c_hpc.slurm.node_processes import node_processes
 
 VICTIMS = ("slurmctld", "slurmdbd", "node", "worker", "everything")
 MAX_STARTS = 25
-PATIENCE_S = 40.0
+RESTART_S = 40.0
 """How long a detached run may seem to stand still before a person would start it again."""
 
 
@@ -84,7 +84,7 @@ def chaos_round(cluster: Cluster, folder: Path, probes: Path, seed: int, *, n_ki
                 kills[victim] += _kill(run, driver, victim, chance, detached=detached)
                 _mend(cluster)
             else:
-                wait_for(partial(_is_over, run, driver, detached), PATIENCE_S)
+                wait_for(partial(_is_over, run, driver, detached), RESTART_S)
     finally:
         if driver is not None:
             with driver:

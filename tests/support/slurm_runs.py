@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from s4c_hpc.plan import RunFolder, latest_run, run_folders
 from s4c_hpc.slurm.cluster import Cluster
 
 MIB = 1 << 20
+GATE = "gate"
+"""Held tasks wait for this file in the workspace."""
 SITE = {"name": "site", "season_start": "2018-01-01", "season_end": "2018-12-31"}
 QUICK = {
     "partition": "main",
@@ -41,7 +44,7 @@ QUICK = {
     "min_chunk_s": 0.0,
     "memory_overhead": 64 * MIB,
     "forgotten_after_s": 8,
-    "command_timeout_s": 20,
+    "command_timeout_s": 120,
 }
 SHORT = ("probe-mid",)
 """Two stages, root and mid: enough for most faults, and half as long as all four."""
@@ -88,6 +91,14 @@ class SlurmRun:
         wishes = {f"probe-mid 32UPU {product}": wish for product, wish in behaviour.items()}
         describe_probe(self.workspace.root, behaviour=wishes)
 
+    def hold(self, *products: str) -> None:
+        """Have tasks of these products in stage mid wait for ``open_gate``."""
+        self.behave(**{product: {"until": [GATE]} for product in products})
+
+    def open_gate(self) -> None:
+        """Let the tasks go on that are held, and all to come."""
+        (self.workspace.root / GATE).touch()
+
     def shim(self, program: str, text: str) -> None:
         """Put a shell script before a program of Slurm, in which ``REAL`` stands for the program itself."""
         self._shims.mkdir(exist_ok=True)
@@ -100,10 +111,10 @@ class SlurmRun:
         """A driver, or another command, at work."""
         return SlurmDriver(self, command)
 
-    def finish(self, command: str = "run", timeout_s: float = 90) -> tuple[int, str]:
+    def finish(self, command: str = "run") -> tuple[int, str]:
         """Exit code of a command and what it said."""
         with self.start(command) as driver:
-            code, _, err = driver.finish(timeout_s)
+            code, _, err = driver.finish()
         return code, err
 
     @property
@@ -140,14 +151,19 @@ class SlurmRun:
         return [row for row in self.queue() if row[1] == "RUNNING"]
 
     def wait_until_asleep(self, n: int = 1) -> None:
-        """Wait until ``n`` tasks have come to the point at which they sleep."""
+        """Wait until ``n`` tasks have come to the point at which they sleep, or are held."""
         counters = self.workspace.root / "probe-count"
-        assert wait_for(lambda: len(list(counters.glob("*"))) >= n, 40), f"not {n} tasks asleep: {self.queue()}"
+        assert wait_for(lambda: len(list(counters.glob("*"))) >= n), f"not {n} tasks asleep: {self.queue()}"
 
     def wait_until_only_sleepers(self, n: int = 1) -> None:
         """Wait until ``n`` tasks sleep and all others that began with them have come to their end."""
         self.wait_until_asleep(n)
-        assert wait_for(lambda: len(self.running()) == n, 40), self.queue()
+        assert wait_for(lambda: len(self.running()) == n), self.queue()
+
+    def wait_until_looked(self) -> None:
+        """Wait until a driver that was started just now has seen the queue."""
+        began = time.time()
+        assert wait_for(lambda: (view := self.view()) is not None and view.t > began and view.lines), self.view()
 
     def history(self) -> list[dict[str, Any]]:
         """Every attempt at a task that has ended."""
@@ -177,7 +193,7 @@ class SlurmRun:
             assert len(run_folders(self.workspace)) == 1
         if not strays:
             assert not list(self.workspace.temporary.glob("*")), "private files are left"
-        assert wait_for(lambda: not self.cluster.run("squeue", "-h"), 60), self.cluster.run("squeue")
+        assert wait_for(lambda: not self.cluster.run("squeue", "-h")), self.cluster.run("squeue")
 
     def _undisturbed(self) -> Workspace:
         probe = json.loads((self.workspace.root / "probe.json").read_text())
