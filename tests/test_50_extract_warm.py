@@ -11,7 +11,7 @@ import pytest
 
 KERNELS = """
 import importlib, json, pkgutil, s4c_hpc.extract
-from s4c_hpc.extract.jit import Compiled
+from s4c_hpc.core.jit import Compiled
 found = {}
 for module in pkgutil.iter_modules(s4c_hpc.extract.__path__):
     for name, value in vars(importlib.import_module("s4c_hpc.extract." + module.name)).items():

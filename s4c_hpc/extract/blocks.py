@@ -14,9 +14,9 @@ from s4c_hpc.catalog.angles import COSINES, Angles
 from s4c_hpc.config.model import Category
 from s4c_hpc.core.errors import InputError, InternalError
 from s4c_hpc.core.grid import Grid
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.extract.cells import Cells, Mask
 from s4c_hpc.extract.cosines import CosineReader
-from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.nearest import Nearest
 from s4c_hpc.extract.spans import fill_by_spans
 from s4c_hpc.extract.stack import (

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.extract.polygons import Rings
 
 FULL: Final = 1.0 - 1e-8

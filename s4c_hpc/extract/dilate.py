@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.optical import NO_CLASS
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.grid import Grid, Tile
 from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
+from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.extract.cells import BASE_RES_M, Mask
-from s4c_hpc.extract.jit import helper, kernel
 from s4c_hpc.extract.polygons import rings_on, usable_polygons
 from s4c_hpc.extract.scanline import centre_runs
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.optical import Formula, PixelFunction
 from s4c_hpc.optical.network import Network, Outside
 from s4c_hpc.optical.program import Op, compile_formulas, is_exact

@@ -14,10 +14,10 @@ from rasterio.windows import Window
 
 from s4c_hpc.catalog.model import Band
 from s4c_hpc.catalog.rasters import open_raster
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.extract.bounds import MAX_BLOCK_ROWS
 from s4c_hpc.extract.cells import Cells
 from s4c_hpc.extract.class_raster import ClassRaster, ClassRule
-from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.layer_file import LayerFile
 from s4c_hpc.extract.stack import CLASS_COLUMN, FMASK_COLUMN, NO_RASTER, StackWriter
 from s4c_hpc.optical import as_classes, to_classes

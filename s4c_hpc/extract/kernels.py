@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 
 _RUN: Final = 16
 """Length up to which insertion sorts faster than merging."""

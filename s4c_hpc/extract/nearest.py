@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.grid import is_landsat
+from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.extract.cells import Cells
-from s4c_hpc.extract.jit import helper, kernel
 
 _SHIFT: Final = 12
 _PAGE: Final = 1 << _SHIFT

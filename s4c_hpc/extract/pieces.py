@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.extract.index import IndexBlock
-from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.ranges import RowRanges
 
 PIECE_PIXELS: Final = 1 << 18

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.extract.polygons import Rings
 
 RunTable = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import kernel
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.extract.ranges import PAGE_SHIFT, RowRanges
 
 SPAN_ROWS: Final = 1 << 18

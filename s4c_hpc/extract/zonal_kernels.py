@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 
 _TABLE: Final = 8
 """A table of all whole numbers between a piece's least and greatest value is used up to so many of them a pixel."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError
+from s4c_hpc.core.jit import kernel
 from s4c_hpc.extract.coverage import coverage
-from s4c_hpc.extract.jit import kernel
 from s4c_hpc.extract.polygons import Rings
 from s4c_hpc.extract.scanline import centre_runs
 from s4c_hpc.extract.zonal_outlines import Outlines

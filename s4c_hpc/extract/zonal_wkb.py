@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.extract.jit import helper, kernel
+from s4c_hpc.core.jit import helper, kernel
 
 FEW: Final = 256
 """Edges up to which every pair of a ring is looked at; GEOS is faster for more."""
