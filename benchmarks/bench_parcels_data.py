@@ -90,7 +90,8 @@ def _line(row: int, side: int) -> NDArray[np.object_]:
     ring[bow_tie, 1], ring[bow_tie, 3 * BETWEEN + 4] = ring[bow_tie, 3 * BETWEEN + 4], ring[bow_tie, 1].copy()
     again = np.flatnonzero((kind >= 210) & (kind < 215) & (np.arange(side) > 0))
     ring[again] = ring[again - 1]
-    return shapely.polygons(np.concatenate([ring, ring[:, :1]], axis=1))
+    outlines: NDArray[np.object_] = shapely.polygons(np.concatenate([ring, ring[:, :1]], axis=1))
+    return outlines
 
 
 def _level(row: int, side: int) -> NDArray[np.float64]:

@@ -22,7 +22,8 @@ def number(ids: list[str], known: dict[str, int]) -> list[int]:
     register.add(pa.array(list(known), pa.string()), np.array(list(known.values()), np.int32))
     numbers = register.number(pa.array(ids, pa.string()))
     assert numbers.dtype == np.int32
-    return numbers.tolist()
+    found: list[int] = numbers.tolist()
+    return found
 
 
 @given(ids=IDS, data=st.data())
