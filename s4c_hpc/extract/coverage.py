@@ -194,7 +194,7 @@ def _sweep(
 
 
 @kernel
-def _coverage(
+def _coverage(  # noqa: C901 - calls cost too much here to be taken apart further
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     ring_offsets: NDArray[np.int64],
@@ -223,7 +223,9 @@ def _coverage(
                     cover = np.zeros(n_rows * (n + 2), np.float64)
                 for ring in range(offsets[g], offsets[g + 1]):
                     for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
-                        _add_edge(cover, (north, left), (n_rows, n + 2), x, y, k)
+                        # Tested here: a call costs more than the edges of a long outline that lie on other strips.
+                        if max(y[k], y[k + 1]) > north and min(y[k], y[k + 1]) < north + n_rows:
+                            _add_edge(cover, (north, left), (n_rows, n + 2), x, y, k)
                 # A row of n pixels holds at most n edge pixels and, between them, one run more than half of it.
                 room = n_rows * (n + 1)
                 if n_runs + room > row.size:

@@ -116,7 +116,8 @@ def test_a_node_whose_power_is_cut_is_down_until_it_is_started(cluster: Cluster)
     assert not [process for process in victims if lives(process)]
     assert not node_processes(cluster.root, "n4")
     wait_until(lambda: cluster.node_states()["n4"].startswith("down"), "n4 is down")
-    assert cluster.run("sacct", "-D", "-X", "-n", "-P", "-j", job, "--format=State").split()[0] == "NODE_FAIL"
+    ask = ("sacct", "-D", "-X", "-n", "-P", "-j", job, "--format=State")
+    wait_until(lambda: "NODE_FAIL" in cluster.run(*ask), "the job is known to have lost its node")
     cluster.start("slurmd-n4")
     wait_until(lambda: cluster.node_states()["n4"] == "idle", "n4 is back")
 

@@ -30,13 +30,16 @@ def test_a_forgotten_job_and_its_successor_publish_once(cluster: Cluster, tmp_pa
     # The first attempt is at work until the driver has given it up, its successor until the first has published.
     run.behave(a={"until": ["run/*/journal/000003-0000.jsonl", "tiles/*/mid/a_1.*.arrow"]})
     state = cluster.root / "state"
+    slurmds = {name.removeprefix("slurmd-"): it.pid() for name, it in cluster.daemons.items() if "slurmd-" in name}
     crash = f"""
 case "$(cat "{tmp_path}/script")" in *s4c-probe-mid*) ;; *) exec "$REAL" "$@" <"{tmp_path}/script";; esac
 mkdir "$ONCE" 2>/dev/null || exec "$REAL" "$@" <"{tmp_path}/script"
 cp -a {state} "{tmp_path}/unsaved"
 "$REAL" "$@" <"{tmp_path}/script"
 until ls "{run.workspace.root}"/run/*/journal/000002-0000.jsonl; do sleep 0.05; done >&2
-kill -9 {cluster.daemons["slurmctld"].pid()} {cluster.daemons["slurmd-n1"].pid()}
+squeue --noheader --states=RUNNING --format=%N >"{tmp_path}/node"
+case "$(cat "{tmp_path}/node")" in {"".join(f"{node}) PID={pid};; " for node, pid in slurmds.items())} esac
+kill -9 {cluster.daemons["slurmctld"].pid()} "$PID"
 rm -r {state} && mv "{tmp_path}/unsaved" {state}
 touch "{tmp_path}/crashed"
 """
@@ -44,7 +47,8 @@ touch "{tmp_path}/crashed"
     with run.start() as driver:
         assert wait_for((tmp_path / "crashed").exists)
         cluster.start("slurmctld")
-        cluster.run("scontrol", "update", "nodename=n1", "state=down", "reason=crash")
+        node = (tmp_path / "node").read_text().strip()
+        cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=crash")
         code, _, err = driver.finish()
     assert code == 0, err
     assert [wave.stage for wave in run.waves()] == ["probe-root", "probe-mid", "probe-mid"]

@@ -59,8 +59,12 @@ def test_jobs_go_to_the_qos_of_their_memory(cluster: Cluster, tmp_path: Path, pr
     run.behave(a={"mb": 700, "end": "sleep", "times": 1})
     code, err = run.finish()
     assert code == 0, err
-    names = run.cluster.run("sacct", "-X", "-n", "-P", "-S", "now-5minutes", "--format=JobName%80,QOS").splitlines()
-    mids = [line.rpartition("|")[2] for line in names if f"s4c-probe-mid-{run.newest.id}" in line]
-    assert sorted(mids) == ["s4c-s1", "s4c-small", "s4c-small", "s4c-small"]
+
+    def qos_of_mids() -> list[str]:
+        jobs = run.cluster.run("sacct", "-X", "-n", "-P", "-S", "now-1hours", "--format=JobName%80,QOS").splitlines()
+        return sorted(job.rpartition("|")[2] for job in jobs if f"s4c-probe-mid-{run.newest.id}" in job)
+
+    # slurmdbd hears of a job later than the run does of its end.
+    assert wait_for(lambda: qos_of_mids() == ["s4c-s1", "s4c-small", "s4c-small", "s4c-small"]), qos_of_mids()
     run.assert_as_undisturbed()
     assert json.loads((run.newest.root / "cluster.json").read_text())["most"]["mem_bytes"] == 16 * GIB
