@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import shapely
-from support.postgis import MISSING, postgis
+from adbc_driver_postgresql import dbapi
+from support.postgis import postgis
 
 from s4c_hpc.core.errors import ExternalToolError, InputError, NoInputsError
 from s4c_hpc.parcels.read import read_layer
@@ -48,9 +49,6 @@ def test_passwords_are_not_shown(text: str, shown: str) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    if MISSING:
-        pytest.skip(MISSING)
-    dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi", reason="the extra 'postgis' is not installed")
     with postgis() as address:
         with dbapi.connect(address) as connection, connection.cursor() as cursor:
             for statement in filter(str.strip, TABLES.split(";\n")):

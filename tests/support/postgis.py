@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-_EXTENSIONS = sorted(Path("/usr/share/postgresql").glob("*/extension/postgis.control"))
-MISSING = None if _PROGRAMS and _EXTENSIONS else "PostgreSQL with PostGIS is not installed (postgresql-15-postgis-3)"
 
 
 @contextmanager
 def postgis() -> Iterator[str]:
     """A running server with an empty database ``lpis``; gives how libpq finds it."""
+    assert _PROGRAMS, "PostgreSQL is not installed; 'make test' does it (postgresql-postgis)"
     bin_ = _PROGRAMS[-1].parent
     # A socket's path has to be short. The server refuses to run as root.
     home = Path(tempfile.mkdtemp(prefix="s4c-pg-", dir="/tmp"))
