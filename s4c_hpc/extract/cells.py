@@ -72,8 +72,9 @@ class Cells:
     """Number of cells, which is the number of rows of a stack."""
 
     def __post_init__(self) -> None:
-        ends = np.cumsum(self.c1.astype(np.int64) - self.c0)
-        object.__setattr__(self, "start", ends - (self.c1.astype(np.int64) - self.c0))
+        lengths = self.c1 - self.c0
+        ends = np.cumsum(lengths, dtype=np.int64)
+        object.__setattr__(self, "start", ends - lengths)
         object.__setattr__(self, "row_offsets", np.searchsorted(self.row, np.arange(self.grid.height + 1)))
         object.__setattr__(self, "n_cells", int(ends[-1]) if ends.size else 0)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.core.grid import Grid, Tile
@@ -26,8 +27,8 @@ _CHUNK: Final = 1024
 _TOLERANCE_PX: Final = 1e-6
 """An edge this close to a cell touches it, so that rounding never keeps a cell out that an index asks for."""
 
-_BURN, _LOOK = True, False
-"""What is done with the cells that an outline touches; either way the same ones."""
+_NEAR_PX: Final = 1e-5
+"""An outline this close to a cell may touch it: more than burning says, so that it finds every cell that is held."""
 
 _STRIP: Final = 256
 """Rows turned into runs at a time."""
@@ -52,9 +53,9 @@ def farmland_mask(geometries: NDArray[np.object_], tile: Tile, ring_m: float, *,
     kept = np.zeros((base.height, base.width), dtype=np.uint8)
     for first in range(0, len(geometries), _CHUNK):
         rings = rings_on(usable_polygons(geometries[first : first + _CHUNK]), base)
-        _visit_edges(rings.x, rings.y, rings.ring_offsets, kept, _BURN)
+        _burn_edges(rings.x, rings.y, rings.ring_offsets, kept)
         _, row, c0, c1 = centre_runs(rings, base.height, base.width)
-        _visit_runs(row, c0, c1, kept, _BURN)
+        _burn_runs(row, c0, c1, kept)
     row, c0, c1 = _runs(_grown(kept, math.ceil(ring_m / base.res_m - 1e-9)))
     return Mask(tile=tile.id, base=base, row=row, c0=c0, c1=c1, ring_m=ring_m, parcels_key=parcels_key)
 
@@ -68,21 +69,34 @@ def holds(mask: Mask, geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
 
     Notes
     -----
-    Memory: a byte a cell of the tile, beside the geometries.
+    Plans ask this, in a process that does without compiled code: loading it takes longer than looking at some thousand
+    outlines. Memory: two bytes a cell of the tile, beside the geometries.
     """
     base = mask.base
-    kept = np.zeros((base.height, base.width), dtype=np.uint8)
-    _visit_runs(mask.row, mask.c0, mask.c1, kept, _BURN)
+    turns = np.zeros((base.height, base.width + 1), dtype=np.int8)
+    turns[mask.row, mask.c0] = 1
+    turns[mask.row, mask.c1] = -1  # a run ends where the next one does not begin
+    kept = np.cumsum(turns, axis=1, dtype=np.int8)[:, :-1] > 0
+    polygons = usable_polygons(geometries)
+    x0, y0, x1, y1 = shapely.bounds(polygons).T
+    rows = _cells_within((base.uly - y1) / base.res_m, (base.uly - y0) / base.res_m, base.height)
+    columns = _cells_within((x0 - base.ulx) / base.res_m, (x1 - base.ulx) / base.res_m, base.width)
     found = np.ones(len(geometries), dtype=np.bool_)
-    for first in range(0, len(geometries), _CHUNK):
-        rings = rings_on(usable_polygons(geometries[first : first + _CHUNK]), base)
-        owner = np.repeat(np.arange(rings.offsets.size - 1), np.diff(rings.offsets))
-        strays = _visit_edges(rings.x, rings.y, rings.ring_offsets, kept, _LOOK)
-        found[first + owner[strays]] = False
-        offsets, row, c0, c1 = centre_runs(rings, base.height, base.width)
-        strays = _visit_runs(row, c0, c1, kept, _LOOK)
-        found[first + np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[strays]] = False
+    for i, (r0, r1, c0, c1) in enumerate(np.stack([*rows, *columns], axis=1).tolist()):
+        row, column = np.nonzero(~kept[r0:r1, c0:c1])
+        if row.size:
+            left, top = base.ulx + (c0 + column) * base.res_m, base.uly - (r0 + row) * base.res_m
+            strays = shapely.box(left, top - base.res_m, left + base.res_m, top)
+            shapely.prepare(polygons[i])
+            found[i] = not shapely.dwithin(polygons[i], strays, _NEAR_PX * base.res_m).any()
     return found
+
+
+def _cells_within(begin: NDArray[np.float64], end: NDArray[np.float64], limit: int) -> tuple[NDArray[np.int64], ...]:
+    """First cell that lengths touch, and the one after the last; none where there is no length."""
+    begin, end = np.nan_to_num(begin - _NEAR_PX), np.nan_to_num(end + _NEAR_PX, nan=-1.0)
+    first, last = np.floor(np.clip(begin, 0, limit)), np.floor(np.clip(end, -1, limit - 1)) + 1
+    return first.astype(np.int64), np.maximum(first, last).astype(np.int64)
 
 
 def pieces_of(geometries: NDArray[np.object_], masks: Iterable[Mask]) -> NDArray[np.int32]:
@@ -138,17 +152,10 @@ def read_mask(path: Path) -> Mask:
 
 
 @kernel
-def _visit_runs(
-    row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32], kept: NDArray[np.uint8], is_burning: bool
-) -> NDArray[np.bool_]:
-    """Keep all cells of runs, or leave them as they are; (n_runs,) whether a cell was not kept before."""
-    strays = np.zeros(row.size, np.bool_)
+def _burn_runs(row: NDArray[np.int32], c0: NDArray[np.int32], c1: NDArray[np.int32], kept: NDArray[np.uint8]) -> None:
     for k in range(row.size):
         for c in range(c0[k], c1[k]):
-            strays[k] |= kept[row[k], c] == 0
-            if is_burning:
-                kept[row[k], c] = 1
-    return strays
+            kept[row[k], c] = 1
 
 
 @helper
@@ -158,21 +165,11 @@ def _cell(value: float, limit: int) -> int:
 
 
 @kernel
-def _visit_edges(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    ring_offsets: NDArray[np.int64],
-    kept: NDArray[np.uint8],
-    is_burning: bool,
-) -> NDArray[np.bool_]:
-    """Keep every cell that an edge touches, its border and corners included, or leave them as they are.
-
-    Returns
-    -------
-    (n_rings,) whether a cell was not kept before
-    """
+def _burn_edges(
+    x: NDArray[np.float64], y: NDArray[np.float64], ring_offsets: NDArray[np.int64], kept: NDArray[np.uint8]
+) -> None:
+    """Mark every cell that an edge touches, its border and corners included."""
     height, width = kept.shape
-    strays = np.zeros(ring_offsets.size - 1, np.bool_)
     for ring in range(ring_offsets.size - 1):
         for k in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
             north, south = (k, k + 1) if y[k] <= y[k + 1] else (k + 1, k)
@@ -189,10 +186,7 @@ def _visit_edges(
                 c0 = max(_cell(min(xa, xb) - _TOLERANCE_PX, width), 0)
                 c1 = min(_cell(max(xa, xb) + _TOLERANCE_PX, width), width - 1)
                 for c in range(c0, c1 + 1):
-                    strays[ring] |= kept[r, c] == 0
-                    if is_burning:
-                        kept[r, c] = 1
-    return strays
+                    kept[r, c] = 1
 
 
 def _grown(kept: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:

@@ -65,8 +65,8 @@ class SeriesInput:
         time : time that the names carry, if any
         """
         columns = self.columns(selection, time)
-        first, *over = [with_derived(part_from_file(root / file.path, lambda _: columns)) for file in self.files]
-        return dataclasses.replace(first, over=tuple(over))
+        over = tuple(with_derived(part_from_file(root / file.path, lambda _: columns)) for file in self.over)
+        return with_derived(part_from_file(root / self.path, lambda _: columns, over))
 
     def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
         """Columns that the set keeps -> their fields in the marker file; see ``part``."""
@@ -75,15 +75,6 @@ class SeriesInput:
             if field.name == ID_COLUMN or not selection.keeps(field.name):
                 continue
             variable, statistic = parse_series_column(field.name)
-            name = MarkerName(
-                sensor=self.header.sensor,
-                orbit=self.orbit,
-                variable=variable,
-                statistic=statistic,
-                grid=self.header.grid if variable is None else None,
-                day=self.header.datetime.date(),
-                time=time,
-            )
             is_count = variable is None or statistic == "count"
             described = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()} | {
                 "variable": variable or f"n_{statistic}",
@@ -96,8 +87,28 @@ class SeriesInput:
                 "buffer_m": f"{self.header.buffer_m:g}",
                 MISSING_KEY: "0" if is_count else "NaN",
             }
-            columns[field.name] = pa.field(str(name), field.type, metadata=dict(sorted(described.items())))
+            name = self._marker_name(field.name, time)
+            columns[field.name] = pa.field(name, field.type, metadata=dict(sorted(described.items())))
         return columns
+
+    def names(self, selection: Selection, time: dt.time | None) -> set[str]:
+        """Names of ``columns`` in the marker file, without what is said of them."""
+        fields = (*self.schema, *derived_fields(self.schema, selection))
+        kept = (f.name for f in fields if f.name != ID_COLUMN and selection.keeps(f.name))
+        return {self._marker_name(name, time) for name in kept}
+
+    def _marker_name(self, column: str, time: dt.time | None) -> str:
+        variable, statistic = parse_series_column(column)
+        name = MarkerName(
+            sensor=self.header.sensor,
+            orbit=self.orbit,
+            variable=variable,
+            statistic=statistic,
+            grid=self.header.grid if variable is None else None,
+            day=self.header.datetime.date(),
+            time=time,
+        )
+        return str(name)
 
 
 def open_series(root: Path, path: str) -> SeriesInput:
@@ -150,7 +161,7 @@ def without_twins(files: Sequence[SeriesInput], selection: Selection) -> tuple[l
     left_out: dict[str, str] = {}
     for product, group in _by_product(files):
         # With the time to the second in them, names are the same only if everything else is.
-        names = {f.name for one in group for f in one.columns(selection, one.acquisition.time).values()}
+        names = set[str]().union(*(one.names(selection, one.acquisition.time) for one in group))
         if taken := sorted(names & owner.keys()):
             left_out[product] = owner[taken[0]]
         else:

@@ -76,7 +76,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """Text of the file."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        # ``asdict`` of all would copy the texts of thousands of columns.
+        values |= {name: [dataclasses.asdict(one) for one in values[name]] for name in ("inputs", "missing")}
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def software() -> dict[str, str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.markers.naming import parse_name
-from s4c_hpc.markers.part import ID_COLUMN, Ids, Part, part_from_table
+from s4c_hpc.markers.part import ID_COLUMN, Ids, Part, Values, part_from_table
 
 BATCH_ROWS = 1024
 """Rows of a record batch in marker files."""
@@ -28,8 +28,6 @@ STRIP_BYTES = 128 * 2**20
 
 MISSING_KEY = "missing"
 """Field metadata: what stands for a parcel that the source does not have, ``NaN``, or ``0`` in counts."""
-
-Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +131,11 @@ def _batches(parts: Sequence[Part], schema: pa.Schema, ids: Ids, strip_rows: int
 
 def _join(columns: dict[str, Values], part: Part, wanted: Ids, schema: pa.Schema) -> None:
     """Add the values of ``part`` to ``columns`` (each (m,) beside ``wanted``)."""
-    places, table = part.take(wanted)
+    places, found = part.take(wanted)
     if not places.size:
         return
     for source, renamed in part.columns.items():
-        column = table.column(source)
-        if column.null_count:
-            raise InputError(f"column {source} holds nulls; unknown values must be NaN", where=part.where)
-        field = schema.field(renamed.name)
-        values = column.chunk(0).to_numpy()
+        field, values = schema.field(renamed.name), found.pop(source)
         if places.size < wanted.size:
             spread = _unknown(wanted.size, field)
             spread[places] = values

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,13 @@ import pyarrow as pa
 
 from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.core.ipc import open_ipc
+from s4c_hpc.core.words import Words, as_words, taken
 
 ID_COLUMN = "NewID"
 
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
+Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Part:
     """Parts with the same columns that lie over it: of several that have a parcel the last one counts."""
     order: Rows = field(init=False)
     """(n,) rows of the file by ascending NewID."""
+    known: dict[tuple[int, str], Words] = field(init=False, repr=False, default_factory=dict)
+    """Columns of batches that were asked for, as far as they are views of these."""
 
     def __post_init__(self) -> None:
         """Sort once, and refuse what could only be guessed at."""
@@ -55,8 +61,8 @@ class Part:
         """NewIDs that it or a part over it has; some may be there twice."""
         return np.concatenate([self.ids, *(part.every_id for part in self.over)]) if self.over else self.ids
 
-    def take(self, wanted: Ids) -> tuple[Rows, pa.Table]:
-        """Rows of ``wanted`` that this part, or one over it, has.
+    def take(self, wanted: Ids) -> tuple[Rows, dict[str, Values]]:
+        """Values for ``wanted`` that this part, or one over it, has.
 
         Parameters
         ----------
@@ -65,66 +71,77 @@ class Part:
         Returns
         -------
         places : (k,) positions in ``wanted``, ascending
-        rows : (k,) the file's rows in that order, columns as in the file, one chunk
+        values : (k,) of each column, by its name in the file
+
+        Raises
+        ------
+        InputError
+            If a column holds nulls.
         """
         found = self._take(wanted)
         for part in self.over:
             found = _laid_over(*found, *part.take(wanted))
         return found
 
-    def _take(self, wanted: Ids) -> tuple[Rows, pa.Table]:
+    def _take(self, wanted: Ids) -> tuple[Rows, dict[str, Values]]:
         ordered = self.ids[self.order]
         nearest = np.minimum(np.searchsorted(ordered, wanted), max(ordered.size - 1, 0))
         places = np.flatnonzero(ordered[nearest] == wanted) if ordered.size else np.empty(0, np.int64)
+        kinds = {name: np.dtype(field.type.to_pandas_dtype()) for name, field in self.columns.items()}
         if not places.size:
-            return places, pa.table({name: pa.array([], f.type) for name, f in self.columns.items()})
+            return places, {name: np.empty(0, kind) for name, kind in kinds.items()}
         rows = self.order[nearest[places]]
-        by_row = np.argsort(rows, kind="stable")
-        ascending = rows[by_row]
-        numbers = np.searchsorted(self.starts, ascending, side="right") - 1
-        cuts = np.flatnonzero(np.diff(numbers)) + 1
-        names = list(self.columns)
-        pieces = [
-            _rows_of(self.batch(int(number)).select(names), local - self.starts[number])
-            for number, local in zip(numbers[np.r_[0, cuts]], np.split(ascending, cuts), strict=True)
-        ]
-        table = pa.Table.from_batches(pieces).combine_chunks()
-        if not np.array_equal(by_row, np.arange(by_row.size)):
-            back = np.empty_like(by_row)
-            back[by_row] = np.arange(by_row.size)
-            table = table.take(pa.array(back))
-        return places, table
+        values: dict[str, Values] = {}
+        for width in {kind.itemsize for kind in kinds.values()}:
+            names = [name for name, kind in kinds.items() if kind.itemsize == width]
+            matrix = taken(partial(self._words, names), self.starts, rows)
+            values |= {name: row.view(kinds[name]) for name, row in zip(names, matrix, strict=True)}
+        return places, values
+
+    def _words(self, names: Sequence[str], number: int) -> Words:
+        """Columns of one width of a batch; views are kept, for every strip of a merge asks for all of them."""
+        key = number, names[0]
+        if key in self.known:
+            return self.known[key]
+        columns = self.batch(number).select(names).columns
+        if nulls := [name for name, column in zip(names, columns, strict=True) if column.null_count]:
+            raise InputError(f"column {nulls[0]} holds nulls; unknown values must be NaN", where=self.where)
+        words = as_words(columns)
+        if not words.flags.owndata:
+            self.known[key] = words
+        return words
 
 
-def _rows_of(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-    """Ascending ``rows`` of a batch; a slice, free of charge, where they are consecutive."""
-    if rows[-1] - rows[0] + 1 == rows.size:
-        return batch.slice(int(rows[0]), rows.size)
-    return batch.take(pa.array(rows))
-
-
-def _laid_over(places: Rows, table: pa.Table, places_over: Rows, over: pa.Table) -> tuple[Rows, pa.Table]:
-    """Rows at some places, and over them, or beside, those of another table with the same columns."""
+def _laid_over(
+    places: Rows, values: dict[str, Values], places_over: Rows, over: Mapping[str, Values]
+) -> tuple[Rows, dict[str, Values]]:
+    """Values at some places, and over them, or beside, those of another part with the same columns."""
     if not places_over.size:
-        return places, table
-    both = np.union1d(places, places_over)
-    at, at_over = np.searchsorted(both, places), np.searchsorted(both, places_over)
-    arrays = []
-    for below, above in zip(table.columns, over.columns, strict=True):
-        values = np.empty(both.size, above.type.to_pandas_dtype())
-        values[slice(None) if at.size == both.size else at] = below.to_numpy()
-        values[at_over] = above.to_numpy()
-        arrays.append(pa.array(values))
-    return both, pa.table(arrays, names=table.column_names)
+        return places, values
+    is_there = np.zeros(max(places_over[-1], places[-1] if places.size else 0) + 1, np.bool_)
+    is_there[places] = is_there[places_over] = True
+    both = np.flatnonzero(is_there)
+    if both.size > places.size:
+        at = np.searchsorted(both, places)
+        for name, below in values.items():
+            values[name] = np.empty(both.size, below.dtype)
+            values[name][at] = below
+    at_over = np.searchsorted(both, places_over)
+    for name, above in over.items():
+        values[name][at_over] = above
+    return both, values
 
 
-def part_from_file(path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Field]]) -> Part:
+def part_from_file(
+    path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Field]], over: tuple[Part, ...] = ()
+) -> Part:
     """A memory-mapped part.
 
     Parameters
     ----------
     path : Arrow IPC file whose first column is ``NewID``
     choose : from the file's schema to the columns of the part
+    over : parts that lie over it
     """
     reader = open_ipc(path)
     schema = reader.schema
@@ -141,6 +158,7 @@ def part_from_file(path: Path, choose: Callable[[pa.Schema], Mapping[str, pa.Fie
         ids=ids,
         starts=np.cumsum([0, *(len(c) for c in chunks)], dtype=np.int64),
         batch=reader.get_batch,
+        over=over,
     )
 
 

@@ -25,6 +25,9 @@ from s4c_hpc.series.contract import ID
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.layers import Ids, Layered, Rows
 
+_TURNED_AT_A_TIME: Final = 4
+"""Columns of a block."""
+
 CONTRACT: Final = "s4c-compact-1"
 """Changes when the meaning of columns or metadata changes."""
 
@@ -61,8 +64,8 @@ def write_compact(
     Notes
     -----
     Beside ``NewID`` there is one fixed-shape tensor a parcel for each type of columns, (columns, acquisitions), in the
-    order of the first file's columns and of time. Memory: ``block_rows`` matrices, and 8 bytes a parcel for each file
-    whose parcels are in another order.
+    order of the first file's columns and of time. Memory: ``block_rows`` matrices twice, and 8 bytes a parcel for each
+    file whose parcels are in another order.
     """
     ordered = sorted(inputs, key=lambda pair: pair[0].sort_key)
     acquisitions = [acquisition for acquisition, _ in ordered]
@@ -70,7 +73,9 @@ def write_compact(
         raise InternalError("a compacted month is of one sensor and grid", where=str(path))
     columns = columns_by_kind([layered.schema for _, layered in ordered])
     ids = _all_ids([layered for _, layered in ordered])
-    sources = [_Source.of(layered, ids, columns, block_rows) for _, layered in ordered]
+    sources: list[_Source] = []
+    for _, layered in ordered:
+        sources.append(_Source.of(layered, ids, columns, sources[-1] if sources else None))
     metadata = {
         "contract": CONTRACT,
         "tile": tile,
@@ -94,17 +99,20 @@ def write_compact(
 def _batches(
     schema: pa.Schema, ids: Ids, columns: dict[Kind, list[str]], sources: Sequence[_Source], block_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    buffers = {
-        kind: np.zeros((min(block_rows, max(ids.size, 1)), len(names), len(sources)), kind)
-        for kind, names in columns.items()
-    }
-    for number, start in enumerate(range(0, ids.size, block_rows)):
+    most = min(block_rows, ids.size)
+    gathered = {kind: np.empty((len(sources), len(names), most), kind) for kind, names in columns.items()}
+    turned = {kind: np.empty((most, len(names), len(sources)), kind) for kind, names in columns.items()}
+    for start in range(0, ids.size, block_rows):
         n = min(block_rows, ids.size - start)
         for i, source in enumerate(sources):
-            source.fill(number, start, n, {kind: buffer[:n, :, i] for kind, buffer in buffers.items()})
+            source.fill(start, n, {kind: values[i, :, :n] for kind, values in gathered.items()})
         arrays = [pa.array(ids[start : start + n])]
-        for kind, buffer in buffers.items():
-            arrays.append(_tensor(buffer[:n], schema.field(kind).type))
+        for kind, matrices in turned.items():
+            # A few columns at a time stay in the processor's cache: three times as fast as all of them.
+            for first in range(0, matrices.shape[1], _TURNED_AT_A_TIME):
+                some = slice(first, first + _TURNED_AT_A_TIME)
+                matrices[:n, some] = gathered[kind][:, some, :n].transpose(2, 1, 0)
+            arrays.append(_tensor(matrices[:n], schema.field(kind).type))
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -119,56 +127,39 @@ class _Source:
     """One acquisition as it goes into the matrices."""
 
     layered: Layered
-    rows: Rows | None
-    """(n,) rows of the stacked files for each parcel of the result, -1 for none; ``None``: its batches are the blocks
-    of the result."""
-    places: dict[Kind, tuple[list[int], list[int]]]
-    """By type, the columns that the files have: their places in the files, and in the matrix."""
-    whole: bool
-    """Whether the files have every column of the matrix."""
+    rows: Rows
+    """(n,) rows of the stacked files for each parcel of the result, -1 for none."""
+    places: dict[Kind, tuple[list[str], NDArray[np.int64]]]
+    """By type, the columns that the files have: their names, and their places in the matrix."""
 
     @classmethod
-    def of(cls, layered: Layered, ids: Ids, columns: dict[Kind, list[str]], block_rows: int) -> _Source:
-        """How the files of an acquisition lie to the blocks and columns of the result."""
-        own = {name: i for i, name in enumerate(layered.schema.names)}
+    def of(cls, layered: Layered, ids: Ids, columns: dict[Kind, list[str]], before: _Source | None) -> _Source:
+        """How the files of an acquisition lie to the parcels and columns of the result.
+
+        Parameters
+        ----------
+        before : another acquisition; most often its files hold the same parcels in the same order
+        """
+        own = set(layered.schema.names)
         places = {
-            kind: ([own[n] for n in names if n in own], [i for i, n in enumerate(names) if n in own])
+            kind: ([n for n in names if n in own], np.flatnonzero([n in own for n in names]))
             for kind, names in columns.items()
         }
-        sizes = [batch.num_rows for batch in layered.files[0].batches]
-        in_blocks = layered.is_plain and all(size == block_rows for size in sizes[:-1]) and sizes[-1:] <= [block_rows]
-        same = in_blocks and np.array_equal(layered.new_id, ids)
-        whole = all(len(there) == len(columns[kind]) for kind, (_, there) in places.items())
-        return cls(layered, None if same else layered.rows_of(ids), places, whole)
+        is_alike = before is not None and layered.has_rows_of(before.layered)
+        return cls(layered, before.rows if before is not None and is_alike else layered.rows_of(ids), places)
 
-    def fill(self, number: int, start: int, n: int, matrices: dict[Kind, NDArray[Any]]) -> None:
-        """Put the values of a block, parcels ``start ... start + n``, into (n, columns) views of the matrices."""
-        if self.rows is None:
-            self._put(self.layered.files[0].batches[number], slice(None), slice(None), matrices)
-            return
+    def fill(self, start: int, n: int, matrices: dict[Kind, NDArray[Any]]) -> None:
+        """Put the values of parcels ``start ... start + n`` into (columns, n) views of the matrices."""
         rows = self.rows[start : start + n]
-        if (rows < 0).any():
-            for kind, target in matrices.items():
-                target[rows < 0] = blank(kind)
-        for batch, places, local in self.layered.batches_of(rows):
-            self._put(batch, local, places, matrices)
-
-    def _put(self, batch: pa.RecordBatch, local: Any, places: Any, matrices: dict[Kind, NDArray[Any]]) -> None:
-        """Put rows ``local`` of a batch into rows ``places`` of the matrices."""
-        columns = batch.columns
-        for kind, (here, there) in self.places.items():
+        is_there = rows >= 0
+        for kind, (names, there) in self.places.items():
             target = matrices[kind]
-            if not self.whole:
-                target[places] = blank(kind)
-            if here:
-                # Gathered first, then turned in one go: eight times as fast as column by column.
-                values = np.stack([columns[i].to_numpy()[local] for i in here]).T
-                if self.whole:
-                    target[places] = values
-                elif isinstance(places, slice):
-                    target[:, there] = values
-                else:
-                    target[np.ix_(places, there)] = values
+            is_whole = len(there) == len(target) and is_there.all()
+            if not is_whole:
+                target[:] = blank(kind)
+            if names and is_there.any():
+                values = self.layered.rows(names, rows[is_there]).view(kind)
+                target[slice(None) if is_whole else np.ix_(there, np.flatnonzero(is_there))] = values
 
 
 def columns_by_kind(schemas: Sequence[pa.Schema]) -> dict[Kind, list[str]]:
@@ -199,7 +190,7 @@ def _all_ids(files: Sequence[Layered]) -> Ids:
     """Every parcel once, in the order of first occurrence."""
     ids = files[0].new_id
     for layered in files[1:]:
-        if not np.array_equal(layered.new_id, ids):
+        if not layered.has_rows_of(files[0]) and not np.array_equal(layered.new_id, ids):
             both = np.concatenate([ids, layered.new_id])
             _, first = np.unique(both, return_index=True)
             ids = both[np.sort(first)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError, InternalError
+from s4c_hpc.core.words import Words, as_words, taken
 from s4c_hpc.series.contract import ID, SeriesHeader
 from s4c_hpc.series.read import SeriesFile, read_series
 
@@ -81,20 +82,28 @@ class Layered:
             return self.files[0].values(name)
         return np.concatenate([file.values(name) for file in self.files])[self._union[1]]
 
-    def batches_of(self, rows: Rows) -> Iterator[tuple[pa.RecordBatch, Rows, Rows]]:
-        """Record batches that hold rows of ``stacked``, with the places of these rows in ``rows``, and in the batch.
+    def rows(self, names: Sequence[str], rows: Rows) -> Words:
+        """(k, n) bits of columns of one type, see ``words``, of rows (n,) of ``stacked``, at least one."""
 
-        Parameters
-        ----------
-        rows : (n,) in any order; those below 0 are in no batch
-        """
-        starts = self._starts
-        number = np.searchsorted(starts, rows, side="right") - 1
-        order = np.argsort(number, kind="stable")
-        found, first = np.unique(number[order], return_index=True)
-        for one, places in zip(found.tolist(), np.split(order, first[1:]), strict=True):
-            if one >= 0:
-                yield self._batches[one], places, rows[places] - starts[one]
+        def words(number: int) -> Words:
+            key = number, names[0]
+            if key in self._known:
+                return self._known[key]
+            found = as_words(self._batches[number].select(names).columns)
+            if not found.flags.owndata:
+                self._known[key] = found
+            return found
+
+        return taken(words, self._starts, rows)
+
+    def has_rows_of(self, other: Layered) -> bool:
+        """Whether its files hold the same parcels in the same order as those of another acquisition."""
+        pairs = zip(self.files, other.files, strict=False)
+        return (
+            self.only is other.only
+            and len(self.files) == len(other.files)
+            and all(np.array_equal(mine.new_id, its.new_id) for mine, its in pairs)
+        )
 
     def mapped(self) -> Layered:
         """Itself, all record batches mapped: no file stays open for them."""
@@ -123,6 +132,11 @@ class Layered:
             if (place := rows.find(new_id, hint)) is not None:
                 return file.batches[place[0]], place[1]
         return None
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, str], Words]:
+        """Columns of batches that were asked for, as far as they are views of these."""
+        return {}
 
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:

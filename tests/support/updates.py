@@ -1,4 +1,4 @@
-"""A small site whose declaration is updated: two tiles side by side, Sentinel-2 products, edits of parcels."""
+"""A small site whose declaration is updated: two tiles side by side, products of two sensors, edits of parcels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
+from support.landsat import build_landsat
 from support.runs import InlineExecutor
 from support.safe import build_safe
 
@@ -50,7 +51,22 @@ def build_archive(folder: Path) -> Path:
     return folder
 
 
-def make_config(root: Path, **sections: Any) -> Config:
+def build_landsat_archive(folder: Path) -> Path:
+    """A scene a day, over both tiles; its pixels lie 15 m beside their edges."""
+    for number, day in enumerate(DAYS):
+        build_landsat(
+            folder,
+            time=dt.datetime(day.year, day.month, day.day, 10, 2, tzinfo=dt.UTC),
+            ulx=ULX - 15,
+            uly=ULY + 15,
+            shape=(SIZE_M // 30 + 2, len(TILES) * SIZE_M // 30 + 2),
+            block=16,
+            seed=number,
+        )
+    return folder
+
+
+def make_config(root: Path, kind: str = "sentinel2-l2a", **sections: Any) -> Config:
     """Bands of two grids, an index of one and a formula over both."""
     tiles = [
         {"id": tile, "crs": CRS, "ulx": ULX + i * SIZE_M, "uly": ULY, "width_m": SIZE_M, "height_m": SIZE_M}
@@ -58,7 +74,7 @@ def make_config(root: Path, **sections: Any) -> Config:
     ]
     values: dict[str, Any] = {
         "site": {"name": "site", "season_start": "2018-01-01", "season_end": "2018-12-31"},
-        "sources": [{"kind": "sentinel2-l2a", "root": str(root / "archive")}],
+        "sources": [{"kind": kind, "root": str(root / "archive")}],
         "grid": {"tiles": tiles},
         "parcels": {"file": str(root / "parcels.gpkg"), "id_columns": ["id"], "crop_column": "crop"},
         "extract": {"mask_ring_m": 20.0},
@@ -134,13 +150,23 @@ class Site:
     """A workspace of its own archive, to which products are delivered and declarations handed in."""
 
     def __init__(self, root: Path, products: Path, **sections: Any) -> None:
-        """Make the folder, unless it is there; a new archive is empty."""
+        """Make the folder, unless it is there; a new archive is empty.
+
+        Parameters
+        ----------
+        sections : of the configuration, and the ``kind`` of the products; see ``make_config``
+        """
         self.root, self.products, self.sections = root, products, sections
         (root / "archive").mkdir(parents=True, exist_ok=True)
         self.workspace = Workspace(root / "ws")
         self.workspace.root.mkdir(exist_ok=True)
         self.workspace.config.touch()
         self.config = make_config(root, **sections)
+
+    def configure(self, **sections: Any) -> None:
+        """Change sections of the configuration."""
+        self.sections |= sections
+        self.config = make_config(self.root, **self.sections)
 
     def copy(self, root: Path, **sections: Any) -> Site:
         """The same site somewhere else, with all that was made so far; sections of the configuration may be others."""
@@ -152,8 +178,9 @@ class Site:
     def deliver(self, *days: int) -> None:
         """Let products arrive, by number of the day, and look for them."""
         for number in days:
-            for path in self.products.glob(f"*MSIL2A_{DAYS[number]:%Y%m%d}*"):
-                shutil.copytree(path, self.root / "archive" / path.name, copy_function=os.link, dirs_exist_ok=True)
+            for pattern in ("*MSIL2A_{:%Y%m%d}*", "*L2SP_*_{:%Y%m%d}_*"):
+                for path in self.products.glob(pattern.format(DAYS[number])):
+                    shutil.copytree(path, self.root / "archive" / path.name, copy_function=os.link, dirs_exist_ok=True)
         scan(self.config, self.workspace)
 
     def declare(self, declaration: Declaration) -> str:
