@@ -22,6 +22,7 @@ from support.polygons import TILE, centres, random_parcels, star
 from support.rasters import write_tif
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError
+from s4c_hpc.core.rings import certainly_valid
 from s4c_hpc.extract import zonal as zonal_module
 from s4c_hpc.extract import zonal_windows
 from s4c_hpc.extract.polygons import usable_polygons
@@ -31,7 +32,7 @@ from s4c_hpc.extract.zonal_output import check_output, write_table
 from s4c_hpc.extract.zonal_raster import ZonalRequest
 from s4c_hpc.extract.zonal_tally import Tally
 from s4c_hpc.extract.zonal_windows import Pixels
-from s4c_hpc.extract.zonal_wkb import certainly_valid, flat_coordinates
+from s4c_hpc.extract.zonal_wkb import flat_coordinates
 
 GRID = TILE.grid(10.0)
 STATISTICS = ("count", "mean", "stdev", "min", "max", "median", "p5", "p97.5")

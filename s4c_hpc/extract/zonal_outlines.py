@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import MissingDataError
 from s4c_hpc.core.grid import Grid
+from s4c_hpc.core.rings import certainly_valid
 from s4c_hpc.extract.polygons import rings_on, usable_polygons
 from s4c_hpc.extract.zonal_arrow import column, column_of
-from s4c_hpc.extract.zonal_wkb import certainly_valid, flat_coordinates
+from s4c_hpc.extract.zonal_wkb import flat_coordinates
 
 _FETCH: Final = 20_000
 """Geometries that are held as bytes at a time."""
