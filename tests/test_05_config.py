@@ -204,3 +204,13 @@ def test_bundled_files_load_and_fit_the_schema(name: str) -> None:
     loaded = load_config(bundled(f"configs/{name}"), environment={"S4C_DEMO_DATA": "/data"})
     jsonschema.validate(loaded.config.model_dump(mode="json"), config_schema())
     assert not loaded.config.grid.tiles or isinstance(loaded.config.sources[0], GeoTiffSource)
+
+
+def test_a_dump_has_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "s4c.toml"
+    site = '[site]\nname = "a"\nseason_start = 2024-01-01\nseason_end = 2024-12-31\n'
+    path.write_text(f'{site}[parcels]\nfile = "PG:host=x password=${{PHRASE}} dbname=y"\n')
+    loaded = load_config(path, environment={"PHRASE": "secret"})
+    assert "secret" in str(loaded.config.parcels.file)
+    assert "secret" not in loaded.config.model_dump_json()
+    assert "secret" not in str(list(loaded.flat()))

@@ -155,3 +155,26 @@ def test_exit_codes(tmp_path: Path) -> None:
     strict = s4c("parcels", "check", str(clean), "--set", "parcels.sliver_min_area_m2=20000", "--json")
     assert strict.returncode == ExitCode.PARTIAL
     assert json.loads(strict.stdout)["counts"]["sliver"] == 3
+
+
+def test_what_an_import_refuses_is_unusable(tmp_path: Path) -> None:
+    twice = write_layer(tmp_path / "twice.gpkg", squares(3), columns={"id": ["a", "a", "b"]})
+    done = s4c("parcels", "check", twice, "--id-column", "id", "--no-pixels", "-o", tmp_path / "out", "--json")
+    assert done.returncode == ExitCode.INPUT
+    assert json.loads(done.stdout)["verdict"] == "unusable"
+    page = text_of(parse((tmp_path / "out" / "check.html").read_text(encoding="utf-8")))
+    assert "an import would refuse it: Id occurs more than once" in page
+    tile = 'grid.tiles=[{id="T", crs="EPSG:32632", ulx=0.0, uly=1e3, width_m=1e3, height_m=1e3}]'
+    away = s4c("parcels", "check", twice, "--no-pixels", "--json", "--set", tile)
+    assert away.returncode == ExitCode.NO_INPUTS, away.stderr
+    assert json.loads(away.stdout)["verdict"] == "unusable"
+
+
+def test_the_site_of_a_configuration(tmp_path: Path) -> None:
+    file = write_layer(tmp_path / "a.gpkg", squares(3))
+    site = write_layer(tmp_path / "site.gpkg", squares(2))
+    tile = OwnTile(id="mine", crs="EPSG:32632", ulx=X, uly=Y + 1000, width_m=200, height_m=1000)
+    found = check(read_layer(file), Parcels(within=site), [tile], pixel_counts=pixel_counts)
+    assert offenders(found) == {"crosses_tile": [1], "off_site": [2]}
+    assert (found.is_clean, found.n_usable) == (True, 2)
+    assert offenders(check(read_layer(file), Parcels(), [tile])) == {"without_tile": [2], "crosses_tile": [1]}

@@ -9,6 +9,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -110,6 +111,28 @@ def test_numbers_stay_through_all_modes(site: Site) -> None:
     site.take(some("e", "b"))
     site.take(some("c", "f"), INCREMENTAL)
     assert {i: r["NewID"] for i, r in site.rows().items()} == {"b": 1, "c": 3, "e": 5, "f": 6}
+
+
+def test_a_name_that_was_the_users_and_is_ours_now(site: Site, tmp_path: Path) -> None:
+    table = tmp_path / "lut.csv"
+    table.write_text("ori_crop,CTnum,CT\n1,7,wheat\n")
+    site.take(some("a", "b"), crop=["1", "1"], CT=["x", "y"])
+    site.config = make_config(tiles=[TILE], crop_column="crop", crop_table=table)
+    site.take(some("a"), UPDATE, crop=["1"], CT=["x"])
+    assert {i: (r["CT"], r["src_CT"]) for i, r in site.rows().items()} == {"a": ("wheat", "x"), "b": (None, "y")}
+
+
+def test_texts_of_more_than_an_array_can_hold(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.take(some("a", "b", "c"), note=["x", "y", "z"])
+    # As if the texts were as long as 10 million parcels make them.
+    monkeypatch.setattr("s4c_hpc.parcels.columns._LARGE_BYTES", 0)
+    report = site.take(some("a", "b"), INCREMENTAL, note=["x", "Y"])
+    assert pq.read_schema(report.path / "parcels.parquet").field("note").type == pa.large_string()
+    assert {i: r["note"] for i, r in site.rows().items()} == {"a": "x", "b": "Y", "c": "z"}
+    assert (report.diff["unchanged"], report.diff["attributes_only"]) == (2, 1)
+    assert diff(site.workspace, "v0001", "v0002").counts == report.diff
+    monkeypatch.undo()
+    assert site.take(some("a", "b", "c"), UPDATE, note=["x", "Y", "z"]).diff["unchanged"] == 3
 
 
 def test_how_much_an_outline_changed(site: Site) -> None:

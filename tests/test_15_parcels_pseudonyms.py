@@ -14,10 +14,11 @@ from typing import Any
 import geopandas as gpd
 import pyarrow.parquet as pq
 import pytest
+from support.cli import s4c
 from support.parcels import make_config, squares
 from support.privacy import clear_in_files
 
-from s4c_hpc.core.errors import ConfigError, InputError, S4cError
+from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, S4cError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import identify, import_parcels, read_attributes
 from s4c_hpc.parcels.pseudonyms import read_key
@@ -257,3 +258,72 @@ def test_holdings_without_pseudonyms_stand_beside_ids(tmp_path: Path, workspace:
     table = pq.read_table(report.path / "parcels.parquet")
     assert sorted(table["ori_hold"].to_pylist()) == sorted(FARMS)
     assert {"flik", "farm"} <= set(table.column_names)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept"),
+    [
+        ({"before": [f"{a};{b}" for a, b in zip(IDS[1:] + IDS[:1], IDS[2:] + IDS[:2], strict=True)]}, False),
+        ({"note": [f"see {IDS[3]}, then phone", *["nothing"] * (N - 1)]}, False),
+        ({"note": ["", *[f"see {i.lower()}-1" for i in IDS[1:]]]}, False),
+        ({"shout": [f"X{i.lower()}" for i in IDS]}, False),
+        ({"neighbour": [int(farm) for farm in [*FARMS[3:], *FARMS[:3]]]}, False),
+        ({"note": ["DEBYLI", *["debyli 27"] * (N - 1)]}, True),
+        ({"number": [27_640_000 + i for i in range(N)]}, True),
+    ],
+)
+def test_ids_of_other_parcels(
+    tmp_path: Path, workspace: Workspace, key_file: Path, columns: dict[str, Any], kept: bool
+) -> None:
+    report = import_parcels(declaration(tmp_path, **columns), workspace, config_of(key_file))
+    (name,) = columns
+    assert (name in read_attributes(workspace, report.version).column_names) is kept
+    told = [*IDS, *FARMS, *(i.lower() for i in IDS)]
+    assert clear_in_files(workspace.root, told) == {}
+
+
+def test_ids_of_several_words(tmp_path: Path, workspace: Workspace, key_file: Path) -> None:
+    flik = [f"DE-{i % 3}/{i:03d}" for i in range(N)]
+    note = [f"(de 1/004), {i}" for i in range(N)]
+    told = declaration(tmp_path, flik=flik, part=[0] * N, place=["DE 1, DE 2"] * N, note=note)
+    report = import_parcels(told, workspace, config_of(key_file))
+    names = read_attributes(workspace, report.version).column_names
+    assert ("place" in names, "note" in names) == (True, False)
+
+
+def test_a_crop_column_that_gives_ids_away_is_refused(tmp_path: Path, workspace: Workspace, key_file: Path) -> None:
+    file = declaration(tmp_path, kind=[f"{i} wheat" for i in IDS])
+    config = config_of(key_file)
+    for name in ("kind", "flik"):
+        with pytest.raises(ConfigError, match=f"the crop column '{name}' would be kept, and it gives ids away"):
+            import_parcels(file, workspace, config, crop_column=name)
+    assert not workspace.parcels.exists()
+
+
+def test_a_check_does_not_tell_ids_into_the_workspace(tmp_path: Path, key_file: Path) -> None:
+    root = tmp_path / "site"
+    assert s4c("init", root).returncode == 0
+    parcels = f'[parcels]\nid_columns = ["flik"]\npseudonyms = {{ key_file = "{key_file}" }}\n'
+    site = '[site]\nname = "a"\nseason_start = 2024-01-01\nseason_end = 2024-12-31\n'
+    (root / "s4c.toml").write_text(site + parcels)
+    file = declaration(tmp_path, flik=[IDS[0]] * 2 + IDS[2:])
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    for out in (root / "check", root / "a" / "b", link / "check"):
+        done = s4c("parcels", "check", file, "-o", out, "--id-column", "flik")
+        assert (done.returncode, "a check tells clear ids" in done.stderr) == (ExitCode.CONFIG, True), done.stderr
+        assert not out.exists()
+    with_config = s4c("parcels", "check", file, "-o", tmp_path / "out", "--config", root / "s4c.toml", "--no-pixels")
+    assert with_config.returncode == ExitCode.INPUT
+    assert clear_in_files(root, [*IDS, *FARMS]) == {}
+    assert clear_in_files(tmp_path / "out", IDS).keys() == {"check.html", "check.json", "offenders.gpkg"}
+
+
+def test_differences_and_lists_tell_no_id(tmp_path: Path, key_file: Path) -> None:
+    workspace = Workspace(tmp_path / "site")
+    assert s4c("init", workspace.root).returncode == 0
+    for n in (N, N - 3):
+        import_parcels(declaration(tmp_path, n), workspace, config_of(key_file))
+    said = [s4c("parcels", *what, "-w", workspace.root) for what in (["diff"], ["diff", "--json"], ["list"], ["query"])]
+    assert [done.returncode for done in said] == [ExitCode.PARTIAL, ExitCode.PARTIAL, 0, 0]
+    assert not any(name in done.stdout + done.stderr for done in said for name in (*IDS, *FARMS))

@@ -222,3 +222,12 @@ def test_no_file_named(tmp_path: Path) -> None:
     with pytest.raises(S4cError) as caught:
         import_parcels(None, Workspace(tmp_path), make_config())
     assert caught.value.exit_code == ExitCode.CONFIG
+
+
+def test_further_geometries_are_told(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame({"id": ["a"], "label": gpd.GeoSeries([shapely.Point(0, 0)])}, geometry=list(squares(1)))
+    frame["label"] = gpd.GeoSeries(frame["label"], crs="EPSG:32632")
+    frame.set_crs("EPSG:32632").to_parquet(tmp_path / "a.parquet")
+    layer = read_layer(tmp_path / "a.parquet")
+    assert layer.attributes.column_names == ["id"]
+    assert "further geometries are left out: label" in layer.notes

@@ -10,6 +10,7 @@ import pytest
 import shapely
 from support.parcels import make_config, squares, write_layer
 
+from s4c_hpc.cli.selection import ids_and_own_ids
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, S4cError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import Selection, import_parcels, read_id_file, select
@@ -151,3 +152,19 @@ def test_files_without_ids(tmp_path: Path, text: str, what: str) -> None:
         read_id_file(tmp_path / "ids.txt")
     with pytest.raises(MissingDataError, match="no such file"):
         read_id_file(tmp_path / "none.txt")
+
+
+def test_files_of_own_ids(tmp_path: Path) -> None:
+    file = tmp_path / "ids.txt"
+    file.write_text("ori_id\n007\n\n 12 \n")
+    assert ids_and_own_ids(None, str(file)) == (None, ["007", "12"])
+    with pytest.raises(MissingDataError, match="no such file of ids"):
+        ids_and_own_ids(None, "@" + str(tmp_path / "none.txt"))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        ids_and_own_ids(None, str(file))
+    file.write_text("\n")
+    with pytest.raises(InputError, match="no id in the file"):
+        ids_and_own_ids(None, str(file))
+    file.write_text("--5\n+-3\n")
+    assert read_id_file(file) == (None, ["--5", "+-3"])

@@ -114,6 +114,15 @@ def test_same_file_twice_is_one_version(workspace: Workspace) -> None:
     assert not any(workspace.temporary.iterdir())
 
 
+def test_a_gap_is_the_same_as_itself(tmp_path: Path, workspace: Workspace) -> None:
+    columns = {"id": list("abcd"), "slope": [1.0, np.nan, 2.0, 3.0]}
+    file = write_layer(tmp_path / "a.gpkg", [*squares(3), None], columns=columns)
+    assert import_parcels(file, workspace, make_config()).new_version
+    assert not import_parcels(file, workspace, make_config()).new_version
+    filled = write_layer(tmp_path / "b.gpkg", [*squares(3), None], columns=columns | {"slope": [1.0, 0.0, 2.0, 3.0]})
+    assert import_parcels(filled, workspace, make_config()).new_version
+
+
 def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
     reordered = shuffled(FREISING, tmp_path / "parcels.gpkg")
     contents = []

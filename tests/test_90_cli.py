@@ -27,7 +27,7 @@ COMMANDS = [
     ["init"],
     *[["config", c] for c in ("check", "show", "schema", "indices")],
     *[["catalog", c] for c in ("scan", "list", "layouts", "readiness")],
-    *[["parcels", c] for c in ("import", "list")],
+    *[["parcels", c] for c in ("check", "import", "list", "diff", "query", "identify")],
     ["plan"],
     ["run"],
     ["status"],

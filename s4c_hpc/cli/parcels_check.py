@@ -35,7 +35,8 @@ def check(
 ) -> None:
     """Check a declaration without a workspace; nothing is written unless -o names a folder.
 
-    Exit codes: 0 clean, 5 findings, 4 or 6 the file cannot be used.
+    Exit codes: 0 clean, 5 findings, 4 or 6 the file cannot be used, be it for its ids (4) or because no parcel lies on
+    a tile (6).
     """
     from s4c_hpc.extract.pixel_counts import pixel_counts
     from s4c_hpc.parcels.check import check as check_parcels
@@ -43,6 +44,8 @@ def check(
 
     settings = _settings(config, overrides)
     parcels = settings.parcels
+    if out is not None:
+        _keep_ids_out(out, settings)
     ids = tuple(id_column) if id_column else parcels.id_columns
     crop = crop_column or parcels.crop_column
     source = read_layer(file, layer or parcels.layer, [*ids, *([crop] if crop else [])])
@@ -75,7 +78,33 @@ def check(
     where = f"; see {out / 'check.html'}" if out is not None else ""
     pairs = len(found.overlaps.pairs)
     say(f"{report['verdict']}: {found.n} parcels, {found.n_usable} usable, {pairs} overlapping pairs{where}")
+    if not found.is_importable:
+        raise typer.Exit(int(ExitCode.INPUT if found.n_usable else ExitCode.NO_INPUTS))
     raise typer.Exit(int(ExitCode.OK if found.is_clean else ExitCode.PARTIAL))
+
+
+def _keep_ids_out(out: Path, settings: Config) -> None:
+    """Refuse a folder in a workspace whose parcels have pseudonyms: what is written has the file's own ids."""
+    from s4c_hpc.config import load_config
+    from s4c_hpc.core.errors import ConfigError
+    from s4c_hpc.core.workspace import Workspace
+    from s4c_hpc.parcels.modes import previous_version
+
+    folder = out.resolve()
+    workspace = next((ws for ws in map(Workspace, (folder, *folder.parents)) if ws.config.is_file()), None)
+    if workspace is None:
+        return
+    previous = previous_version(workspace)
+    if (
+        settings.parcels.pseudonyms is not None
+        or load_config(workspace.config).config.parcels.pseudonyms is not None
+        or (previous is not None and "pseudonyms" in previous.report)
+    ):
+        raise ConfigError(
+            f"a check tells clear ids, and this folder lies in the workspace {workspace.root}, which has pseudonyms",
+            where=str(out),
+            hint="name a folder elsewhere, for those who may know the ids",
+        )
 
 
 def _settings(path: Path | None, overrides: list[str] | None) -> Config:

@@ -34,6 +34,7 @@ def ids_and_own_ids(ids: str | None, own: str | None) -> tuple[list[int] | None,
     """NewIDs and the user's own ids: each a list with commas, or a file with one a line (``@`` before it or not)."""
     from s4c_hpc.core.errors import InputError
     from s4c_hpc.parcels import read_id_file
+    from s4c_hpc.parcels.select import read_own_ids
 
     numbers: list[int] | None = None
     named: list[str] | None = None
@@ -47,8 +48,7 @@ def ids_and_own_ids(ids: str | None, own: str | None) -> tuple[list[int] | None,
                 f"a NewID is a number ({error})", where="--ids", hint="use --parcels for your own ids"
             ) from None
     if own is not None and (path := _file(own)) is not None:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        named = [*(named or ()), *(line.strip() for line in lines if line.strip())]
+        named = [*(named or ()), *read_own_ids(path)]
     elif own is not None:
         named = [*(named or ()), *_words(own)]
     return numbers, named

@@ -33,6 +33,8 @@ _PATHS = (
     ("parcels", "crop_table"),
     ("parcels", "hcat_table"),
     ("parcels", "pseudonyms", "key_file"),
+    ("parcels", "within"),
+    ("parcels", "strata", "file"),
     ("execute", "metrics_file"),
 )
 """Keys that are paths, besides those of sources."""

@@ -11,8 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+from s4c_hpc.config.secrets import without_password
 from s4c_hpc.config.section import Section, Slug
 from s4c_hpc.config.slurm import Slurm
 from s4c_hpc.core.errors import listing
@@ -242,6 +243,13 @@ class Pseudonyms(Section):
         return self
 
 
+class Strata(Section):
+    """Areas that divide the site, of which each parcel gets the one that has most of it."""
+
+    file: Path = Field(description="Vector file of the strata, any format that OGR reads, in any reference system.")
+    column: str = Field(min_length=1, description="Column that names them; areas of one name are one stratum.")
+
+
 class Parcels(Section):
     """The declaration and how to read it."""
 
@@ -263,6 +271,21 @@ class Parcels(Section):
     )
     pseudonyms: Pseudonyms | None = Field(
         None, description='Replace ids of parcels and holdings, e.g. { key_file = "/etc/s4c/parcels.key" }.'
+    )
+    within: Path | None = Field(
+        None,
+        description="Vector file of the site: parcels whose interior does not meet it stay in the version, with a "
+        "reason, and lie on no tile.",
+    )
+    where: str | None = Field(
+        None,
+        description="Expression over parcel attributes, as in 's4c parcels query --where': parcels for which it is not "
+        "true stay in the version, with a reason, and lie on no tile.",
+    )
+    strata: Strata | None = Field(
+        None,
+        description='Column stratum of the parcels: the area that has most of each, e.g. { file = "strata.gpkg", '
+        'column = "name" }; empty where no area has any.',
     )
     geometry_tolerance_m: float = Field(
         0.0,
@@ -292,6 +315,11 @@ class Parcels(Section):
         le=1,
         description="Share of a tile's parcels that such layers may hold together before it is computed anew.",
     )
+
+    @field_serializer("file", when_used="json-unless-none")
+    def _file_to_show(self, file: Path) -> str:
+        # Plans and messages hold the configuration: a password need not get there.
+        return without_password(str(file)) if str(file).startswith("PG:") else str(file)
 
 
 class OwnTile(Section):

@@ -9,14 +9,14 @@ the other. Whatever is not as clear as that (a vertex on the other's edge, a cro
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.core.jit import helper, kernel
+from s4c_hpc.parcels.flat import WORTH_IT, flat
 from s4c_hpc.parcels.projection import Floats, Geometries
 
-WORTH_IT = 20_000
-"""Pairs from which on the kernel is called: loading numba takes as long as GEOS takes for so many."""
 _END = 2
 """Stands for a side at the last vertex of a ring, where no edge begins."""
 _ROUNDING = 3.3306690738754716e-16
@@ -26,24 +26,26 @@ _ROUNDING = 3.3306690738754716e-16
 def certainly_apart(
     geometry: Geometries, i: NDArray[np.int64], j: NDArray[np.int64], worth_it: int = WORTH_IT
 ) -> NDArray[np.bool_]:
+    """``outlines_apart`` of geometries."""
+    return outlines_apart(pa.array(shapely.to_wkb(geometry), pa.large_binary()), i, j, worth_it)
+
+
+def outlines_apart(
+    wkb: pa.LargeBinaryArray, i: NDArray[np.int64], j: NDArray[np.int64], worth_it: int = WORTH_IT
+) -> NDArray[np.bool_]:
     """Whether the interiors of pairs (m,) certainly have nothing in common; ``False`` means that it is not known.
 
     Parameters
     ----------
-    geometry : (n,) valid polygons and multipolygons
+    wkb : (n,) valid polygons and multipolygons
     i, j : (m,) the pairs; those of one ``i`` best stand together
     worth_it : of fewer pairs nothing is said
     """
     if len(i) < worth_it:
         return np.zeros(len(i), dtype=bool)
-    kind, xy, offsets = shapely.to_ragged_array(geometry, include_z=False)
-    rings, polygons, *parts = offsets
-    first = rings[polygons if kind is shapely.GeometryType.POLYGON else polygons[parts[0]]]
-    x, y = np.ascontiguousarray(xy[:, 0]), np.ascontiguousarray(xy[:, 1])
-    is_shell = np.zeros(len(rings) - 1, dtype=bool)
-    is_shell[polygons[:-1]] = True
+    at = flat(wkb)
     found: NDArray[np.bool_] = _apart(
-        x, y, rings.astype(np.int64), is_shell, first.astype(np.int64), i.astype(np.int64), j.astype(np.int64)
+        at.x, at.y, at.rings, at.is_shell, at.first, i.astype(np.int64), j.astype(np.int64)
     )
     return found
 

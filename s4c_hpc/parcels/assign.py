@@ -59,6 +59,20 @@ class Assignment:
     tiles: tuple[Tile, ...]
     """The tiles that own parcels, ordered by id."""
 
+    def without(self, rows: NDArray[np.bool_]) -> Assignment:
+        """The same with some parcels (n,) on no tile."""
+        if not rows.any():
+            return self
+        tile = np.where(rows, "", self.tile)
+        used = set(tile)
+        return Assignment(
+            tile=tile,
+            crosses=self.crosses & ~rows,
+            corner=np.where(rows[:, None], np.nan, self.corner),
+            reason=self.reason,
+            tiles=tuple(t for t in self.tiles if t.id in used),
+        )
+
 
 def assign(geometry: Geometries, crs: CRS, own_tiles: Sequence[OwnTile] = ()) -> Assignment:
     """Give every parcel its tile.

@@ -20,14 +20,17 @@ from s4c_hpc.parcels.checks import Texts, repair_outlines
 from s4c_hpc.parcels.columns import as_text, unique_columns
 from s4c_hpc.parcels.findings import N_LISTED, Facts, Finding, Weight, geometric, too_small
 from s4c_hpc.parcels.ids import SEPARATOR
-from s4c_hpc.parcels.outlines import Outlines
+from s4c_hpc.parcels.outlines import BATCH, Outlines
 from s4c_hpc.parcels.overlaps import Overlaps
 from s4c_hpc.parcels.projection import Floats, outside_area_of_use
 from s4c_hpc.parcels.read import Layer
+from s4c_hpc.parcels.site import OFF_SITE, locate, read_site
 from s4c_hpc.parcels.survey import survey
 
 PixelCounts = Callable[[Outlines, CRS, Assignment], NDArray[np.int32]]
 """Counts the pixels (n, 2) of parcels on the grids of 10 m and 20 m: what extraction would find."""
+REFUSED = ("no_id", "id_repeated")
+"""Findings for which an import refuses the whole file."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,6 +64,18 @@ class Check:
         """Whether nobody needs to look at it: there is no error and no warning."""
         return not any(f.n for f in self.findings if f.weight is not Weight.NOTE)
 
+    @property
+    def is_importable(self) -> bool:
+        """Whether an import would take it: every parcel has an id of its own, and one at least lies on a tile."""
+        return self.n_usable > 0 and not any(f.n for f in self.findings if f.name in REFUSED)
+
+    @property
+    def verdict(self) -> str:
+        """``clean``, ``findings`` or ``unusable``."""
+        if not self.is_importable:
+            return "unusable"
+        return "clean" if self.is_clean else "findings"
+
     def report(self) -> dict[str, Any]:
         """The check as a value for JSON; lists are cut, counts are not."""
         largest = np.argsort(-self.overlaps.pair_area_m2, kind="stable")[:N_LISTED]
@@ -69,7 +84,7 @@ class Check:
             "file": self.file,
             "layer": self.layer,
             "crs": self.crs.to_string(),
-            "verdict": "clean" if self.is_clean else "findings",
+            "verdict": self.verdict,
             "parcels": self.n,
             "usable": self.n_usable,
             "area_m2": float(self.area_m2.sum()),
@@ -111,7 +126,7 @@ def check(
 
     Parameters
     ----------
-    limits : of overlaps, slivers and pixels
+    limits : of overlaps, slivers and pixels, and the file of the site; an expression over attributes is not evaluated
     own_tiles : the site's own tiles; when there are none, the Sentinel-2 grid
     id_columns, crop_column : columns of ``source``; what is not named is not checked
     pixel_counts : how pixels are counted; they are not where it is not given
@@ -131,23 +146,28 @@ def check(
             hint="choose another layer or file",
         )
     found = survey(outlines, source.crs, own_tiles)
-    tile = found.assignment.tile
+    site = read_site(limits.model_copy(update={"where": None, "strata": None}))
+    off_site = locate(site, outlines, source.crs).off_site
+    assignment = found.assignment.without(off_site)
+    tile = assignment.tile
+    reason = np.where(repaired.reason != "", repaired.reason, assignment.reason)
     facts = Facts(
         missing=outlines.missing,
         repair=repaired.repair,
-        reason=np.where(repaired.reason != "", repaired.reason, found.assignment.reason),
+        reason=np.where(off_site, OFF_SITE, reason),
         tile=tile,
         duplicate=found.duplicate,
         overlap_share=found.overlaps.share,
-        crosses=found.assignment.crosses,
+        crosses=assignment.crosses,
         crosses_zone=crosses_zone(found.bounds, source.crs),
         area_m2=found.area_m2,
         perimeter_m=found.perimeter_m,
+        off_site=off_site if site.filters else None,
     )
     ids, id_findings = _ids(source.attributes, id_columns)
     findings = [*id_findings, *geometric(facts, limits)]
     if pixel_counts is not None:
-        findings += too_small(pixel_counts(outlines, source.crs, found.assignment), facts, limits)
+        findings += too_small(pixel_counts(outlines, source.crs, assignment), facts, limits)
     if crop_column is not None:
         findings.append(_without_value(source.attributes, crop_column, "no_crop", "No crop code", Weight.WARNING))
     names, counts = np.unique(tile.astype(str), return_counts=True)
@@ -172,7 +192,7 @@ def check(
             "sliver_max_shape_index": limits.sliver_max_shape_index,
             **({"min_pixels": limits.min_pixels} if pixel_counts is not None else {}),
         },
-        notes=(*source.notes, *_advice(source, id_columns), *_misplaced(found.bounds, source.crs)),
+        notes=(*source.notes, *site.notes, *_advice(source, id_columns), *_misplaced(found.bounds, source.crs)),
     )
 
 
@@ -196,7 +216,9 @@ def _n_without(table: pa.Table, name: str) -> int:
         return int(column.null_count)
     if pa.types.is_floating(column.type):
         return int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0)
-    return int(as_text(column).null_count)
+    # In slices: all texts together may be more than an array can hold.
+    starts = range(0, len(column), BATCH)
+    return sum(int(as_text(column.slice(start, BATCH)).null_count) for start in starts)
 
 
 def _without_value(table: pa.Table, column: str, name: str, title: str, weight: Weight) -> Finding:

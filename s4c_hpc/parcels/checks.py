@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.config.model import Parcels
+from s4c_hpc.parcels.flat import WORTH_IT, certainly_valid
 from s4c_hpc.parcels.outlines import BATCH, Outlines
 from s4c_hpc.parcels.projection import Floats, Geometries
 
@@ -83,17 +84,21 @@ class RepairedOutlines:
 
 
 def repair_outlines(delivered: Outlines, unreadable: Flags) -> RepairedOutlines:
-    """``repair``, a batch at a time; outlines that need none are not copied."""
+    """``repair``, a batch at a time; outlines that need none are not copied, and most not made into geometries."""
     n = len(delivered)
     valid, repair_text, reason = np.zeros(n, bool), _blank(n), _blank(n)
     changed: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     mended: list[Geometries] = [np.empty(0, object)]
-    for rows, geometry in delivered.batches():
-        found = repair(geometry, unreadable[rows])
+    for start in range(0, n, BATCH):
+        rows = np.arange(start, min(start + BATCH, n))
+        if n >= WORTH_IT:
+            sure = certainly_valid(delivered.packed(rows))
+            valid[rows] = sure
+            rows = rows[~sure]
+        found = repair(delivered[rows], unreadable[rows])
         valid[rows], repair_text[rows], reason[rows] = found.valid, found.repair, found.reason
-        here = np.flatnonzero(~found.valid)
-        changed.append(here + rows.start)
-        mended.append(found.geometry[here])
+        changed.append(rows[~found.valid])
+        mended.append(found.geometry[~found.valid])
     outlines = delivered.replaced(np.concatenate(changed), np.concatenate(mended))
     return RepairedOutlines(outlines, valid, repair_text, reason)
 

@@ -10,6 +10,11 @@ import pyarrow.compute as pc
 
 PREFIX = "src_"
 """Put before a user's column whose name is one of ours."""
+_LARGE_BYTES = 2**31 - 1
+"""A column of more than this gets places of 64 bits: a small array of texts cannot hold 2 GiB."""
+
+
+_LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
 
 
 def as_text(column: pa.ChunkedArray) -> pa.StringArray:
@@ -17,12 +22,13 @@ def as_text(column: pa.ChunkedArray) -> pa.StringArray:
 
     Whole numbers are written without a fraction whatever their type: ``123.0`` is what became of the integer 123
     when a table with gaps went through a floating-point column.
+    Whoever asks for more than 2 GiB of texts asks slice by slice.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
         return _joined(pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed))
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
@@ -32,6 +38,11 @@ def as_text(column: pa.ChunkedArray) -> pa.StringArray:
     else:
         values = [None if v is None else str(v) for v in column.to_pylist()]
     return pa.array(values, pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are texts, short or long."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _joined(column: pa.ChunkedArray) -> pa.StringArray:
@@ -46,7 +57,8 @@ def _number(value: float) -> str:
 def plain(table: pa.Table) -> pa.Table:
     """The same values in types that do not depend on the order of rows or on the reader.
 
-    Dictionaries are laid out, field metadata and nullability dropped, chunks joined.
+    Dictionaries are laid out, field metadata and nullability dropped, chunks joined. Of more than 2 GiB, texts and
+    bytes become large ones: Arrow can neither join nor take more of small ones.
     """
     arrays, fields = [], []
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -55,6 +67,9 @@ def plain(table: pa.Table) -> pa.Table:
             column, kind = _storage(column), kind.storage_type  # noqa: PLW2901 - the same column in its plain form
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
+            column = column.cast(kind)  # noqa: PLW2901 - the same column in its plain form
+        if kind in _LARGE and column.nbytes > _LARGE_BYTES:
+            kind = _LARGE[kind]
             column = column.cast(kind)  # noqa: PLW2901 - the same column in its plain form
         arrays.append(column)
         fields.append(pa.field(field.name, kind))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s4c_hpc.config.model import Parcels
+from s4c_hpc.config.secrets import without_password
 from s4c_hpc.core.errors import ConfigError, InputError, listing
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.checks import repair_outlines
@@ -21,10 +22,10 @@ from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY
 from s4c_hpc.parcels.ids import Register, joined, original_ids
 from s4c_hpc.parcels.modes import Previous, reference_system
 from s4c_hpc.parcels.projection import reproject
-from s4c_hpc.parcels.pseudonyms import Key, read_key, revealing
-from s4c_hpc.parcels.read_postgis import without_password
+from s4c_hpc.parcels.pseudonyms import Key, read_key
+from s4c_hpc.parcels.revealing import revealing
 from s4c_hpc.parcels.store import PARCELS, versions
-from s4c_hpc.parcels.table import COLUMNS, HOLDING, Declared
+from s4c_hpc.parcels.table import COLUMNS, HOLDING, STRATUM, Declared
 
 if TYPE_CHECKING:
     from s4c_hpc.parcels.read import Layer
@@ -74,14 +75,18 @@ def declare(settings: Parcels, workspace: Workspace, previous: Previous | None, 
     if key is not None and settings.pseudonyms is not None:
         own = [*settings.id_columns, *settings.holding_columns]
         clear = [ids, *([] if hold is None else [hold]), *(as_text(layer.attributes.column(n)) for n in own)]
-        left_out = revealing(
-            layer.attributes, own, clear, settings.pseudonyms.drop_columns if settings.pseudonyms else ()
-        )
+        left_out = revealing(layer.attributes, own, clear, settings.pseudonyms.drop_columns)
+        if settings.crop_column in left_out:
+            raise ConfigError(
+                f"the crop column {settings.crop_column!r} would be kept, and it gives ids away",
+                where=where,
+                hint="name another one with parcels.crop_column, or a file in which it holds crop codes only",
+            )
         ids, hold = key.parcels(ids), None if hold is None else key.holdings(hold)
         pseudonyms = {"key": key.fingerprint, "columns_left_out": left_out}
         notes = (f"under pseudonyms these columns are left out: {listing(left_out, 40)}",)
         layer = replace(layer, attributes=layer.attributes.drop_columns(left_out), notes=notes)
-    attributes, renamed = without_clashes(plain(layer.attributes), _reserved(settings))
+    attributes, renamed = without_clashes(plain(layer.attributes), reserved(settings))
     crs, crs_text = reference_system(settings.mode, previous, layer.crs)
     outlines, moved = layer.outlines, []
     if crs != layer.crs:
@@ -155,9 +160,10 @@ def _require_key(previous: Previous | None, key: Key | None) -> None:
     )
 
 
-def _reserved(settings: Parcels) -> list[str]:
+def reserved(settings: Parcels) -> list[str]:
     """Names that a user's column cannot keep."""
     names = [*COLUMNS.names, BBOX, GEOMETRY, HOLDING.name]
+    names += [STRATUM.name] if settings.strata else []
     names += [*CROP_COLUMNS] if settings.crop_table else []
     return names + ([*HCAT_COLUMNS] if settings.hcat_table else [])
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import MissingDataError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels.columns import as_text
+from s4c_hpc.parcels.columns import as_text, is_text
 from s4c_hpc.parcels.compare import Compared, compare
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY
 from s4c_hpc.parcels.modes import Previous
+from s4c_hpc.parcels.outlines import Outlines
 from s4c_hpc.parcels.store import PARCELS, read_attributes, versions
 from s4c_hpc.parcels.table import COLUMNS
 
@@ -81,10 +82,9 @@ def diff(workspace: Workspace, before: str, after: str) -> Diff:
             )
     old, new = (Previous(name, workspace.parcels / name) for name in (before, after))
     table = read_attributes(workspace, after)
-    wkb = pq.read_table(new.path / PARCELS, columns=[GEOMETRY], partitioning=None)[GEOMETRY]
-    compared = compare(
-        old.path / PARCELS, table["NewID"].to_numpy(), new.crs, lambda rows: wkb.take(pa.array(rows)).to_numpy()
-    )
+    column = pq.read_table(new.path / PARCELS, columns=[GEOMETRY], partitioning=None)[GEOMETRY]
+    outlines = Outlines.of_column(column)
+    compared = compare(old.path / PARCELS, table["NewID"].to_numpy(), new.crs, outlines.wkb)
     return changes(old, after, table, compared)
 
 
@@ -165,6 +165,8 @@ def _differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.bool_]:
     """Whether two values are not the same (n,); unknown is the same as unknown, be it null or not a number."""
     if pa.types.is_nested(one.type) or pa.types.is_nested(other.type):
         return np.array([a != b for a, b in zip(one.to_pylist(), other.to_pylist(), strict=True)], dtype=bool)
+    if pa.types.is_large_string(one.type) or pa.types.is_large_string(other.type):
+        one, other = (c.cast(pa.large_string()) if is_text(c.type) else c for c in (one, other))
     if one.type != other.type:
         one, other = (pa.chunked_array([as_text(c)]) for c in (one, other))
     unknown = [pc.is_null(c, nan_is_null=True) for c in (one, other)]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -19,6 +20,7 @@ from s4c_hpc.parcels.projection import Floats
 
 if TYPE_CHECKING:
     from s4c_hpc.parcels.read import Layer
+    from s4c_hpc.parcels.site import Site
     from s4c_hpc.parcels.table import Built
 
 N_LISTED = 100
@@ -73,11 +75,14 @@ class Facts:
     crosses_zone: Flags
     area_m2: Floats
     perimeter_m: Floats
+    off_site: Flags | None = None
+    """Whether the parcel does not belong to the site; ``None`` where all do."""
 
 
 def geometric(facts: Facts, limits: Parcels) -> tuple[Finding, ...]:
     """Findings that outlines give, those without offenders among them."""
-    placed = ~facts.missing
+    off_site = np.zeros(len(facts.missing), dtype=bool) if facts.off_site is None else facts.off_site
+    placed = ~facts.missing & ~off_site
     outside = placed & (facts.tile == "")
     share, limit = facts.overlap_share, limits.overlap_limit
     overlap = np.flatnonzero(share > limit)
@@ -120,6 +125,9 @@ def geometric(facts: Facts, limits: Parcels) -> tuple[Finding, ...]:
             "crosses_zone", "Crosses the border of a UTM zone", Weight.NOTE, placed & facts.crosses_zone,
             "it lies in two UTM zones",
         ),
+        *([] if facts.off_site is None else [
+            _finding("off_site", "Does not belong to the site", Weight.NOTE, off_site, facts.reason),
+        ]),
     )  # fmt: skip
 
 
@@ -151,6 +159,26 @@ def too_small(pixels: NDArray[np.int32], facts: Facts, limits: Parcels) -> tuple
     return tuple(found)
 
 
+def site_report(site: Site, built: Built) -> dict[str, Any]:
+    """For ``report.json``: what was asked of the place of parcels, and how many it concerns."""
+    told: dict[str, Any] = {}
+    if site.filters:
+        told["site"] = {
+            "within": None if site.within is None else site.within.file,
+            "where": site.where,
+            "parcels_off_site": int(built.off_site.sum()),
+        }
+    if site.strata is not None:
+        counts = {v["values"]: v["counts"] for v in pc.value_counts(built.table["stratum"]).to_pylist()}
+        told["strata"] = {
+            "file": site.strata.file,
+            "column": site.column,
+            "parcels": {name: counts.get(name, 0) for name in site.strata.names},
+            "parcels_without": counts.get("", 0),
+        }
+    return told
+
+
 def _finding(name: str, title: str, weight: Weight, flags: Flags, reasons: Texts | str) -> Finding:
     rows = np.flatnonzero(flags)
     texts = reasons if isinstance(reasons, str) else [str(text) for text in reasons[rows]]
@@ -164,12 +192,15 @@ def summary(
     crop_column: str | None,
     config: Config,
     crs: CRS | None = None,
+    *,
+    filters: bool = False,
 ) -> tuple[dict[str, int], dict[str, Any]]:
     """Counts of each finding, and the whole of ``report.json`` but the version's name.
 
     Parameters
     ----------
     crs : of the version's outlines; that of the file when not given
+    filters : whether there may be parcels that do not belong to the site
     """
     column = {name: built.table.column(name).to_numpy() for name in (
         "NewID", "ori_id", "tile", "repair", "reason", "GeomValid", "Duplic", "overlap_share", "crosses", "Area_meters"
@@ -186,6 +217,7 @@ def summary(
             crosses_zone=crosses_zone(built.bounds, crs or source.crs),
             area_m2=column["Area_meters"],
             perimeter_m=built.perimeter_m,
+            off_site=built.off_site if filters else None,
         ),
         config.parcels,
     )

@@ -33,6 +33,8 @@ class Delivered:
     """Of the attributes."""
     batches: Iterator[tuple[pa.RecordBatch, NDArray[np.object_]]]
     """Attributes, and WKB (m,) with ``None`` where there is no geometry."""
+    left_out: tuple[str, ...] = ()
+    """Columns that are not read: further geometries."""
 
 
 def read_geoparquet(source: pa.NativeFile, where: str) -> Delivered:
@@ -63,11 +65,12 @@ def read_geoparquet(source: pa.NativeFile, where: str) -> Delivered:
             hint="write the geometry as WKB",
         )
     covering = {p[0] for p in column.get("covering", {}).get("bbox", {}).values()}
-    dropped = [primary, *covering, *(name for name in metadata["columns"] if name != primary)]
+    others = tuple(name for name in metadata["columns"] if name != primary)
+    dropped = [primary, *covering, *others]
     # GeoParquet says: a key that is absent means degrees, a key that is null means nobody knows.
     crs = column.get("crs", "OGC:CRS84")
     attributes = pa.schema([field for field in schema if field.name not in dropped])
-    return Delivered(crs, attributes, _attributes_and_wkb(file.iter_batches(BATCH), primary, attributes.names))
+    return Delivered(crs, attributes, _attributes_and_wkb(file.iter_batches(BATCH), primary, attributes.names), others)
 
 
 def _attributes_and_wkb(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from s4c_hpc.config.model import Parcels
+from s4c_hpc.config.secrets import without_password
 from s4c_hpc.core.atomic import publish_new
 from s4c_hpc.core.errors import ConfigError, InputError
 from s4c_hpc.core.workspace import Workspace
@@ -18,7 +19,6 @@ from s4c_hpc.parcels.columns import as_text
 from s4c_hpc.parcels.ids import joined, original_ids
 from s4c_hpc.parcels.modes import previous_version
 from s4c_hpc.parcels.pseudonyms import Key, outside, read_key
-from s4c_hpc.parcels.read_postgis import without_password
 from s4c_hpc.parcels.store import read_attributes
 
 

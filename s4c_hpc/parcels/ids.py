@@ -15,6 +15,8 @@ from s4c_hpc.parcels.columns import as_text, unique_columns
 SEPARATOR = "-"
 """Between the values of several id columns, as in the reference system."""
 _MAX_ID = int(np.iinfo(np.int32).max)
+_MAX_BYTES = 2**31 - 1
+"""What a small array of texts can hold."""
 
 
 def original_ids(
@@ -69,8 +71,13 @@ def joined(table: pa.Table, columns: Sequence[str], where: str) -> pa.StringArra
     Raises
     ------
     InputError
-        If a value is missing, with the rows, counted from 1.
+        A value is missing, with the rows, counted from 1; or all take more than 2 GiB, which 10 million ids do that are
+        200 characters long.
     """
+    if sum(table.column(name).nbytes for name in columns) > _MAX_BYTES:
+        raise InputError(
+            "ids take more than 2 GiB together", where=where, hint=f"name shorter columns than {listing(list(columns))}"
+        )
     parts = [as_text(table.column(name)) for name in columns]
     for name, part in zip(columns, parts, strict=True):
         if part.null_count:

@@ -14,6 +14,7 @@ A version that is made in either way is whole: whoever reads it need not know th
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,11 +29,11 @@ from pyproj import CRS
 from s4c_hpc.config import ImportMode
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.checks import RepairedOutlines
-from s4c_hpc.parcels.columns import stacked
+from s4c_hpc.parcels.columns import stacked, without_clashes
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY
 from s4c_hpc.parcels.outlines import Outlines
 from s4c_hpc.parcels.store import PARCELS, REPORT, latest_version
-from s4c_hpc.parcels.table import COLUMNS, HOLDING, Declared
+from s4c_hpc.parcels.table import COLUMNS, HOLDING, STRATUM, Declared
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,15 @@ def reference_system(mode: ImportMode, previous: Previous | None, of_file: CRS) 
     return (of_file, of_file.to_string()) if mode is ImportMode.REPLACE else (previous.crs, previous.crs_text)
 
 
-def with_previous(declared: Declared, previous: Previous | None, mode: ImportMode) -> Declared:
-    """The rows of the file and, behind them, those that stay of the version before."""
+def with_previous(
+    declared: Declared, previous: Previous | None, mode: ImportMode, reserved: Collection[str] = ()
+) -> Declared:
+    """The rows of the file and, behind them, those that stay of the version before.
+
+    Parameters
+    ----------
+    reserved : names that a user's column cannot keep, though it had one of them in the version before
+    """
     if previous is None or mode is ImportMode.REPLACE:
         return declared
     stays = _absent(previous.path / PARCELS, declared.new_id)
@@ -88,9 +96,11 @@ def with_previous(declared: Declared, previous: Previous | None, mode: ImportMod
         return declared
     crop_columns = previous.report.get("crop_table", {}).get("columns", ())
     ours = {*COLUMNS.names, HOLDING.name, BBOX, GEOMETRY, *crop_columns}
+    ours |= {STRATUM.name} if "strata" in previous.report else set()
+    attributes, _ = without_clashes(stays.select([c for c in stays.column_names if c not in ours]), reserved)
     n = stays.num_rows
     was_deleted = stays["is_deleted"].to_numpy() if "is_deleted" in stays.column_names else np.zeros(n, dtype=bool)
-    outlines = _as_outlines(stays[GEOMETRY])
+    outlines = Outlines.of_column(stays[GEOMETRY])
     texts = {name: stays[name].to_numpy() for name in ("repair", "reason")}
     # Why a parcel is on no tile is found anew; why it has no polygon is known from when it was delivered.
     texts["reason"] = np.where(outlines.missing, texts["reason"], "")
@@ -102,7 +112,7 @@ def with_previous(declared: Declared, previous: Previous | None, mode: ImportMod
         ori_id=_end_to_end(declared.ori_id, stays["ori_id"]),
         ori_crop=_end_to_end(declared.ori_crop, stays["ori_crop"]),
         ori_hold=_end_to_end(declared.holdings(), hold) if both else None,
-        attributes=stacked(declared.attributes, stays.select([c for c in stays.column_names if c not in ours])),
+        attributes=stacked(declared.attributes, attributes),
         repaired=RepairedOutlines(
             Outlines.concat((declared.repaired.outlines, outlines)),
             np.concatenate((declared.repaired.valid, stays["GeomValid"].to_numpy())),
@@ -125,12 +135,6 @@ def _absent(path: Path, new_id: NDArray[np.int32]) -> pa.Table:
             ids = group["NewID"].to_numpy()
             groups.append(group.filter((ids >= len(is_here)) | ~is_here[np.minimum(ids, len(is_here) - 1)]))
     return pa.concat_tables(groups).replace_schema_metadata(None)
-
-
-def _as_outlines(wkb: pa.ChunkedArray) -> Outlines:
-    parts = tuple(chunk.cast(pa.large_binary()) for chunk in wkb.chunks)
-    missing = wkb.is_null().to_numpy()
-    return Outlines(parts, np.where(missing, -1, np.arange(len(wkb))))
 
 
 def _end_to_end(first: pa.Array, second: pa.ChunkedArray | pa.Array) -> pa.Array:

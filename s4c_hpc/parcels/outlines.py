@@ -46,6 +46,13 @@ class Outlines:
             return spool.outlines()
 
     @classmethod
+    def of_column(cls, wkb: pa.ChunkedArray) -> Outlines:
+        """Outlines of a column of WKB (n,) as a version holds it; each chunk may have 2 GiB."""
+        place = np.arange(len(wkb), dtype=np.int64)
+        missing = wkb.is_null().to_numpy()
+        return cls(tuple(chunk.cast(pa.large_binary()) for chunk in wkb.chunks), np.where(missing, -1, place))
+
+    @classmethod
     def concat(cls, several: Sequence[Outlines]) -> Outlines:
         """Rows of several, one after the other; no outline is copied."""
         parts: list[pa.LargeBinaryArray] = []
@@ -71,15 +78,26 @@ class Outlines:
 
     def wkb(self, rows: Rows = slice(None)) -> NDArray[np.object_]:
         """Bytes, ``None`` where missing, of some rows."""
-        place = self.place[rows]
-        found = np.full(len(place), None, dtype=object)
-        first = 0
-        for part in self.parts:
-            mine = (place >= first) & (place < first + len(part))
-            if mine.any():
-                found[mine] = part.take(pa.array(place[mine] - first)).to_numpy(zero_copy_only=False)
-            first += len(part)
+        found: NDArray[np.object_] = self.packed(rows).to_numpy(zero_copy_only=False)
         return found
+
+    def packed(self, rows: Rows = slice(None)) -> pa.LargeBinaryArray:
+        """WKB of some rows in one array, null where missing."""
+        place = self.place[rows]
+        begins = np.cumsum([0, *map(len, self.parts)])
+        part = np.searchsorted(begins, place, side="right") - 1
+        numbers = np.unique(part[place >= 0]).tolist()
+        if len(numbers) > 1:
+            groups = [np.flatnonzero((part == number) & (place >= 0)) for number in numbers]
+            pieces = [self.parts[k].take(pa.array(place[g] - begins[k])) for k, g in zip(numbers, groups, strict=True)]
+            source, at = pa.concat_arrays(pieces), np.zeros(len(place), np.int64)
+            at[np.concatenate(groups)] = np.arange(len(source))
+        else:
+            source = self.parts[numbers[0]] if numbers else pa.array([], pa.large_binary())
+            at = place - begins[numbers[0]] if numbers else place
+        if len(at) and at[0] >= 0 and (np.diff(at) == 1).all():
+            return source.slice(int(at[0]), len(at))
+        return source.take(pa.array(at, mask=place < 0))
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[slice, Geometries]]:
         """All rows in turn, ``size`` at a time."""

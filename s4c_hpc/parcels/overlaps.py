@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from s4c_hpc.parcels.apart import certainly_apart
+from s4c_hpc.parcels.apart import outlines_apart
 from s4c_hpc.parcels.outlines import Outlines
 from s4c_hpc.parcels.projection import Floats
 
@@ -87,9 +87,9 @@ def _strips(bounds: Floats) -> Iterator[tuple[NDArray[np.int64], float, float]]:
 
 def _pairs(outlines: Outlines, rows: NDArray[np.int64], west: float, east: float, bounds: Floats) -> Pairs:
     """Pairs of a strip whose interiors meet."""
-    geometry = outlines[rows]
+    boxes = shapely.box(*bounds[rows].T)
     # Places in ``rows`` are ordered as rows are. The bounds of a pair of places must have an area in common.
-    i, j = shapely.STRtree(geometry).query(geometry)
+    i, j = shapely.STRtree(boxes).query(boxes)
     ordered = i < j
     i, j = i[ordered], j[ordered]
     a, b = bounds[rows[i]], bounds[rows[j]]
@@ -99,14 +99,17 @@ def _pairs(outlines: Outlines, rows: NDArray[np.int64], west: float, east: float
     i, j = i[here], j[here]
     order = np.lexsort((j, i))
     i, j = i[order], j[order]
-    doubtful = ~certainly_apart(geometry, i, j)
-    i, j = i[doubtful], j[doubtful]
+    doubtful = ~outlines_apart(outlines.packed(rows), i, j)
+    i, j = rows[i[doubtful]], rows[j[doubtful]]
+    asked, place = np.unique(np.concatenate((i, j)), return_inverse=True)
+    geometry = outlines[asked]
+    a, b = place[: len(i)], place[len(i) :]
     # Many neighbours only touch. Telling so with a prepared polygon costs a fraction of an intersection.
     shapely.prepare(geometry)
-    overlapping = ~shapely.touches(geometry[i], geometry[j])
-    i, j = i[overlapping], j[overlapping]
+    overlapping = ~shapely.touches(geometry[a], geometry[b])
+    i, j, a, b = i[overlapping], j[overlapping], a[overlapping], b[overlapping]
     shared = np.zeros(len(i))
     for start in range(0, len(i), _INTERSECTION_CHUNK):
         part = slice(start, start + _INTERSECTION_CHUNK)
-        shared[part] = shapely.area(shapely.intersection(geometry[i[part]], geometry[j[part]]))
-    return rows[i], rows[j], shared
+        shared[part] = shapely.area(shapely.intersection(geometry[a[part]], geometry[b[part]]))
+    return i, j, shared

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from s4c_hpc.core.atomic import sync_directory, sync_file
-from s4c_hpc.core.errors import TemporaryError
+from s4c_hpc.core.errors import TemporaryError, is_disk_full
 from s4c_hpc.core.workspace import Workspace
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PREFIX = "parcels-"
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error of the system says that a disk, a quota or the largest size of a file is used up."""
+    return is_disk_full(error) or (isinstance(error, OSError) and error.errno == errno.EFBIG)
 
 
 def publish(folder: Path, final: Path) -> None:
@@ -35,13 +42,45 @@ def publish(folder: Path, final: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_folder(workspace: Workspace) -> Iterator[Path]:
-    """A private folder in the workspace, which is gone afterwards unless it got another name."""
-    folder = workspace.temporary / f"parcels-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
+    """A private folder in the workspace, which is gone afterwards unless it got another name.
+
+    What imports that were killed have left is removed, where the file system can tell that none is at work.
+
+    Raises
+    ------
+    TemporaryError
+        Another import is at work.
+    """
+    workspace.temporary.mkdir(parents=True, exist_ok=True)
+    with _alone(workspace.temporary) as alone:
+        if alone:
+            for left in workspace.temporary.glob(f"{_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = workspace.temporary / f"{_PREFIX}{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Keep other imports away; ``False`` where the file system cannot lock a folder, as NFS."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield folder
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TemporaryError(
+                "another import is at work", where=str(folder), hint="wait until it is done and run this one again"
+            ) from error
+        except OSError:
+            yield False
+            return
+        yield True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -50,7 +89,7 @@ def disk_full_is_temporary(workspace: Workspace) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not no_room(error):
             raise
         raise TemporaryError(
             f"the disk is full ({error.strerror})",

@@ -27,6 +27,7 @@ from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, lis
 from s4c_hpc.parcels.geoparquet import Delivered, read_geoparquet
 from s4c_hpc.parcels.outlines import BATCH, Outlines, Spool
 from s4c_hpc.parcels.projection import Geometries
+from s4c_hpc.parcels.publish import no_room
 from s4c_hpc.parcels.read_container import Container, container
 from s4c_hpc.parcels.read_postgis import is_postgis, read_postgis
 
@@ -94,7 +95,8 @@ def read_layer(path: Path, layer: str | None = None, columns: Sequence[str] = ()
             with container(path) as held:
                 return _read(path, held, layer, columns, spool, caught)
         except (*_OGR_ERRORS, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, MissingDataError):  # which is a FileNotFoundError as well
+            # The first is a FileNotFoundError as well; the second is no fault of the file.
+            if isinstance(error, MissingDataError) or no_room(error):
                 raise
             raise InputError(
                 f"cannot be read ({error})",
@@ -137,11 +139,12 @@ def _layer(
     caught: Sequence[warnings.WarningMessage],
 ) -> Layer:
     """Take everything from the reader."""
-    _require_columns(delivered.schema.names, columns, where)
     crs = _usable_crs(delivered.crs, where)
     unreadable, batches = [np.empty(0, bool)], []
     with Spool(folder) as spool:
         for batch, wkb in delivered.batches:
+            if len(wkb):  # an empty layer of GeoJSON has no columns either
+                _require_columns(delivered.schema.names, columns, where)
             with np.errstate(invalid="ignore"):  # coordinates that are not a number get their reason later
                 geometry = shapely.from_wkb(wkb, on_invalid="ignore")
                 if (shapely.has_z(geometry) | shapely.has_m(geometry)).any():
@@ -153,6 +156,8 @@ def _layer(
     if len(outlines) == 0:
         raise NoInputsError("the layer is empty", where=where, hint="check the file and the name of the layer")
     notes = tuple(dict.fromkeys(str(w.message) for w in caught))
+    if delivered.left_out:
+        notes += (f"further geometries are left out: {listing(list(delivered.left_out), 40)}",)
     attributes = pa.Table.from_batches(batches, delivered.schema)
     return Layer(file, name, crs, attributes, outlines, np.concatenate(unreadable), notes)
 

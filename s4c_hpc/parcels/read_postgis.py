@@ -15,26 +15,29 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s4c_hpc.config.secrets import without_password
 from s4c_hpc.core.errors import ExternalToolError, InputError, listing
 from s4c_hpc.parcels.geoparquet import Delivered
 
 _PREFIX: Final = "PG:"
-_PASSWORD: Final = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(:/+[^:/@]*:)[^@]*(?=@)", re.IGNORECASE)
 _SUPPORTED: Final = frozenset(
-    {"boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying", "date",
-     "timestamp without time zone", "timestamp with time zone"}
-)  # fmt: skip
-"""Types of columns that come as they are; others come as text."""
+    {"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "date", "timestamp", "timestamptz"}
+)
+"""Types of columns that come as they are; others come as text, values of enumerations among them."""
+_SPATIAL: Final = frozenset({"geometry", "geography", "raster"})
+"""Types of columns that are left out, but for the outline."""
+_COLUMNS: Final = """
+SELECT a.attname::text, coalesce(base.typname, t.typname)::text
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type base ON t.typtype = 'd' AND base.oid = t.typbasetype
+WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+"""Columns and types of a table or a view; the standard's ``information_schema`` leaves out materialized views."""
 
 
 def is_postgis(path: Path) -> bool:
     """Whether a path is a connection and no file."""
     return str(path).startswith(_PREFIX)
-
-
-def without_password(text: str) -> str:
-    """A connection as it may stand in messages and reports."""
-    return _PASSWORD.sub(lambda m: f"{m.group(1) or m.group(3)}***", text)
 
 
 @contextmanager
@@ -67,9 +70,12 @@ def read_postgis(path: Path, layer: str | None) -> Iterator[tuple[str, str, Deli
     try:
         connection = dbapi.connect(address)
     except dbapi.Error as error:
+        # What cannot be understood is quoted, be it the password.
+        said = _first_line(error)
+        said = said if "connection to server" in said else re.sub('"[^"]*"?', '"***"', said)
         raise ExternalToolError(
-            f"no connection ({_first_line(error)})", where=where, hint="check host, port, dbname, user and password"
-        ) from error
+            f"no connection ({said})", where=where, hint="check host, port, dbname, user and password"
+        ) from None
     with connection, connection.cursor() as cursor:
         try:
             yield _open(cursor, layer, where)
@@ -86,13 +92,10 @@ def _address(text: str) -> str:
 def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Delivered]:
     schema, table, column, srid = _chosen(cursor, layer, where)
     name = table if schema in {"", "public"} else f"{schema}.{table}"
-    cursor.execute(
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2 "
-        "ORDER BY ordinal_position",
-        (schema, table),
-    )
-    kinds = {str(n): str(k) for n, k in cursor.fetchall() if str(k) != "USER-DEFINED" or n == column}
-    fields = [n for n in kinds if n != column]
+    cursor.execute(_COLUMNS, (schema, table))
+    kinds = {str(n): str(k) for n, k in cursor.fetchall()}
+    left_out = [n for n in kinds if n != column and kinds[n] in _SPATIAL]
+    fields = [n for n in kinds if n != column and n not in left_out]
     shown = [_quoted(n) if kinds[n] in _SUPPORTED else f"{_quoted(n)}::text AS {_quoted(n)}" for n in fields]
     srids = [srid] if srid else _srids(cursor, schema, table, column)
     if len(srids) > 1:
@@ -102,14 +105,20 @@ def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Deliver
     crs = None
     if srids and srids[0]:
         cursor.execute("SELECT auth_name, auth_srid, srtext FROM spatial_ref_sys WHERE srid = $1", (srids[0],))
-        (row,) = cursor.fetchall()
-        crs = f"{row[0]}:{row[1]}" if row[0] else row[2]
+        rows = cursor.fetchall()
+        if not rows:
+            raise InputError(
+                f"the server does not know SRID {srids[0]}",
+                where=f"{where}, {name}",
+                hint="add it to the table spatial_ref_sys",
+            )
+        crs = f"{rows[0][0]}:{rows[0][1]}" if rows[0][0] else rows[0][2]
     # Curves come as short straight lines, as from files.
     geometry = f"ST_AsBinary(ST_Force2D(ST_CurveToLine({_quoted(column)})), 'NDR')"
     cursor.execute(f"SELECT {', '.join([*shown, geometry])} FROM {_quoted(schema)}.{_quoted(table)}")  # noqa: S608 - quoted
     reader = cursor.fetch_record_batch()
     schema_of = pa.schema([pa.field(n, f.type) for n, f in zip(fields, reader.schema, strict=False)])
-    return name, f"{where}, table {name}", Delivered(crs, schema_of, _batches(reader, schema_of))
+    return name, f"{where}, table {name}", Delivered(crs, schema_of, _batches(reader, schema_of), tuple(left_out))
 
 
 def _batches(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, NDArray[np.object_]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pyproj.exceptions import CRSError
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, listing
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels.expression import meeting
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY, crs_of
 from s4c_hpc.parcels.modes import Previous
 from s4c_hpc.parcels.projection import reproject
@@ -28,6 +30,7 @@ Ids = NDArray[np.int32]
 Box = tuple[float, float, float, float]
 """West, south, east and north side."""
 DEGREES = "EPSG:4326"
+_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
 _EDGE_PARTS = 64
 """Parts that the side of a rectangle has when it is moved to another system, where it is not straight."""
 
@@ -75,7 +78,8 @@ def select(workspace: Workspace, version: str, wanted: Selection) -> Ids:
     if wanted.ids is not None or wanted.ori_ids is not None:
         chosen &= _listed(workspace, version, every, wanted)
     if wanted.where is not None:
-        chosen &= np.isin(every, _where(workspace.parcels / version / PARCELS, wanted.where))
+        parcels = pyarrow.dataset.dataset(workspace.parcels / version / PARCELS, format="parquet", partitioning=None)
+        chosen &= np.isin(every, meeting(parcels, wanted.where))
     if wanted.box is not None:
         chosen &= np.isin(every, _meeting(workspace, version, box_in(wanted.box, wanted.box_crs)))
     if wanted.polygon is not None:
@@ -96,23 +100,45 @@ def read_id_file(path: Path) -> tuple[list[int] | None, list[str] | None]:
         The file cannot be read, or is empty.
     """
     try:
-        lines = [line for line in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if any(line)]
-    except FileNotFoundError as error:
-        raise MissingDataError("no such file of ids", where=str(path)) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = [line for line in csv.reader(_lines(path)) if any(line)]
+    except csv.Error as error:
         raise InputError(f"cannot be read ({error})", where=str(path)) from error
     header = [name.strip().lower() for name in lines[0]] if lines else []
     at = next((header.index(name) for name in ("newid", "ori_id") if name in header), None)
     values = [line[at or 0].strip() for line in (lines if at is None else lines[1:]) if len(line) > (at or 0)]
     if not values:
         raise InputError("there is no id in the file", where=str(path), hint="write one a line")
-    numbers = [int(v) for v in values if v.lstrip("+-").isdecimal()]
+    numbers = [int(v) for v in values if _NUMBER.fullmatch(v)]
     if at is not None and header[at] == "newid" and len(numbers) < len(values):
-        wrong = [v for v in values if not v.lstrip("+-").isdecimal()]
+        wrong = [v for v in values if not _NUMBER.fullmatch(v)]
         raise InputError(f"not NewIDs, which are whole numbers: {listing(wrong)}", where=str(path))
     if len(numbers) == len(values) and (at is None or header[at] == "newid"):
         return numbers, None
     return None, values
+
+
+def read_own_ids(path: Path) -> list[str]:
+    """The user's own ids of a file with one a line; a header ``ori_id`` is none.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        The file cannot be read, or is empty.
+    """
+    found = [line.strip() for line in _lines(path) if line.strip()]
+    found = found[1:] if found[:1] == ["ori_id"] else found
+    if not found:
+        raise InputError("there is no id in the file", where=str(path), hint="write one a line")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise MissingDataError("no such file of ids", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path)) from error
 
 
 def numbers_of(workspace: Workspace, version: str, ori_ids: Sequence[str]) -> Ids:
@@ -184,31 +210,6 @@ def _listed(workspace: Workspace, version: str, every: Ids, wanted: Selection) -
     if wanted.ori_ids is not None:
         asked = np.concatenate((asked, numbers_of(workspace, version, wanted.ori_ids)))
     return np.isin(every, asked)
-
-
-def _where(path: Path, expression: str) -> Ids:
-    """NewIDs of rows for which an expression is true.
-
-    It sees the columns, and no other file, network or Python object. Only columns that it names are read.
-    """
-    import duckdb  # noqa: PLC0415 - heavy, and asked for rarely
-
-    connection = duckdb.connect()
-    try:
-        parcels = pyarrow.dataset.dataset(path, format="parquet", partitioning=None)
-        connection.register("parcels", parcels)
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        found = connection.table("parcels").filter(expression).project("NewID").to_arrow_table()
-    except duckdb.Error as error:
-        raise InputError(
-            f"cannot be evaluated: {error}", where="where", hint=f"columns are {listing(parcels.schema.names, 40)}"
-        ) from error
-    finally:
-        connection.close()
-    ids: Ids = found["NewID"].to_numpy()
-    return ids
 
 
 def _polygon(path: Path) -> tuple[shapely.Geometry, CRS]:

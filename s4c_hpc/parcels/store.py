@@ -210,8 +210,23 @@ def same_content(old: Path, new: Path) -> bool:
         if one.num_row_groups != other.num_row_groups or one.schema_arrow.metadata != other.schema_arrow.metadata:
             return False
         return all(
-            one.read_row_group(i, names).equals(other.read_row_group(i, names)) for i in range(one.num_row_groups)
+            _equal(one.read_row_group(i, names), other.read_row_group(i, names)) for i in range(one.num_row_groups)
         )
+
+
+def _equal(one: pa.Table, other: pa.Table) -> bool:
+    if one.schema != other.schema or one.num_rows != other.num_rows:
+        return False
+    return all(_equal_columns(a, b) for a, b in zip(one.columns, other.columns, strict=True))
+
+
+def _equal_columns(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    """Whether all values are the same; what is not a number is the same as what is not, unlike for Arrow."""
+    if one.equals(other):
+        return True
+    if not pa.types.is_floating(one.type) or not one.is_null().equals(other.is_null()):
+        return False
+    return bool(np.array_equal(one.to_numpy(), other.to_numpy(), equal_nan=True))
 
 
 def _path(workspace: Workspace, version: str, name: str) -> Path:

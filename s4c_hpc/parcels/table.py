@@ -18,9 +18,11 @@ from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.parcels.assign import Assignment
 from s4c_hpc.parcels.checks import RepairedOutlines, shape_index
 from s4c_hpc.parcels.compare import Compared
+from s4c_hpc.parcels.expression import meeting
 from s4c_hpc.parcels.outlines import BATCH, Outlines
 from s4c_hpc.parcels.overlaps import Overlaps
 from s4c_hpc.parcels.projection import Floats, outside_area_of_use
+from s4c_hpc.parcels.site import NOT_CHOSEN, OFF_SITE, Site, locate
 from s4c_hpc.parcels.survey import survey
 
 BLOCK = 1024
@@ -61,6 +63,9 @@ before, see ``compare.Compared``.
 
 HOLDING = pa.field("ori_hold", pa.string())
 """The user's id of the holding, behind ``ori_id``, if columns for it are named."""
+
+STRATUM = pa.field("stratum", pa.string())
+"""The area of ``parcels.strata`` that has most of the parcel, behind our other columns if they are asked for."""
 
 DELETED = "deleted"
 """The reason why a parcel that an update did not have has no pixels."""
@@ -114,6 +119,8 @@ class Built:
     notes: tuple[str, ...]
     rows: NDArray[np.int64]
     """(n,) where each row stood before."""
+    off_site: NDArray[np.bool_]
+    """(n,) whether the parcel has an outline and does not belong to the site."""
 
     def present(self) -> Built:
         """The same without parcels that are deleted, for what is said of the declaration."""
@@ -128,16 +135,20 @@ class Built:
             perimeter_m=self.perimeter_m[here],
             reason=self.reason[here],
             rows=self.rows[here],
+            off_site=self.off_site[here],
         )
 
 
-def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, config: Config) -> Built:
+def build(
+    declared: Declared, crops: pa.Table | None, earlier: Compared | None, config: Config, site: Site | None = None
+) -> Built:
     """Check, assign and order the parcels of a version.
 
     Parameters
     ----------
     crops : what the crop table says of each row; no name is one of ours or the user's
     earlier : the outlines beside those of the version before, if there is one
+    site : which parcels lie on tiles, and the strata; all, and none, when not given
     """
     # First of all by id: sums over neighbours are then taken in the same order whatever the order in the file.
     order = np.argsort(declared.new_id, kind="stable")
@@ -147,13 +158,9 @@ def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, 
     # What was deleted is measured, but overlaps nobody and lies on no tile.
     found = survey(outlines, declared.crs, config.grid.tiles, gone if gone.any() else None)
     overlap, assignment = found.overlaps, found.assignment
-    reason = np.where(gone, DELETED, np.where(repaired.reason[order] != "", repaired.reason[order], assignment.reason))
-    final, block, row_groups = _row_order(assignment, new_id)
-    rows = pa.array(order[final])
     values: dict[str, Any] = {
         "NewID": new_id,
         "tile": assignment.tile,
-        "block": block,
         "crosses": assignment.crosses,
         "GeomValid": repaired.valid[order],
         "Duplic": found.duplicate,
@@ -163,10 +170,28 @@ def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, 
         "Area_meters": found.area_m2,
         "ShapeInd": shape_index(found.area_m2, found.perimeter_m),
         "repair": repaired.repair[order],
-        "reason": reason,
         "is_deleted": gone,
         "geom_change_ratio": np.full(len(order), np.nan) if earlier is None else earlier.ratio[order],
     }
+    reason = np.where(repaired.reason[order] != "", repaired.reason[order], assignment.reason)
+    off_site = np.zeros(len(order), dtype=bool)
+    if site is not None:
+        places = locate(site, outlines, declared.crs)
+        off_site = places.off_site & ~gone
+        reason[off_site] = OFF_SITE
+        if places.stratum is not None:
+            values["stratum"] = places.stratum
+        if site.where is not None:
+            unchosen = ~outlines.missing & ~gone & ~off_site
+            unchosen &= ~_chosen(site.where, values | {"reason": reason}, order, declared, crops)
+            reason[unchosen] = NOT_CHOSEN
+            off_site |= unchosen
+        assignment = assignment.without(off_site)
+        values |= {"tile": assignment.tile, "crosses": assignment.crosses}
+    reason = np.where(gone, DELETED, reason)
+    final, block, row_groups = _row_order(assignment, new_id)
+    values |= {"block": block, "reason": reason}
+    rows = pa.array(order[final])
     texts = {"ori_id": declared.ori_id, "ori_crop": declared.ori_crop}
     ours = {
         f.name: texts[f.name].take(rows) if f.name in texts else pa.array(values[f.name][final], f.type)
@@ -175,6 +200,8 @@ def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, 
     table = pa.table(ours, schema=COLUMNS)
     if declared.ori_hold is not None:
         table = table.add_column(2, HOLDING, declared.ori_hold.take(rows))
+    if "stratum" in values:
+        table = table.append_column(STRATUM, pa.array(values["stratum"][final], STRATUM.type))
     theirs = [t.take(rows) for t in (crops, declared.attributes) if t is not None]
     table = pa.table(
         [*table.columns, *(c for t in theirs for c in t.columns)],
@@ -193,7 +220,22 @@ def build(declared: Declared, crops: pa.Table | None, earlier: Compared | None, 
         _largest_pairs(overlap, new_id),
         (*declared.notes, *([misplaced] if misplaced else [])),
         order[final],
+        off_site[final],
     )
+
+
+def _chosen(
+    expression: str, values: dict[str, Any], order: NDArray[np.int64], declared: Declared, crops: pa.Table | None
+) -> NDArray[np.bool_]:
+    """Whether an expression over all columns but ``block`` is true (n,) of each row, in ``order``."""
+    back = np.argsort(order)
+    kinds = {f.name: f.type for f in (*COLUMNS, STRATUM)}
+    columns: dict[str, Any] = {name: pa.array(value[back], kinds[name]) for name, value in values.items()}
+    columns |= {"ori_id": declared.ori_id, "ori_crop": declared.ori_crop}
+    columns |= {} if declared.ori_hold is None else {HOLDING.name: declared.ori_hold}
+    theirs = {n: t[n] for t in (crops, declared.attributes) if t is not None for n in t.column_names}
+    ids = meeting(pa.table(columns | theirs), expression, "parcels.where")
+    return np.isin(values["NewID"], ids)
 
 
 def _row_order(

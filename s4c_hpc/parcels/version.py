@@ -23,14 +23,15 @@ from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.compare import Compared, compare
 from s4c_hpc.parcels.croptable import CropTable, join, read_crop_table, read_hcat_table
-from s4c_hpc.parcels.declare import declare
+from s4c_hpc.parcels.declare import declare, reserved
 from s4c_hpc.parcels.diff import changes
-from s4c_hpc.parcels.findings import summary
+from s4c_hpc.parcels.findings import site_report, summary
 from s4c_hpc.parcels.geoparquet import write_geoparquet
 from s4c_hpc.parcels.layers import write_layers
 from s4c_hpc.parcels.modes import Previous, previous_version, with_previous
 from s4c_hpc.parcels.projection import Geometries
 from s4c_hpc.parcels.publish import disk_full_is_temporary, publish, temporary_folder
+from s4c_hpc.parcels.site import read_site
 from s4c_hpc.parcels.store import PARCELS, REPORT, TILES, same_content
 from s4c_hpc.parcels.table import Built, Declared, build, tile_table
 
@@ -106,11 +107,12 @@ def import_parcels(
 
 def _import(workspace: Workspace, config: Config, settings: Parcels, folder: Path) -> ImportReport:
     previous = previous_version(workspace)
+    site = read_site(settings)
     source = declare(settings, workspace, previous, folder)
-    declared = with_previous(source.declared, previous, settings.mode)
+    declared = with_previous(source.declared, previous, settings.mode, reserved(settings))
     crops = join(declared.ori_crop, *_tables(settings))
     declared, earlier = _beside_previous(declared, previous, settings)
-    built = build(declared, crops.columns, earlier, config)
+    built = build(declared, crops.columns, earlier, config, site)
     _require_some(built, declared, source.layer.file)
     following = f"v{int(previous.name[1:]) + 1:04d}" if previous else "v0001"
     earlier = None if earlier is None else earlier.taken(built.rows)
@@ -132,14 +134,21 @@ def _import(workspace: Workspace, config: Config, settings: Parcels, folder: Pat
             limits=settings,
         )
     counts, report = summary(
-        built.present(), source.layer, settings.id_columns, settings.crop_column, config, declared.crs
+        built.present(),
+        source.layer,
+        settings.id_columns,
+        settings.crop_column,
+        config,
+        declared.crs,
+        filters=site.filters,
     )
     report |= {
         "version": following,
         "mode": settings.mode.value,
         "crs": declared.crs_text,
         "diff": changed.report(),
-        "notes": [*report["notes"], *crops.notes],
+        "notes": [*report["notes"], *crops.notes, *site.notes],
+        **site_report(site, built.present()),
         **({"crop_table": crops.report} if crops.report else {}),
         **({"pseudonyms": source.pseudonyms} if source.pseudonyms else {}),
     }
@@ -195,7 +204,11 @@ def _beside_previous(
 def _require_some(built: Built, declared: Declared, where: str) -> None:
     if not built.assignment.tiles:
         usable = ~built.outlines.missing
-        if usable.any():
+        if built.off_site.any() and (built.off_site | ~usable).all():
+            reasons = sorted({str(r) for r in built.reason[built.off_site]})
+            what = f"none of {int(usable.sum())} parcels belongs to the site"
+            hint = "check parcels.within and its reference system, and parcels.where"
+        elif usable.any():
             bounds = [*np.nanmin(built.bounds[:, :2], axis=0), *np.nanmax(built.bounds[:, 2:], axis=0)]
             reasons = [f"bounds {np.round(bounds, 3).tolist()} in {declared.crs.name}"]
             what = f"none of {int(usable.sum())} parcels lies in a tile"

@@ -42,6 +42,7 @@ CONSEQUENCES = {
     "crosses_zone": "Belongs to a tile of one of the zones.",
     "too_small_s2": "Values on this grid are empty or stand on hardly a pixel.",
     "too_small_s1": "Values on this grid are empty or stand on hardly a pixel.",
+    "off_site": "Keeps its row without values.",
     "no_crop": "Gets values; its crop stays unknown.",
 }
 
