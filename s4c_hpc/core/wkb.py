@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.jit import helper, kernel
 
-Flat = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
-"""``xy`` (n_vertices, 2), ``ring_offsets`` (n_rings + 1,), ``offsets`` (n + 1,), and whether each one is understood."""
+Flat = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]
+"""``xy`` (n_vertices, 2), ``ring_offsets`` (n_rings + 1,), whether each ring is a shell (n_rings,), ``offsets``
+(n + 1,) first ring of each geometry, and whether it is understood (n,)."""
 
 
 @helper
@@ -39,6 +40,7 @@ def _polygon(
     end: int,
     out: NDArray[np.uint8],
     ring_offsets: NDArray[np.int64],
+    is_shell: NDArray[np.bool_],
     n_rings: int,
     n_vertices: int,
 ) -> tuple[int, int, int]:
@@ -47,7 +49,7 @@ def _polygon(
     if kind != 3:
         return -1, n_rings, n_vertices
     at += 9
-    for _ in range(rings):
+    for ring in range(rings):
         if at + 4 > end:
             return -1, n_rings, n_vertices
         n = _integer(data, at)
@@ -60,6 +62,7 @@ def _polygon(
                 for byte in range(16):
                     out[target + byte] = data[source + byte]
             ring_offsets[n_rings + 1] = n_vertices + n
+            is_shell[n_rings] = ring == 0
         at += n * 8 * size
         n_rings, n_vertices = n_rings + 1, n_vertices + n
     return at, n_rings, n_vertices
@@ -72,17 +75,18 @@ def _geometry(
     end: int,
     out: NDArray[np.uint8],
     ring_offsets: NDArray[np.int64],
+    is_shell: NDArray[np.bool_],
     n_rings: int,
     n_vertices: int,
 ) -> tuple[int, int, int]:
     kind, _, parts = _header(data, at, end)
     if kind == 3:
-        return _polygon(data, at, end, out, ring_offsets, n_rings, n_vertices)
+        return _polygon(data, at, end, out, ring_offsets, is_shell, n_rings, n_vertices)
     if kind != 6:
         return -1, n_rings, n_vertices
     at += 9
     for _ in range(parts):
-        at, n_rings, n_vertices = _polygon(data, at, end, out, ring_offsets, n_rings, n_vertices)
+        at, n_rings, n_vertices = _polygon(data, at, end, out, ring_offsets, is_shell, n_rings, n_vertices)
         if at < 0:
             break
     return at, n_rings, n_vertices
@@ -104,11 +108,13 @@ def flat_coordinates(data: NDArray[np.uint8], start: NDArray[np.int64], stop: ND
     n = start.size
     known = np.ones(n, np.bool_)
     offsets = np.zeros(n + 1, np.int64)
-    nothing, no_offsets = np.empty(0, np.uint8), np.zeros(1, np.int64)
+    nothing, no_offsets, no_shells = np.empty(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.bool_)
     n_rings = n_vertices = 0
     for g in range(n):
         if start[g] < stop[g]:
-            end, rings, vertices = _geometry(data, start[g], stop[g], nothing, no_offsets, n_rings, n_vertices)
+            end, rings, vertices = _geometry(
+                data, start[g], stop[g], nothing, no_offsets, no_shells, n_rings, n_vertices
+            )
             if end == stop[g]:
                 n_rings, n_vertices = rings, vertices
             else:
@@ -116,9 +122,11 @@ def flat_coordinates(data: NDArray[np.uint8], start: NDArray[np.int64], stop: ND
         offsets[g + 1] = n_rings
     xy = np.empty((n_vertices, 2), np.float64)
     out = xy.reshape(2 * n_vertices).view(np.uint8)
-    ring_offsets = np.zeros(n_rings + 1, np.int64)
+    ring_offsets, is_shell = np.zeros(n_rings + 1, np.int64), np.zeros(n_rings, np.bool_)
     n_rings = n_vertices = 0
     for g in range(n):
         if known[g] and start[g] < stop[g]:
-            _, n_rings, n_vertices = _geometry(data, start[g], stop[g], out, ring_offsets, n_rings, n_vertices)
-    return xy, ring_offsets, offsets, known
+            _, n_rings, n_vertices = _geometry(
+                data, start[g], stop[g], out, ring_offsets, is_shell, n_rings, n_vertices
+            )
+    return xy, ring_offsets, is_shell, offsets, known
