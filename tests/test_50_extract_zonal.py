@@ -22,6 +22,8 @@ from support.polygons import TILE, centres, random_parcels, star
 from support.rasters import write_tif
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError
+from s4c_hpc.core.rings import certainly_valid
+from s4c_hpc.core.wkb import flat_coordinates
 from s4c_hpc.extract import zonal as zonal_module
 from s4c_hpc.extract import zonal_windows
 from s4c_hpc.extract.polygons import usable_polygons
@@ -31,7 +33,6 @@ from s4c_hpc.extract.zonal_output import check_output, write_table
 from s4c_hpc.extract.zonal_raster import ZonalRequest
 from s4c_hpc.extract.zonal_tally import Tally
 from s4c_hpc.extract.zonal_windows import Pixels
-from s4c_hpc.extract.zonal_wkb import certainly_valid, flat_coordinates
 
 GRID = TILE.grid(10.0)
 STATISTICS = ("count", "mean", "stdev", "min", "max", "median", "p5", "p97.5")
@@ -281,7 +282,7 @@ def test_the_short_way_through_a_geopackage_sees_what_geos_sees(seed: int) -> No
         wkb = shapely.to_wkb(shaped, flavor="iso", output_dimension=dimension)
         stop = np.cumsum([len(w) for w in wkb])
         data = np.frombuffer(b"".join(wkb), np.uint8)
-        xy, ring_offsets, offsets, known = flat_coordinates(data, np.r_[0, stop[:-1]], stop)
+        xy, ring_offsets, _, offsets, known = flat_coordinates(data, np.r_[0, stop[:-1]], stop)
         assert known.all()
         np.testing.assert_array_equal(xy, shapely.get_coordinates(geometry))
         assert not (certainly_valid(xy, ring_offsets, offsets) & ~shapely.is_valid(geometry)).any()
@@ -290,7 +291,7 @@ def test_the_short_way_through_a_geopackage_sees_what_geos_sees(seed: int) -> No
 def test_a_geometry_that_is_cut_off_is_not_understood() -> None:
     wkb = shapely.to_wkb(shapely.box(0, 0, 1, 1))
     for n in range(1, len(wkb)):
-        _, _, _, known = flat_coordinates(np.frombuffer(wkb[:n], np.uint8), np.array([0]), np.array([n]))
+        *_, known = flat_coordinates(np.frombuffer(wkb[:n], np.uint8), np.array([0]), np.array([n]))
         assert not known[0]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.grid import FAMILY_RES_M, Grid, Tile, is_landsat
+from s4c_hpc.core.jit import kernel
 
 BASE_RES_M: Final = 20.0
 """Pixel size of the mask, in metres."""
@@ -85,29 +86,53 @@ class Cells:
             return 0, 0, 0, 0
         return int(self.row[0]), int(self.c0.min()), int(self.row[-1]) + 1, int(self.c1.max())
 
-    def stack_rows(self, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.int64]:
+    def stack_rows(
+        self, row: NDArray[np.integer], column: NDArray[np.integer], length: NDArray[np.integer] | int = 1
+    ) -> NDArray[np.int64]:
         """Stack row of each cell, -1 for a cell that is not kept.
 
         Parameters
         ----------
         row, column : (n,) place in ``grid``; may lie outside of it
+        length : cells side by side to the east that have to be kept as well, for their stack rows follow on
         """
-        found = np.full(row.shape, -1, dtype=np.int64)
-        inside = np.flatnonzero((row >= 0) & (row < self.grid.height) & (column >= 0) & (column < self.grid.width))
-        if not inside.size:
-            return found
-        row, column = row[inside], column[inside]
-        # Only the runs of the rows in question: a block of parcels needs a hundredth of them.
-        first, last = self.row_offsets[row.min()], self.row_offsets[row.max() + 1]
-        if first == last:
-            return found
-        # One ascending key a run: the grid row, then the column.
-        width = np.int64(self.grid.width)
-        begins = self.row[first:last] * width + self.c0[first:last]
-        run = first + np.maximum(np.searchsorted(begins, row * width + column, side="right") - 1, 0)
-        hit = (self.row[run] == row) & (self.c0[run] <= column) & (column < self.c1[run])
-        found[inside[hit]] = (self.start[run] + (column - self.c0[run]))[hit]
-        return found
+        end = np.asarray(column + length, dtype=np.int32)
+        return _places(
+            row.astype(np.int32, copy=False),
+            column.astype(np.int32, copy=False),
+            end,
+            self.row_offsets,
+            self.c0,
+            self.c1,
+            self.start,
+        )
+
+
+@kernel
+def _places(
+    row: NDArray[np.int32],
+    begin: NDArray[np.int32],
+    end: NDArray[np.int32],
+    row_offsets: NDArray[np.int64],
+    c0: NDArray[np.int32],
+    c1: NDArray[np.int32],
+    start: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Stack row of the cell ``begin``, -1 where no run of kept cells holds all of ``begin`` to ``end - 1``."""
+    found = np.full(row.size, -1, np.int64)
+    for k in range(row.size):
+        if 0 <= row[k] < row_offsets.size - 1:
+            first = low = row_offsets[row[k]]
+            high = row_offsets[row[k] + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if c0[middle] <= begin[k]:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low > first and end[k] <= c1[low - 1]:
+                found[k] = start[low - 1] + begin[k] - c0[low - 1]
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -197,19 +197,18 @@ def _pixels(
         run_offsets, row, c0, c1, edge_offsets, edge_row, edge_column, fraction = coverage(
             rings, grid.height, grid.width
         )
-    start = cells.stack_rows(row, c0)
     # Cells that a parcel covers lie side by side in one run of the mask, or else the mask is not theirs.
-    strays = (start < 0) | (cells.stack_rows(row, c1 - 1) - start != c1 - 1 - c0)
+    start = cells.stack_rows(row, c0, c1 - c0)
     edge_start = cells.stack_rows(edge_row, edge_column)
-    if strays.any() or (edge_start < 0).any():
-        stray = np.r_[_owners(run_offsets)[strays], _owners(edge_offsets)[edge_start < 0]]
+    if (start < 0).any() or (edge_start < 0).any():
+        stray = np.r_[_owners(run_offsets)[start < 0], _owners(edge_offsets)[edge_start < 0]]
         raise InputError(
             f"{np.unique(stray).size} parcels reach beyond the farmland mask",
             where=f"parcel NewID {new_id[stray[0]]}, grid {grid.name}",
             hint="the mask was made for other parcels: plan again",
         )
     return (
-        (run_offsets, start.astype(np.uint32), (c1 - c0).astype(np.int32)),
+        (run_offsets, start.astype(np.uint32), c1 - c0),
         (edge_offsets, edge_start.astype(np.uint32), fraction),
     )
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import MissingDataError
 from s4c_hpc.core.grid import Grid
+from s4c_hpc.core.rings import certainly_valid
+from s4c_hpc.core.wkb import flat_coordinates
 from s4c_hpc.extract.polygons import rings_on, usable_polygons
 from s4c_hpc.extract.zonal_arrow import column, column_of
-from s4c_hpc.extract.zonal_wkb import certainly_valid, flat_coordinates
 
 _FETCH: Final = 20_000
 """Geometries that are held as bytes at a time."""
@@ -194,7 +195,7 @@ def _parsed(blobs: Sequence[bytes | None], buffer: float) -> tuple[Outlines, int
     if not ((data[start[present]] == 0x47) & (data[start[present] + 1] == 0x50) & (flags & 0x20 == 0)).all():
         return None
     start[present] += 8 + _ENVELOPE_BYTES[flags >> 1 & 7]
-    xy, ring_offsets, offsets, is_known = flat_coordinates(data, start, stop)
+    xy, ring_offsets, _, offsets, is_known = flat_coordinates(data, start, stop)
     if not is_known.all():
         return None
     whole = Outlines(xy, ring_offsets, offsets[:-1].copy(), np.diff(offsets))
