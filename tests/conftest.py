@@ -17,6 +17,7 @@ from s4c_hpc.core.stage import stage, stages
 settings.register_profile("s4c", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 # The same examples each time: what CI refuses a change for is in the change. Runs by hand look for new ones.
 settings.register_profile("s4c-repeatable", settings.get_profile("s4c"), derandomize=True)
+settings.register_profile("s4c-thorough", settings.get_profile("s4c"), max_examples=600)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "s4c"))
 
 

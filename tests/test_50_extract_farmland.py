@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,22 @@ def test_a_mask_holds_those_whose_every_cell_it_keeps(seed: int, ring_m: float) 
     expected = np.where(held.any(axis=0), held.argmax(axis=0), -1)
     assert pieces_of(parcels, iter([first, second])).tolist() == expected.tolist()
     assert (pieces_of(parcels, iter([])) == -1).all()
+
+
+def test_a_plan_asks_a_mask_without_loading_compiled_code() -> None:
+    code = """
+import sys, numpy as np, shapely
+from s4c_hpc.core.grid import Tile
+from s4c_hpc.extract.cells import Mask
+from s4c_hpc.extract.farmland import holds
+tile = Tile(id="T", crs="EPSG:32632", ulx=0.0, uly=60.0, width_m=60.0, height_m=60.0)
+row, c0, c1 = (np.array([value], np.int32) for value in (1, 1, 2))
+mask = Mask(tile="T", base=tile.grid(20.0), row=row, c0=c0, c1=c1, ring_m=0.0, parcels_key="")
+print(holds(mask, np.array([shapely.box(21, 21, 39, 39), shapely.box(21, 21, 41, 39)], dtype=object)).tolist())
+print([name for name in ("numba", "llvmlite") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[True, False]", "[]"]
 
 
 def test_a_file_gives_the_mask_back_and_the_same_bytes_twice(tmp_path: Path) -> None:

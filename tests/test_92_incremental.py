@@ -390,7 +390,7 @@ def test_after_a_season_of_updates_the_files_are_those_of_one_run(
 # As many examples as make sense beside all other tests; a profile with more of them looks further.
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@settings(max_examples=settings.default.max_examples // 20, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=settings().max_examples // 20, derandomize=True, phases=[Phase.generate])
 @given(rounds=st.lists(_ROUND, min_size=1, max_size=3), how=st.sampled_from(SETTINGS))
 def test_whatever_happens_in_between_the_files_are_those_of_one_run(
     tmp_path_factory: pytest.TempPathFactory, products: Path, rounds: list[Round], how: tuple[float, str]

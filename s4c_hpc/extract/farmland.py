@@ -77,7 +77,7 @@ def holds(mask: Mask, geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
     turns[mask.row, mask.c0] = 1
     turns[mask.row, mask.c1] = -1  # a run ends where the next one does not begin
     kept = np.cumsum(turns, axis=1, dtype=np.int8)[:, :-1] > 0
-    polygons = usable_polygons(geometries)
+    polygons = usable_polygons(geometries, compiled=False)
     x0, y0, x1, y1 = shapely.bounds(polygons).T
     rows = _cells_within((base.uly - y1) / base.res_m, (base.uly - y0) / base.res_m, base.height)
     columns = _cells_within((x0 - base.ulx) / base.res_m, (x1 - base.ulx) / base.res_m, base.width)

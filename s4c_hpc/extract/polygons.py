@@ -34,13 +34,16 @@ class Rings:
     """(n_geometries + 1,) first ring of each geometry."""
 
 
-def usable_polygons(geometries: NDArray[np.object_], inset_m: float = 0.0) -> NDArray[np.object_]:
+def usable_polygons(
+    geometries: NDArray[np.object_], inset_m: float = 0.0, *, compiled: bool = True
+) -> NDArray[np.object_]:
     """Polygons that kernels can trust: valid, and shrunk if asked.
 
     Parameters
     ----------
     geometries : (n,) shapely geometries or None, in a CRS in metres
     inset_m : inward buffer, in metres
+    compiled : whether kernels may be called, which is faster once they are loaded
 
     Returns
     -------
@@ -50,7 +53,7 @@ def usable_polygons(geometries: NDArray[np.object_], inset_m: float = 0.0) -> ND
     found: NDArray[np.object_] = np.array(geometries, dtype=object)
     # Coordinates that are not finite make GEOS raise for the whole array.
     found[~np.isfinite(shapely.bounds(found)).all(axis=1)] = None
-    invalid = _invalid(found)
+    invalid = _invalid(found) if compiled else np.flatnonzero(~shapely.is_valid(found) & ~shapely.is_missing(found))
     found[invalid] = shapely.make_valid(found[invalid], method="structure", keep_collapsed=False)
     if inset_m > 0:
         found = shapely.buffer(found, -inset_m, quad_segs=QUARTER_SEGMENTS)
