@@ -162,12 +162,19 @@ def test_what_an_import_refuses_is_unusable(tmp_path: Path) -> None:
     done = s4c("parcels", "check", twice, "--id-column", "id", "--no-pixels", "-o", tmp_path / "out", "--json")
     assert done.returncode == ExitCode.INPUT
     assert json.loads(done.stdout)["verdict"] == "unusable"
+    assert "\ncannot be imported: 2 parcels share an id (first: a)\n" in done.stderr
     page = text_of(parse((tmp_path / "out" / "check.html").read_text(encoding="utf-8")))
     assert "an import would refuse it: Id occurs more than once" in page
     tile = 'grid.tiles=[{id="T", crs="EPSG:32632", ulx=0.0, uly=1e3, width_m=1e3, height_m=1e3}]'
     away = s4c("parcels", "check", twice, "--no-pixels", "--json", "--set", tile)
     assert away.returncode == ExitCode.NO_INPUTS, away.stderr
     assert json.loads(away.stdout)["verdict"] == "unusable"
+    assert away.stderr.endswith("cannot be imported: no parcel lies on a tile\n")
+    gaps = write_layer(tmp_path / "gaps.gpkg", squares(3), columns={"id": ["a", None, "b"]})
+    assert (
+        "cannot be imported: 1 parcel has no id (first: row 2)"
+        in s4c("parcels", "check", gaps, "--id-column", "id", "--no-pixels").stderr
+    )
 
 
 def test_the_site_of_a_configuration(tmp_path: Path) -> None:

@@ -25,8 +25,7 @@ from s4c_hpc.parcels import (
     read_layer_parcels,
     read_tile_parcels,
     read_tiles,
-    season_base,
-    tile_layers,
+    versions_by_key,
 )
 
 WEST = {"id": "W", "crs": "EPSG:32632", "ulx": 600_000, "uly": 5_320_000, "width_m": 20_000, "height_m": 20_000}
@@ -51,7 +50,7 @@ class Sequence:
         return import_parcels(self.file, self.workspace, self.config).version
 
     def layers(self, tile: str = "W") -> list[tuple[str, bool, int]]:
-        return [(layer.version, layer.full, layer.n_parcels) for layer in tile_layers(self.workspace, tile)]
+        return [(layer.version, layer.full, layer.n_parcels) for layer in all_layers(self.workspace).get(tile, ())]
 
     def parcels_of(self, layer: Layer) -> dict[int, Any]:
         table = read_layer_parcels(self.workspace, layer.tile, layer.key)
@@ -64,7 +63,7 @@ class Sequence:
     def given(self, tile: str) -> dict[int, bytes]:
         """What the layers give: the last one that has a parcel counts."""
         found: dict[int, bytes] = {}
-        for layer in current(tile_layers(self.workspace, tile)):
+        for layer in current(all_layers(self.workspace).get(tile, ())):
             found |= self.parcels_of(layer)
         return found
 
@@ -80,9 +79,8 @@ def moved(*names: str, by: float = 1.0) -> dict[str, Any]:
 
 def test_one_version_is_one_full_layer_as_it_stands(sequence: Sequence) -> None:
     version = sequence.take(FIELDS)
-    (layer,) = tile_layers(sequence.workspace, "W")
+    (layer,) = all_layers(sequence.workspace)["W"]
     (tile,) = read_tiles(sequence.workspace, version)
-    assert layer == season_base(sequence.workspace, "W")
     for name in ("tile", "key", "n_parcels", "n_blocks", "area_m2", "perimeter_m"):
         assert getattr(layer, name) == getattr(tile, name)
     assert (layer.version, layer.full) == (version, True)
@@ -96,10 +94,10 @@ def test_one_version_is_one_full_layer_as_it_stands(sequence: Sequence) -> None:
 
 def test_what_changed_is_a_layer(sequence: Sequence) -> None:
     sequence.take(FIELDS)
-    base = tile_layers(sequence.workspace, "W")[0]
+    base = all_layers(sequence.workspace)["W"][0]
     sequence.take(moved("F03", "F17"))
     assert sequence.layers() == [("v0001", True, N), ("v0002", False, 2)]
-    first, second = tile_layers(sequence.workspace, "W")
+    first, second = all_layers(sequence.workspace)["W"]
     assert first == base
     assert list(sequence.parcels_of(second)) == [18, 4]  # from north to south
     assert all_layers(sequence.workspace) == {"W": (first, second)}
@@ -121,7 +119,7 @@ def test_a_change_and_its_revert_are_layers_and_what_comes_back_is_known(sequenc
     sequence.take(FIELDS)
     sequence.take(moved("F03"))
     assert sequence.layers() == [("v0001", True, N), ("v0004", False, 1), ("v0005", False, 1), ("v0004", False, 1)]
-    _, there, back, again = tile_layers(sequence.workspace, "W")
+    _, there, back, again = all_layers(sequence.workspace)["W"]
     # The same parcels with the same outlines are the same layer, by the name that its files have.
     assert there == again
     assert there.key != back.key
@@ -151,9 +149,8 @@ def test_too_many_layers_begin_anew(tmp_path: Path) -> None:
         ("v0004", True, N),
         ("v0005", False, 1),
     ]
-    layers = tile_layers(sequence.workspace, "W")
+    layers = all_layers(sequence.workspace)["W"]
     assert current(layers) == layers[3:]
-    assert season_base(sequence.workspace, "W") == layers[0]
     assert layers[3].key == read_tiles(sequence.workspace, "v0004")[0].key
 
 
@@ -176,11 +173,9 @@ def test_another_rectangle_or_reference_system_begins_anew(tmp_path: Path) -> No
     sequence.take(moved("F03"))
     before = [("v0001", True, N), ("v0002", False, 1), ("v0003", True, N)]
     assert sequence.layers() == before
-    base = season_base(sequence.workspace, "W")
-    assert (base.version, base.tile.width_m) == ("v0003", 19_000)
+    assert [layer.tile.width_m for layer in all_layers(sequence.workspace)["W"]] == [20_000, 20_000, 19_000]
     sequence.take(moved("F03"), crs="EPSG:25832")
     assert sequence.layers() == [*before, ("v0004", True, N)]
-    assert season_base(sequence.workspace, "W") == base
 
 
 def test_a_version_whose_predecessor_is_gone_stands_alone(sequence: Sequence) -> None:
@@ -195,9 +190,7 @@ def test_a_version_whose_predecessor_is_gone_stands_alone(sequence: Sequence) ->
 
 
 def test_what_is_not_there_is_told(sequence: Sequence) -> None:
-    assert tile_layers(sequence.workspace, "W") == ()
-    with pytest.raises(MissingDataError, match="tile W"):
-        season_base(sequence.workspace, "W")
+    assert all_layers(sequence.workspace) == {}
     sequence.take(FIELDS)
     version = sequence.take(moved("F03"))
     (tile,) = read_tiles(sequence.workspace, version)
@@ -206,7 +199,30 @@ def test_what_is_not_there_is_told(sequence: Sequence) -> None:
     path = sequence.workspace.parcels / version / "layers.parquet"
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="import the parcels again"):
-        tile_layers(sequence.workspace, "W")
+        all_layers(sequence.workspace)
+
+
+def test_versions_are_read_once_and_again_when_put_back(
+    sequence: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence.take(FIELDS)
+    sequence.take(moved("F03"))
+    folder = sequence.workspace.parcels / "v0002"
+    shutil.copytree(folder, tmp_path / "kept")
+    sequence.take(moved("F03", "F04"))
+    before, by_key = all_layers(sequence.workspace), versions_by_key(sequence.workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.read_table", lambda path, **_: pytest.fail(f"{path} was read again"))
+        assert all_layers(sequence.workspace) == before
+        assert versions_by_key(sequence.workspace) == by_key
+    shutil.rmtree(folder)
+    (sequence.workspace.parcels / "v0003").rename(tmp_path / "v0003")
+    assert sequence.take(moved("F05", "F06")) == "v0002"
+    assert sequence.layers() == [("v0001", True, N), ("v0002", False, 2)]
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "kept", folder)
+    (tmp_path / "v0003").rename(sequence.workspace.parcels / "v0003")
+    assert all_layers(sequence.workspace) == before
 
 
 STATES = st.dictionaries(st.integers(0, 11), st.tuples(st.booleans(), st.integers(0, 2)), min_size=1)
@@ -231,4 +247,4 @@ def test_layers_give_the_newest_outline_of_every_parcel(
             found = sequence.given(tile.tile.id)
             for new_id, wkb in zip(newest.new_id.tolist(), shapely.to_wkb(newest.geometry), strict=True):
                 assert found[new_id] == wkb
-            assert len(current(tile_layers(sequence.workspace, tile.tile.id))) <= 1 + layers_max
+            assert len(current(all_layers(sequence.workspace).get(tile.tile.id, ()))) <= 1 + layers_max

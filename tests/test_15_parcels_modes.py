@@ -16,8 +16,9 @@ import shapely
 from support.parcels import make_config, squares, write_layer
 
 from s4c_hpc.config import ImportMode
+from s4c_hpc.core.errors import NoInputsError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels import ImportReport, diff, import_parcels, read_attributes, read_tiles, tile_layers
+from s4c_hpc.parcels import ImportReport, all_layers, diff, import_parcels, read_attributes, read_tiles
 from s4c_hpc.parcels.modes import previous_version
 
 TILE = {"id": "T", "crs": "EPSG:32632", "ulx": 600_000, "uly": 5_320_000, "width_m": 20_000, "height_m": 20_000}
@@ -239,7 +240,7 @@ def test_a_version_of_an_earlier_release_can_be_updated(site: Site) -> None:
     (path.parent / "report.json").write_text(json.dumps(told))
     report = site.take(some("a", "c"), UPDATE)
     assert report.diff == {"added": 1, "deleted": 1, "outline_changed": 0, "attributes_only": 0, "unchanged": 1}
-    assert [(layer.version, layer.n_parcels) for layer in tile_layers(site.workspace, "T")] == [
+    assert [(layer.version, layer.n_parcels) for layer in all_layers(site.workspace)["T"]] == [
         ("v0001", 2),
         ("v0002", 1),
     ]
@@ -281,3 +282,34 @@ def test_diff_of_any_two_versions(site: Site) -> None:
     assert {k: v.tolist() for k, v in back.ids.items()} == ids | {"added": [3], "deleted": [5]}
     assert diff(site.workspace, "v0002", "v0002").is_empty
     assert not found.is_empty
+
+
+def test_an_update_that_deletes_much_is_told(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    fields = {f"F{i:02d}": field for i, field in enumerate(squares(36))}
+    site.take(fields, UPDATE)
+    few = dict(list(fields.items())[:1])
+    report = site.take(few, UPDATE, name="one.gpkg")
+    (note,) = report.notes
+    assert note == (
+        "35 of 36 parcels are missing from one.gpkg and count as deleted; if it holds changes only, import it with "
+        "--mode incremental (to go back, import the earlier declaration again first)"
+    )
+    assert note in json.loads((report.path / "report.json").read_text())["notes"]
+    # As it says: back, and again.
+    assert site.take(fields, UPDATE).notes == ()
+    assert site.take(few, INCREMENTAL).notes == ()
+    assert site.take(dict(list(fields.items())[:29]), UPDATE).notes == ()  # 7 of 36 are less than a fifth
+    assert site.take(few).notes == ()
+
+
+def test_few_parcels_may_all_be_deleted(site: Site) -> None:
+    site.take(FIELDS)
+    assert site.take({"a": FIELDS["a"]}, UPDATE).notes == ()
+
+
+def test_a_wrong_file_is_told_of_by_its_own_parcels(site: Site) -> None:
+    site.take(FIELDS)
+    away = dict(zip("xy", squares(2, x0=100_000), strict=True))
+    with pytest.raises(NoInputsError, match=r"none of 2 parcels lies in a tile: bounds \[100000\.0, .*, 100210\.0,"):
+        site.take(away, UPDATE)

@@ -21,6 +21,7 @@ from support.privacy import clear_in_files
 from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, S4cError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import identify, import_parcels, read_attributes
+from s4c_hpc.parcels.identify import Identified
 from s4c_hpc.parcels.pseudonyms import read_key
 
 PHRASE = "0123456789abcdef0123456789abcdef"
@@ -222,7 +223,7 @@ class TestIdentify:
         config = config_of(key_file, file=declaration(tmp_path))
         import_parcels(None, workspace, config)
         out = tmp_path / "safe" / "who.csv"
-        assert identify(workspace, config.parcels, out) == N
+        assert identify(workspace, config.parcels, out) == Identified(N, "")
         assert stat.S_IMODE(out.stat().st_mode) == 0o600
         assert [p.name for p in out.parent.iterdir()] == ["who.csv"]
         known = {r["NewID"]: (r["ori_id"], r["ori_hold"]) for r in read_attributes(workspace, "v0001").to_pylist()}
@@ -232,6 +233,21 @@ class TestIdentify:
             assert known[int(row["NewID"])] == (row["ori_id"], row["ori_hold"])
             assert (row["clear_flik"], row["clear_part"], row["clear_farm"]) == (IDS[i], str(i), FARMS[i])
         assert clear_in_files(workspace.root, [*IDS, *FARMS]) == {}
+
+    def test_parcels_of_several_files(self, tmp_path: Path, workspace: Workspace, key_file: Path) -> None:
+        base, late = (declaration(tmp_path, n, name) for n, name in ((N - 1, "base.gpkg"), (N, "late.gpkg")))
+        for file, mode in ((base, "replace"), (late, "incremental")):
+            import_parcels(file, workspace, config_of(key_file, mode=mode))
+        changed = declaration(tmp_path, 1, "changed.gpkg", farm=["new"])
+        parcels = config_of(key_file, file=base).parcels
+        missing = "1 of 30 parcels of v0002 is not in base.gpkg; add --file late.gpkg"
+        assert identify(workspace, parcels, tmp_path / "a.csv") == Identified(N - 1, missing)
+        out = tmp_path / "b.csv"
+        assert identify(workspace, parcels, out, files=[base, late, changed]) == Identified(N, "")
+        with out.open() as stream:
+            told = {row["clear_part"]: row for row in csv.DictReader(stream)}
+        assert sorted(int(row["NewID"]) for row in told.values()) == list(range(1, N + 1))
+        assert (told["0"]["clear_farm"], told["1"]["clear_farm"]) == ("new", FARMS[1])
 
     def test_where_it_must_not_be_and_with_another_key(
         self, tmp_path: Path, workspace: Workspace, key_file: Path

@@ -50,6 +50,17 @@ def test_everything_but_what_was_deleted(workspace: Workspace) -> None:
     assert chosen(workspace, "v0001") == list(range(1, N + 1))
 
 
+def test_a_version_that_is_not_there(workspace: Workspace) -> None:
+    with pytest.raises(MissingDataError, match="there is no parcel version v0009; versions are v0001, v0002"):
+        chosen(workspace, "v0009")
+
+
+@pytest.mark.parametrize("expression", ["Area_meters", "ori_crop", "1", "NewID > 1, NewID", "NULL"])
+def test_what_is_neither_true_nor_false_is_no_condition(workspace: Workspace, expression: str) -> None:
+    with pytest.raises(InputError, match=f"where: ('{expression}' is no condition|cannot be evaluated)"):
+        chosen(workspace, where=expression)
+
+
 def test_by_ids_of_either_kind(workspace: Workspace) -> None:
     assert chosen(workspace, ids=[7, 3, 3]) == [3, 7]
     assert chosen(workspace, ids=[7], ori_ids=["F012", "F001"]) == [1, 7, 12]
@@ -152,6 +163,33 @@ def test_files_without_ids(tmp_path: Path, text: str, what: str) -> None:
         read_id_file(tmp_path / "ids.txt")
     with pytest.raises(MissingDataError, match="no such file"):
         read_id_file(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "id_columns", "expected"),
+    [
+        ("Code\n3\n7\n", ["code"], (None, ["3", "7"])),
+        ("crop;x,code\nA,7\n", ["code"], (None, ["7"])),
+        ("NewID,code\n3,A\n", ["code"], ([3], None)),
+        ("code\n3\n", ["code", "year"], (None, ["code", "3"])),
+    ],
+)
+def test_the_id_column_of_the_declaration_is_a_header(
+    tmp_path: Path, text: str, id_columns: list[str], expected: Any
+) -> None:
+    (tmp_path / "ids.csv").write_text(text)
+    assert read_id_file(tmp_path / "ids.csv", id_columns) == expected
+
+
+def test_lists_on_the_command_line_know_the_id_column(workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text("id\nF007\n")
+    assert ids_and_own_ids(str(file), None, workspace) == (None, ["F007"])
+    assert ids_and_own_ids(None, str(file), workspace) == (None, ["F007"])
+    with pytest.raises(InputError, match=r"--ids: no file abc\.csv, and no NewID; use --parcels for your own ids"):
+        ids_and_own_ids("abc.csv", None)
+    with pytest.raises(InputError, match="--ids: no NewIDs, which are numbers: 1,F007"):
+        ids_and_own_ids("1,F007", None)
 
 
 def test_files_of_own_ids(tmp_path: Path) -> None:

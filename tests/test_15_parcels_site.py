@@ -16,7 +16,7 @@ from support.parcels import make_config, squares, write_layer
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels import import_parcels, read_attributes, read_tiles, tile_layers
+from s4c_hpc.parcels import all_layers, import_parcels, read_attributes, read_tiles
 from s4c_hpc.parcels.outlines import Outlines
 from s4c_hpc.parcels.site import Areas, largest, locate, read_site
 
@@ -81,6 +81,8 @@ def test_an_expression_filters_too(tmp_path: Path, workspace: Workspace) -> None
     for wrong in ("nothing = 1", "(", "read_text('/etc/passwd') IS NULL"):
         with pytest.raises(InputError, match=r"parcels\.where: cannot be evaluated"):
             import_parcels(file, workspace, make_config(where=wrong))
+    with pytest.raises(InputError, match=r"parcels\.where: 'Area_meters' is no condition"):
+        import_parcels(file, workspace, make_config(where="Area_meters"))
 
 
 def test_strata_of_a_version(tmp_path: Path, workspace: Workspace) -> None:
@@ -104,6 +106,8 @@ def test_strata_of_a_version(tmp_path: Path, workspace: Workspace) -> None:
     assert told["strata"] == {
         "file": "strata.gpkg", "column": "zone", "parcels": {"A": 3, "B": 1, "C": 0}, "parcels_without": 2,
     }  # fmt: skip
+    assert report.notes[-1] == "2 of 6 parcels lie in no stratum of strata.gpkg"
+    assert report.notes[-1] in told["notes"]
     assert "off_site" not in report.counts
 
 
@@ -124,7 +128,7 @@ def test_strata_through_versions(tmp_path: Path, workspace: Workspace) -> None:
         }
         assert report.diff["attributes_only"] == 2
     # Nothing is computed again.
-    assert len(tile_layers(workspace, "T")) == 1
+    assert len(all_layers(workspace)["T"]) == 1
     assert import_parcels(one, workspace, config).new_version is False
 
 
@@ -141,7 +145,7 @@ def test_the_site_grows_and_shrinks(tmp_path: Path, workspace: Workspace) -> Non
 
     assert [on_tile(n) for n in (2, 3, 1, 2)] == [["a", "b"], ["a", "b", "c"], ["a"], ["a", "b"]]
     # What came back is computed again as a layer of its own; what stayed is not.
-    assert [layer.n_parcels for layer in tile_layers(workspace, "T")][:2] == [2, 1]
+    assert [layer.n_parcels for layer in all_layers(workspace)["T"]][:2] == [2, 1]
 
 
 def test_areas_in_another_reference_system(tmp_path: Path) -> None:

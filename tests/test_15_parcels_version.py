@@ -365,6 +365,20 @@ def test_two_imports_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPat
     assert not any(workspace.temporary.iterdir())
 
 
+def test_a_folder_that_lost_its_parcels_is_named(tmp_path: Path, workspace: Workspace) -> None:
+    config = make_config()
+    file = write_layer(tmp_path / "a.gpkg", [shapely.box(600_000, 5_400_000, 600_100, 5_400_100)])
+    import_parcels(file, workspace, config)
+    file = write_layer(tmp_path / "b.gpkg", [shapely.box(600_000, 5_400_000, 600_200, 5_400_100)])
+    damaged = import_parcels(file, workspace, config).path
+    (damaged / "parcels.parquet").unlink()
+    with pytest.raises(MissingDataError, match=r"version v0002 is damaged: it has no parcels\.parquet") as caught:
+        import_parcels(file, workspace, config)
+    assert caught.value.where == str(damaged)
+    damaged.rename(tmp_path / "away")
+    assert import_parcels(file, workspace, config).version == "v0002"
+
+
 def test_a_partition_like_folder_is_no_column(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "year=2018" / "workspace")
     version = import_parcels(FREISING, workspace, FREISING_CONFIG).version

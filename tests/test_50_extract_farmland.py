@@ -112,6 +112,16 @@ def test_a_mask_holds_those_whose_every_cell_it_keeps(seed: int, ring_m: float) 
     assert (pieces_of(parcels, iter([])) == -1).all()
 
 
+def test_parts_far_from_each_other_are_looked_at_one_by_one() -> None:
+    x, y = TILE.ulx, TILE.uly
+    far = shapely.MultiPolygon(
+        [shapely.box(x + 41, y - 59, x + 59, y - 41), shapely.box(x + 441, y - 459, x + 459, y - 441)]
+    )
+    parcels = np.array([far, far.geoms[0], None], dtype=object)
+    assert holds(farmland_mask(parcels[:1], TILE, 0.0), parcels).tolist() == [True, True, True]
+    assert holds(farmland_mask(parcels[1:], TILE, 0.0), parcels).tolist() == [False, True, True]
+
+
 def test_a_plan_asks_a_mask_without_loading_compiled_code() -> None:
     code = """
 import sys, numpy as np, shapely

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from support.markers import DATA, MarkerSpace, read
+from support.cli import s4c
+from support.markers import DATA, MarkerSpace, make_config, read
 
 from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
 from s4c_hpc.markers import export_markers, list_markers, query
 from s4c_hpc.parcels import Selection, import_parcels, read_attributes
+from s4c_hpc.parcels.modes import Previous
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +259,78 @@ class TestConditions:
         assert counted["n"].to_pylist() == [3]
         report = export_markers(space.workspace, tmp_path / "a.csv", columns=[self.COLUMN], parcels=some)
         assert report.n_rows == 3
+
+
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> MarkerSpace:
+    """Beside 18 parcels with markers, one lies on no tile (number 19) and one was deleted (20)."""
+    root = tmp_path_factory.mktemp("without")
+    made = MarkerSpace(root / "ws")
+    made.acquire("20180507T102648")
+    made.merge()
+    layer = geopandas.read_file(DATA / "parcels.gpkg")
+    away = layer.iloc[:2].assign(parcel_id=["Far", "Gone"])
+    away.geometry = away.translate(200_000)
+    for n, mode in ((2, "replace"), (1, "update")):
+        pd.concat([layer, away.iloc[:n]]).to_file(root / f"{n}.gpkg")
+        config = make_config(parcels={**made.config.parcels.model_dump(mode="json"), "mode": mode})
+        import_parcels(root / f"{n}.gpkg", made.workspace, config)
+    (made.root / "s4c.toml").write_text("")
+    return made
+
+
+class TestParcelsWithoutMarkers:
+    """They are told of, and the others are given."""
+
+    COLUMN = "s2_ndvi_mean__20180507"
+    FAR = "Far (outside of all tiles)"
+    GONE = "Gone (deleted)"
+
+    def asked(self, lacking: MarkerSpace, **wanted: Any) -> tuple[list[int], list[str]]:
+        told: list[str] = []
+        table = query(lacking.workspace, columns=[self.COLUMN], tell=told.append, **wanted)
+        return table["NewID"].to_pylist(), told
+
+    def test_a_list(self, lacking: MarkerSpace) -> None:
+        assert self.asked(lacking, ids=[3, 4]) == ([3, 4], [])
+        assert self.asked(lacking, ids=[3, 19]) == ([3], [f"1 of 2 parcels has no markers: {self.FAR}"])
+        both = f"2 of 3 parcels have no markers: {self.FAR}, {self.GONE}"
+        assert self.asked(lacking, ids=[3], ori_ids=["Gone", "Far"]) == ([3], [both])
+        with pytest.raises(NoInputsError, match=r"parcels v0003: 1 of 1 parcel has no markers: Gone \(deleted\)"):
+            self.asked(lacking, ids=[20])
+        with pytest.raises(InputError, match="1 of 2 parcels are not in the chosen marker files: NewID 77"):
+            self.asked(lacking, ids=[3, 77])
+
+    def test_pseudonyms_are_not_told(self, lacking: MarkerSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Previous, "report", {"pseudonyms": {}})
+        assert self.asked(lacking, ids=[3, 20]) == ([3], ["1 of 2 parcels has no markers: NewID 20 (deleted)"])
+
+    def test_a_list_is_whole_for_those_who_are_not_told(self, lacking: MarkerSpace) -> None:
+        with pytest.raises(InputError, match=r"1 of 2 parcels has no markers: Far \(outside of all tiles\)"):
+            query(lacking.workspace, ids=[3, 19])
+
+    def test_conditions(self, lacking: MarkerSpace) -> None:
+        told = [f"2 of 4 parcels have no markers: {self.FAR}, {self.GONE}"]
+        assert self.asked(lacking, parcels=Selection(where="NewID > 16")) == ([17, 18], told)
+        assert self.asked(lacking, parcels=Selection(where="NewID > 16"), tiles=["FREISING"]) == ([17, 18], [])
+        one = [f"1 of 2 parcels has no markers: {self.FAR}"]
+        assert self.asked(lacking, parcels=Selection(where="NewID > 16"), ids=[18, 19]) == ([18], one)
+        with pytest.raises(NoInputsError, match="1 of 1 parcel has no markers: Far"):
+            self.asked(lacking, parcels=Selection(where="ori_id = 'Far'"))
+
+    def test_exit_codes(self, lacking: MarkerSpace, tmp_path: Path) -> None:
+        out = tmp_path / "a.csv"
+        some = ["--parcels", "Far", "--ids", "3"]
+        for arguments, code in (
+            (["query", *some], 5),
+            (["export", out, *some], 5),
+            (["query", "--where", "NewID IN (3, 19)"], 0),
+            (["query", "--parcels", "Far"], 6),
+            (["query", "--parcels", "Nowhere"], 4),
+        ):
+            done = s4c("markers", *arguments, "-c", self.COLUMN, workspace=lacking.root)
+            assert done.returncode == code, done.stderr
+            if code in {0, 5}:
+                assert f"1 of 2 parcels has no markers: {self.FAR}\n" in done.stderr
+                rows = pd.read_csv(out if "export" in arguments else io.StringIO(done.stdout))
+                assert rows["NewID"].tolist() == [3]

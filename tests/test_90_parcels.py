@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,24 @@ def test_parcels_by_every_condition(workspace: Path, tmp_path: Path) -> None:
     sides = ",".join(map(str, frame.to_crs("EPSG:4326").total_bounds))
     for option in (["--polygon", tmp_path / "area.gpkg"], [f"--bbox={sides}"]):
         assert CLEAR[5] in [r["ori_id"] for r in rows(s4c("parcels", "query", *option, workspace=workspace))]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert (shown := re.search(r"parcels query .*--bbox (\S+)", readme))
+    assert rows(s4c("parcels", "query", "--bbox", shown[1], workspace=workspace))
     done = s4c("parcels", "query", "--where", "ori_crop = 'none'", workspace=workspace)
     assert (done.returncode, "no parcel meets the conditions" in done.stderr) == (6, True)
     assert s4c("parcels", "query", "--bbox", "1,2,3", workspace=workspace).returncode == 3
     assert s4c("parcels", "import", "--mode", "append", workspace=workspace).returncode == 3
+    done = s4c("parcels", "query", "--version", "v0009", workspace=workspace)
+    assert (done.returncode, "there is no parcel version v0009; versions are v0001, v0002" in done.stderr) == (4, True)
+    done = s4c("parcels", "query", "--ids", "3", "-c", "NewID", "-c", "crop*", "-c", "colour*", workspace=workspace)
+    assert done.stderr == "no column matches 'colour*'\n"
+    assert "crop_code" in rows(done)[0]
+
+
+@pytest.mark.parametrize(
+    "option", [["--where", "NewID = 3"], ["--ids", "3"], ["--parcels", "A"], ["--bbox", "1,2,3,4"], ["-c", "*"]]
+)
+def test_sql_and_conditions_exclude_each_other(tmp_path: Path, option: list[str]) -> None:
+    done = s4c("markers", "query", "--sql", "SELECT 1", "--polygon", "a.gpkg", *option, workspace=tmp_path)
+    assert done.returncode == 2
+    assert f"does not go with {option[0]}, --polygon: say it in SQL" in done.stderr

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.safe import image_path, truncate
 from support.updates import (
     DAYS,
     TILES,
+    ULX,
+    ULY,
     Declaration,
     Site,
     build_archive,
@@ -159,6 +162,16 @@ def test_a_parcel_beyond_the_mask_costs_what_it_hits(update: Update) -> None:
     site.run()
     assert site.files() == in_one_run(site, [twenty_fields(), updated.declaration], 0, 1, 2).files()
     assert site.values("v0002") == of_the_last_alone(site, updated.declaration, 0, 1, 2).values("v0001")
+
+
+def test_a_parcel_whose_side_is_a_hair_from_a_cell_has_its_values(update: Update) -> None:
+    """Without a ring, its own mask does not hold it for certain: it takes its pixels there all the same."""
+    west, south = ULX + 1000, ULY - 1100  # on the borders of cells
+    corners = [(west, south + 2e-4), (west + 100, south + 1e-4), (west + 100, south + 80), (west, south + 80)]
+    added = shapely.Polygon(corners)
+    updated = update(lambda d: d.add(added), lambda d: d.split("P001"), extract={"mask_ring_m": 0.0})
+    updated.site.run()
+    assert updated.site.values("v0002") == of_the_last_alone(updated.site, updated.declaration, 0, 1).values("v0001")
 
 
 def test_what_is_deleted_goes_from_files_and_readers_and_makes_no_layer(update: Update) -> None:

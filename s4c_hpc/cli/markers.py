@@ -104,7 +104,11 @@ def query(
     tiles: TilesOption = None,
     periods: PeriodsOption = None,
     sql: Annotated[
-        str | None, typer.Option(help="SQL over the tables markers, observations, dictionary and parcels.")
+        str | None,
+        typer.Option(
+            help="SQL over the tables markers, observations, dictionary and parcels, which also holds those that an "
+            "update has deleted (column is_deleted); conditions and columns belong into it."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,9 +116,15 @@ def query(
     from s4c_hpc import markers
     from s4c_hpc.core.workspace import Workspace
 
-    numbers, own = ids_and_own_ids(ids, parcels)
+    if sql is not None:
+        given = {"-c": columns, "--ids": ids, "--parcels": parcels, "--where": where, "--bbox": bbox}
+        if named := [name for name, value in (given | {"--polygon": polygon}).items() if value is not None]:
+            raise typer.BadParameter(f"does not go with {', '.join(named)}: say it in SQL", param_hint="--sql")
+    ws = Workspace(workspace.resolve()).require()
+    numbers, own = ids_and_own_ids(ids, parcels, ws)
+    told: list[str] = []
     table = markers.query(
-        Workspace(workspace.resolve()).require(),
+        ws,
         ids=numbers,
         ori_ids=own,
         parcels=conditions(where, bbox, crs, polygon),
@@ -124,8 +134,10 @@ def query(
         tiles=tiles,
         periods=periods,
         sql=sql,
+        tell=told.append,
     )
     print_json(_rows(table)) if as_json else _print_csv(table)
+    _say_left_out(told, listed=numbers is not None or own is not None)
 
 
 @app.command()
@@ -150,9 +162,11 @@ def export(
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.markers import export_markers
 
-    numbers, own = ids_and_own_ids(ids, parcels)
+    ws = Workspace(workspace.resolve()).require()
+    numbers, own = ids_and_own_ids(ids, parcels, ws)
+    told: list[str] = []
     report = export_markers(
-        Workspace(workspace.resolve()).require(),
+        ws,
         out,
         set_name=marker_set,
         tiles=tiles,
@@ -164,11 +178,23 @@ def export(
         attributes=attributes,
         compat=compat,
         force=force,
+        tell=told.append,
     )
     typer.echo(report.path)
     say(f"{report.n_rows} parcels, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
+    _say_left_out(told, listed=numbers is not None or own is not None)
+
+
+def _say_left_out(told: list[str], *, listed: bool) -> None:
+    """Tell of parcels without markers; who asked for each of them by name does not have all that was asked for."""
+    from s4c_hpc.core.errors import ExitCode
+
+    for sentence in told:
+        say(sentence)
+    if told and listed:
+        raise typer.Exit(int(ExitCode.PARTIAL))
 
 
 def _rows(table: pa.Table) -> list[dict[str, object]]:

@@ -189,7 +189,7 @@ def query(
     version = version or parcels.latest_version(ws)
     if version is None:
         raise NoInputsError("no parcels have been imported", where=str(ws.parcels), hint="run 's4c parcels import'")
-    numbers, own = ids_and_own_ids(ids, parcels_)
+    numbers, own = ids_and_own_ids(ids, parcels_, ws)
     wanted = conditions(where, bbox, crs, polygon, ids=numbers, ori_ids=own, deleted=deleted)
     chosen = parcels.select(ws, version, wanted)
     if not len(chosen):
@@ -198,6 +198,9 @@ def query(
     names = [n for n in table.column_names if columns is None or any(fnmatchcase(n, p) for p in columns)]
     if not names:
         raise NoInputsError(f"no column matches {columns}", where=f"parcels {version}", hint=f"{table.column_names}")
+    for pattern in columns or ():
+        if not any(fnmatchcase(n, pattern) for n in table.column_names):
+            say(f"no column matches {pattern!r}")
     table = table.filter(pc.is_in(table["NewID"], value_set=pa.array(chosen))).sort_by("NewID").select(names)
     if as_json:
         print_json(table.to_pylist())
@@ -209,7 +212,10 @@ def query(
 @app.command()
 def identify(
     out: Annotated[Path, typer.Argument(help="CSV file that is made, outside of the workspace, for you alone.")],
-    file: Annotated[Path | None, typer.Option("--file", help="The declaration; parcels.file when not given.")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="The declaration; parcels.file when not given. May be repeated: later ones count."),
+    ] = None,
     key_file: Annotated[Path | None, typer.Option(help="The key; parcels.pseudonyms when not given.")] = None,
     workspace: WorkspaceOption = HERE,
     overrides: SetOption = None,
@@ -219,11 +225,13 @@ def identify(
     from s4c_hpc.config import Pseudonyms
 
     ws, loaded = open_workspace(workspace, overrides)
-    changes: dict[str, Any] = {} if file is None else {"file": file}
+    changes: dict[str, Any] = {}
     if key_file is not None:
         changes["pseudonyms"] = Pseudonyms(key_file=key_file.resolve(), key_env=None)
-    n = parcels.identify(ws, loaded.config.parcels.model_copy(update=changes), out)
-    say(f"{n} parcels in {out}: it tells who is who, so remove it when it is not needed any more")
+    found = parcels.identify(ws, loaded.config.parcels.model_copy(update=changes), out, files=files)
+    say(f"{found.n_parcels} parcels in {out}: it tells who is who, so remove it when it is not needed any more")
+    if found.missing:
+        say(found.missing)
 
 
 def say_import(report: ImportReport) -> None:

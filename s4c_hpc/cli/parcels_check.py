@@ -79,6 +79,7 @@ def check(
     pairs = len(found.overlaps.pairs)
     say(f"{report['verdict']}: {found.n} parcels, {found.n_usable} usable, {pairs} overlapping pairs{where}")
     if not found.is_importable:
+        say(f"cannot be imported: {found.refusal}")
         raise typer.Exit(int(ExitCode.INPUT if found.n_usable else ExitCode.NO_INPUTS))
     raise typer.Exit(int(ExitCode.OK if found.is_clean else ExitCode.PARTIAL))
 

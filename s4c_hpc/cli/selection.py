@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.parcels import Selection
 
 DEGREES = "EPSG:4326"
@@ -30,8 +31,15 @@ def conditions(where: str | None, bbox: str | None, crs: str, polygon: Path | No
     return Selection(where=where, box=_box(bbox), box_crs=crs, polygon=polygon, **more)  # type: ignore[arg-type]
 
 
-def ids_and_own_ids(ids: str | None, own: str | None) -> tuple[list[int] | None, list[str] | None]:
-    """NewIDs and the user's own ids: each a list with commas, or a file with one a line (``@`` before it or not)."""
+def ids_and_own_ids(
+    ids: str | None, own: str | None, workspace: Workspace | None = None
+) -> tuple[list[int] | None, list[str] | None]:
+    """NewIDs and the user's own ids: each a list with commas, or a file with one a line (``@`` before it or not).
+
+    Parameters
+    ----------
+    workspace : whose latest parcels tell which column of a file has the user's own ids
+    """
     from s4c_hpc.core.errors import InputError
     from s4c_hpc.parcels import read_id_file
     from s4c_hpc.parcels.select import read_own_ids
@@ -39,19 +47,25 @@ def ids_and_own_ids(ids: str | None, own: str | None) -> tuple[list[int] | None,
     numbers: list[int] | None = None
     named: list[str] | None = None
     if ids is not None and (path := _file(ids)) is not None:
-        numbers, named = read_id_file(path)
+        numbers, named = read_id_file(path, _id_columns(workspace))
     elif ids is not None:
         try:
             numbers = [int(word) for word in _words(ids)]
-        except ValueError as error:
-            raise InputError(
-                f"a NewID is a number ({error})", where="--ids", hint="use --parcels for your own ids"
-            ) from None
+        except ValueError:
+            what = f"no NewIDs, which are numbers: {ids}" if "," in ids else f"no file {ids}, and no NewID"
+            raise InputError(what, where="--ids", hint="use --parcels for your own ids") from None
     if own is not None and (path := _file(own)) is not None:
-        named = [*(named or ()), *read_own_ids(path)]
+        named = [*(named or ()), *read_own_ids(path, _id_columns(workspace))]
     elif own is not None:
         named = [*(named or ()), *_words(own)]
     return numbers, named
+
+
+def _id_columns(workspace: Workspace | None) -> list[str]:
+    from s4c_hpc.parcels.modes import previous_version
+
+    latest = None if workspace is None else previous_version(workspace)
+    return [] if latest is None else latest.report["source"].get("id_columns", [])
 
 
 def _file(text: str) -> Path | None:

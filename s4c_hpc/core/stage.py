@@ -6,12 +6,12 @@ the entry-point group ``s4c_hpc.stages``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.publish import Publisher
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "s4c_hpc.stages"
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class PlanContext:
@@ -33,6 +35,15 @@ class PlanContext:
     """The frozen ``s4c_hpc.config.Config``; ``Any`` because core does not import config."""
     upstream: Mapping[str, pa.Table]
     """Rows already planned, by stage name; columns as in ``core.plan_schema.PLAN_SCHEMA``."""
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What stages of this plan have looked up, see ``once``; one for all contexts of a plan."""
+
+    def once(self, key: str, look_up: Callable[[], _T]) -> _T:
+        """What the first stage that asked has found: the workspace may change between two stages of a plan."""
+        if key not in self.known:
+            self.known[key] = look_up()
+        found: _T = self.known[key]
+        return found
 
 
 @dataclass(frozen=True)

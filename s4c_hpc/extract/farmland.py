@@ -18,7 +18,7 @@ from s4c_hpc.core.grid import Grid, Tile
 from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.extract.cells import BASE_RES_M, Mask
-from s4c_hpc.extract.polygons import rings_on, usable_polygons
+from s4c_hpc.extract.polygons import polygon_parts, rings_on, usable_polygons
 from s4c_hpc.extract.scanline import centre_runs
 
 _CHUNK: Final = 1024
@@ -29,6 +29,9 @@ _TOLERANCE_PX: Final = 1e-6
 
 _NEAR_PX: Final = 1e-5
 """An outline this close to a cell may touch it: more than burning says, so that it finds every cell that is held."""
+
+_CELLS: Final = 65_536
+"""Cells that are made into boxes at a time."""
 
 _STRIP: Final = 256
 """Rows turned into runs at a time."""
@@ -70,26 +73,56 @@ def holds(mask: Mask, geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
     Notes
     -----
     Plans ask this, in a process that does without compiled code: loading it takes longer than looking at some thousand
-    outlines. Memory: two bytes a cell of the tile, beside the geometries.
+    outlines. Memory: three bytes a cell of the rows that outlines and mask have in common, and 450 for each of
+    ``_CELLS`` cells that are looked at.
     """
-    base = mask.base
-    turns = np.zeros((base.height, base.width + 1), dtype=np.int8)
-    turns[mask.row, mask.c0] = 1
-    turns[mask.row, mask.c1] = -1  # a run ends where the next one does not begin
-    kept = np.cumsum(turns, axis=1, dtype=np.int8)[:, :-1] > 0
-    polygons = usable_polygons(geometries, compiled=False)
-    x0, y0, x1, y1 = shapely.bounds(polygons).T
-    rows = _cells_within((base.uly - y1) / base.res_m, (base.uly - y0) / base.res_m, base.height)
-    columns = _cells_within((x0 - base.ulx) / base.res_m, (x1 - base.ulx) / base.res_m, base.width)
+    base, polygons = mask.base, usable_polygons(geometries, compiled=False)
     found = np.ones(len(geometries), dtype=np.bool_)
-    for i, (r0, r1, c0, c1) in enumerate(np.stack([*rows, *columns], axis=1).tolist()):
-        row, column = np.nonzero(~kept[r0:r1, c0:c1])
-        if row.size:
-            left, top = base.ulx + (c0 + column) * base.res_m, base.uly - (r0 + row) * base.res_m
-            strays = shapely.box(left, top - base.res_m, left + base.res_m, top)
-            shapely.prepare(polygons[i])
-            found[i] = not shapely.dwithin(polygons[i], strays, _NEAR_PX * base.res_m).any()
+    parts, owner = polygon_parts(polygons)
+    x0, y0, x1, y1 = shapely.bounds(parts).T
+    r0, r1 = _cells_within((base.uly - y1) / base.res_m, (base.uly - y0) / base.res_m, base.height)
+    c0, c1 = _cells_within((x0 - base.ulx) / base.res_m, (x1 - base.ulx) / base.res_m, base.width)
+    on_tile = (r0 < r1) & (c0 < c1)
+    # An outline that lies on the tile touches all sides of its bounds: none of them is beyond a mask that holds it.
+    whole = (x0 > base.ulx) & (x1 < base.ulx + base.width * base.res_m) & (y1 < base.uly)
+    whole &= y0 > base.uly - base.height * base.res_m
+    if mask.row.size:
+        beyond = (r0 < mask.row[0]) | (r1 > mask.row[-1] + 1) | (c0 < mask.c0.min()) | (c1 > mask.c1.max())
+    else:
+        beyond = np.ones(len(parts), dtype=np.bool_)
+    found[owner[whole & beyond]] = False
+    asked = np.flatnonzero(on_tile & found[owner])
+    if not asked.size:
+        return found
+    north = int(r0[asked].min())
+    kept = _kept(mask, north, int(r1[asked].max()))
+    for part in asked.tolist():
+        window = kept[r0[part] - north : r1[part] - north, c0[part] : c1[part]]
+        row, column = np.nonzero(~window)
+        if row.size and found[owner[part]]:
+            left, top = base.ulx + (c0[part] + column) * base.res_m, base.uly - (r0[part] + row) * base.res_m
+            found[owner[part]] = not _touches_any(parts[part], left, top, base.res_m)
     return found
+
+
+def _kept(mask: Mask, north: int, south: int) -> NDArray[np.bool_]:
+    """(south - north, width) which cells of some rows a mask keeps."""
+    runs = slice(*np.searchsorted(mask.row, [north, south]).tolist())
+    turns = np.zeros((south - north, mask.base.width + 1), dtype=np.int8)
+    turns[mask.row[runs] - north, mask.c0[runs]] = 1
+    turns[mask.row[runs] - north, mask.c1[runs]] = -1  # a run ends where the next one does not begin
+    kept: NDArray[np.bool_] = np.cumsum(turns, axis=1, dtype=np.int8)[:, :-1] > 0
+    return kept
+
+
+def _touches_any(polygon: shapely.Geometry, left: NDArray[np.float64], top: NDArray[np.float64], size: float) -> bool:
+    """Whether a polygon touches any of some square cells, told by their upper left corners."""
+    shapely.prepare(polygon)
+    for first in range(0, left.size, _CELLS):
+        x, y = left[first : first + _CELLS], top[first : first + _CELLS]
+        if shapely.dwithin(polygon, shapely.box(x, y - size, x + size, y), _NEAR_PX * size).any():
+            return True
+    return False
 
 
 def _cells_within(begin: NDArray[np.float64], end: NDArray[np.float64], limit: int) -> tuple[NDArray[np.int64], ...]:

@@ -25,15 +25,8 @@ def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
     NoInputsError
         If no parcels were imported, or none of them lies on a tile.
     """
-    version = latest_version(ctx.workspace)
-    tiles = read_tiles(ctx.workspace, version) if version else []
-    if not tiles:
-        raise NoInputsError(
-            "there are no parcels" if version is None else f"no parcel of {version} lies on a tile",
-            where=str(ctx.workspace.parcels),
-            hint="import a declaration with 's4c parcels import'",
-        )
-    return {parcels.tile.id: parcels for parcels in tiles}
+    tiles, _ = _of_one_version(ctx)
+    return tiles
 
 
 def season_products(ctx: PlanContext, tiles: dict[str, TileParcels]) -> list[Product]:
@@ -70,7 +63,8 @@ def season_products(ctx: PlanContext, tiles: dict[str, TileParcels]) -> list[Pro
 
 def tile_units(ctx: PlanContext, tiles: Iterable[str]) -> dict[str, TileUnits]:
     """What is computed of tiles that have parcels, by tile."""
-    return units_of(ctx.workspace, ctx.config.extract.mask_ring_m, sorted(tiles))
+    _, units = _of_one_version(ctx)
+    return {tile: units[tile] for tile in sorted(tiles)}
 
 
 def parcels_now(ctx: PlanContext, tiles: dict[str, TileParcels]) -> dict[str, tuple[str, ...]]:
@@ -95,6 +89,26 @@ def task_parcels(task: Task, io: TaskIO) -> tuple[Tile, ParcelBlockTable]:
     extent = json.loads(task.params).get("tile")
     tile = Tile(id=task.tile, **extent) if extent else _tile_of(io.workspace, task.tile, key)
     return tile, read_layer_parcels(io.workspace, tile, key)
+
+
+def _of_one_version(ctx: PlanContext) -> tuple[dict[str, TileParcels], dict[str, TileUnits]]:
+    """Tiles of the latest version and what is computed of them: all stages of a plan see those of one version."""
+    return ctx.once("parcels", lambda: _look_up(ctx.workspace, ctx.config.extract.mask_ring_m))
+
+
+def _look_up(workspace: Workspace, ring_m: float) -> tuple[dict[str, TileParcels], dict[str, TileUnits]]:
+    version = latest_version(workspace)
+    tiles = read_tiles(workspace, version) if version else []
+    if not tiles:
+        raise NoInputsError(
+            "there are no parcels" if version is None else f"no parcel of {version} lies on a tile",
+            where=str(workspace.parcels),
+            hint="import a declaration with 's4c parcels import'",
+        )
+    units = units_of(workspace, ring_m, sorted(parcels.tile.id for parcels in tiles))
+    if latest_version(workspace) != version:  # units are of all versions that there are: of one more than the tiles
+        return _look_up(workspace, ring_m)
+    return {parcels.tile.id: parcels for parcels in tiles}, units
 
 
 def _tile_of(workspace: Workspace, tile: str, key: str) -> Tile:

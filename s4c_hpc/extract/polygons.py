@@ -115,7 +115,7 @@ def rings_on(polygons: NDArray[np.object_], grid: Grid) -> Rings:
     """
     is_single = _are_single(polygons)
     single, several = np.flatnonzero(is_single), np.flatnonzero(~is_single)
-    parts, part_owner = _polygon_parts(polygons[several])
+    parts, part_owner = polygon_parts(polygons[several])
     rings, part = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
     owner = np.concatenate([single, several[part_owner[part]]])
     order = np.argsort(owner, kind="stable")
@@ -150,7 +150,8 @@ def _turn_single_rings(xy: NDArray[np.float64], ring_offsets: NDArray[np.int64],
                     xy[last - 1 - i, axis] = swapped
 
 
-def _polygon_parts(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+def polygon_parts(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Every polygon (m,) of geometries, and which of them it belongs to (m,), ascending."""
     parts, owner = shapely.get_parts(geometries, return_index=True)
     # A repaired geometry can be a collection that holds a multipolygon.
     parts, whole = shapely.get_parts(parts, return_index=True)

@@ -25,6 +25,9 @@ from s4c_hpc.extract.index import index_batches, write_index
 from s4c_hpc.extract.planning import parcel_tiles, season_products, task_parcels, tile_units
 from s4c_hpc.extract.units import Unit, tile_params
 
+HELD, BEYOND = "held", "beyond"
+"""Which parcels of a layer a task has: those that a piece of the mask holds, or those that its own piece is for."""
+
 
 class IndexStage:
     """Lists the stack rows of every parcel, shrunk by the buffer of the grid."""
@@ -69,7 +72,9 @@ class IndexStage:
         tile, table = task_parcels(task, io)
         masks = [read_mask(io.workspace.root / io.upstream_outputs[one][0]) for one in (*before, mask_id)]
         mine: Any = slice(None)
-        if params.get("share"):
+        if params.get("share") == BEYOND:
+            mine = pieces_of(table.geometry, masks[:-1]) < 0  # for these the piece was made
+        elif params.get("share") == HELD:
             mine = pieces_of(table.geometry, masks) == len(before)
         new_id = table.new_id[mine]
         cells = masks[-1].cells(tile.grid(params["res_m"]))
@@ -120,15 +125,15 @@ class IndexStage:
         if unit.addition:
             params["tile"] = tile_params(tile)
         if not unit.is_whole:
-            params["share"] = True
+            params["share"] = BEYOND if unit.piece.layer.key == unit.layer.key else HELD
         masks = tuple(piece.id for piece in unit.pieces)
         keys = (unit.layer.key, *masks)
         identity = task_id(self.name, self.version, keys, canonical_json(params))
         file = f"{unit.version}_{buffer_m:g}m_{weighting.value}.{short(identity)}.arrow"
         work = boundary_m(unit.layer)
         resources = self.resources(work, params)
-        if not unit.is_whole:  # who has which parcel is found out on a map of all cells, a byte for each
-            n_cells = int(tile.width_m * tile.height_m / BASE_RES_M**2)
+        if not unit.is_whole:  # who has which parcel is found out on a map of all cells, three bytes for each
+            n_cells = 3 * int(tile.width_m * tile.height_m / BASE_RES_M**2)
             resources = dataclasses.replace(resources, mem_bytes=resources.mem_bytes + n_cells)
         # Bytes: half a run of 8, two ends of which lie on the boundary; an edge pixel is 8 more, with 1.4 a pixel size.
         per_pixel_of_boundary = 4.0 if weighting is Weighting.CENTRE else 16.0

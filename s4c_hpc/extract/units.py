@@ -282,5 +282,5 @@ def _read(path: Path) -> dict[str, dict[int, Share]]:
             key: {int(n): (int(v[0]), int(v[1]), float(v[2]), float(v[3])) for n, v in shares.items()}
             for key, shares in values.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError, IndexError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError):
         return {}

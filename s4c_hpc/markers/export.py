@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def export_markers(
     parcels: Selection | None = None,
     compat: bool = False,
     force: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> ExportReport:
     """Write the chosen markers into one file: a row a parcel by NewID, all months side by side.
 
@@ -61,7 +62,7 @@ def export_markers(
     fmt : by the ending of ``out`` when not given
     compat : name columns as the reference system does; those without such a name are left out
     force : replace ``out`` if it is there
-    set_name, tiles, periods, columns, ids, ori_ids, attributes, parcels : as in ``query``
+    set_name, tiles, periods, columns, ids, ori_ids, attributes, parcels, tell : as in ``query``
 
     Raises
     ------
@@ -78,7 +79,7 @@ def export_markers(
     if out.exists() and not force:
         raise _exists(out)
     files = choose_files(workspace, set_name, tiles, periods)
-    wanted = chosen_ids(workspace, files, ids, ori_ids, parcels)
+    wanted = chosen_ids(workspace, files, ids, ori_ids, parcels, tell, of_files=tiles is not None)
     season = wide_season(files, columns=columns, ids=wanted, compat=compat)
     before = attribute_columns(workspace, parcels_version(workspace, files), attributes) if attributes else None
     geometry = read_geometry(workspace, parcels_version(workspace, files)) if fmt.has_geometry else None

@@ -150,14 +150,16 @@ def part_from_file(
     columns = choose(schema)
     # Whole batches are mapped; reading chosen fields only (included_fields) would copy them into memory.
     place = schema.get_field_index(ID_COLUMN)
-    chunks = [reader.get_batch(i).column(place).to_numpy() for i in range(reader.num_record_batches)]
+    # All of them now, so that nothing but pages is left of the file: a merge may have more files than can be open.
+    batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    chunks = [batch.column(place).to_numpy() for batch in batches]
     ids = np.concatenate(chunks).astype(np.int32, copy=False) if chunks else np.empty(0, np.int32)
     return Part(
         where=str(path),
         columns=columns,
         ids=ids,
         starts=np.cumsum([0, *(len(c) for c in chunks)], dtype=np.int64),
-        batch=reader.get_batch,
+        batch=batches.__getitem__,
         over=over,
     )
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError, listing
+from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.attributes import attribute_columns, parcels_version
 from s4c_hpc.markers.files import MarkerFile, choose_files
 from s4c_hpc.markers.part import ID_COLUMN, Ids
 from s4c_hpc.markers.season import wide_season
 from s4c_hpc.parcels import Selection, numbers_of, read_attributes, select
+from s4c_hpc.parcels.modes import Previous
+from s4c_hpc.parcels.table import DELETED
 
 
 def query(
@@ -29,6 +33,7 @@ def query(
     periods: Sequence[str] | None = None,
     sql: str | None = None,
     parcels: Selection | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> pa.Table:
     """Marker values of a whole season, wide; or the result of a query.
 
@@ -41,6 +46,7 @@ def query(
     set_name : marker set; needed when there are several
     tiles, periods : names or patterns, ``2018-0[5-7]``
     parcels : further conditions: attributes, a rectangle, a polygon
+    tell : takes a sentence on parcels that have no markers; without it a list that names such parcels is refused
     sql : a query over ``markers``, ``observations``, ``dictionary`` and ``parcels``, see ``markers.sql.run_sql``
 
     Returns
@@ -59,7 +65,7 @@ def query(
     if sql is not None and attributes:
         raise ConfigError("attributes and sql cannot be combined", where="query", hint="join the table parcels in SQL")
     files = choose_files(workspace, set_name, tiles, periods)
-    wanted = chosen_ids(workspace, files, ids, ori_ids, parcels)
+    wanted = chosen_ids(workspace, files, ids, ori_ids, parcels, tell, of_files=tiles is not None)
     if sql is not None:
         known = read_attributes(workspace, parcels_version(workspace, files))
         from s4c_hpc.markers.sql import run_sql  # noqa: PLC0415 - DuckDB is heavy, other commands do without
@@ -81,15 +87,25 @@ def chosen_ids(
     ids: Sequence[int] | None,
     ori_ids: Sequence[str] | None,
     parcels: Selection | None = None,
+    tell: Callable[[str], None] | None = None,
+    *,
+    of_files: bool = False,
 ) -> Ids | None:
     """NewIDs that were asked for in any way; ``None`` means all.
 
-    Parcels of either list of ids count, and of these (or of all, without a list) those that meet the conditions.
+    Parcels of either list of ids count, and of these (or of all, without a list) those that meet the conditions. Those
+    without markers are left out and told of.
+
+    Parameters
+    ----------
+    of_files : whether parcels on tiles that no file is of do not meet the conditions, because tiles were chosen
 
     Raises
     ------
     NoInputsError
-        If no parcel meets them.
+        If no parcel meets them, or none of those that do has markers.
+    InputError
+        If a parcel of a list has no markers, and nobody is told.
     """
     listed = None
     if ids is not None or ori_ids is not None:
@@ -102,16 +118,55 @@ def chosen_ids(
             listed = np.union1d(listed, named).astype(np.int32)
         listed = np.unique(listed)
     if parcels is None or parcels.is_everything:
-        return listed
+        return listed if listed is None else _with_markers(workspace, files, listed, tell)
     version = parcels_version(workspace, files)
-    found = select(workspace, version, parcels)
-    # Parcels on other tiles meet the conditions as well, and have no markers here.
-    places = read_attributes(workspace, version, [ID_COLUMN, "tile"])
-    on_tiles = pc.is_in(places["tile"], value_set=pa.array(sorted({f.tile for f in files}), pa.string()))
-    found = np.intersect1d(found, places[ID_COLUMN].filter(on_tiles).to_numpy())
+    found = select(workspace, version, replace(parcels, deleted=True))
+    if of_files:
+        places = read_attributes(workspace, version, [ID_COLUMN, "tile"])
+        on_tiles = pc.is_in(places["tile"], value_set=pa.array(sorted({f.tile for f in files}), pa.string()))
+        found = np.intersect1d(found, places[ID_COLUMN].filter(on_tiles).to_numpy())
     found = found if listed is None else np.intersect1d(found, listed)
     if not len(found):
         raise NoInputsError(
             "no parcel meets the conditions", where=f"parcels {version}", hint="'s4c parcels query' tries them out"
         )
-    return found.astype(np.int32)
+    return _with_markers(workspace, files, found.astype(np.int32), tell, parcels)
+
+
+def _with_markers(
+    workspace: Workspace,
+    files: Sequence[MarkerFile],
+    wanted: Ids,
+    tell: Callable[[str], None] | None,
+    conditions: Selection | None = None,
+) -> Ids:
+    """Those of the parcels (n,) that have markers, and those that no version knows, which are refused later."""
+    has = np.zeros(len(wanted), dtype=bool)
+    for file in files:
+        has |= np.isin(wanted, open_ipc(file.path).read_all().column(ID_COLUMN).to_numpy())
+    if conditions is None and has.all():
+        return wanted
+    version = parcels_version(workspace, files)
+    table = read_attributes(workspace, version, [ID_COLUMN, "ori_id", "tile", "reason"])
+    table = table.filter(pc.is_in(table[ID_COLUMN], value_set=pa.array(wanted))).sort_by(ID_COLUMN)
+    if conditions is not None and not conditions.deleted:
+        # Files of a run before the update still have them.
+        has &= ~np.isin(wanted, table[ID_COLUMN].filter(pc.equal(table["reason"], DELETED)).to_numpy())
+    lost = table.filter(pc.invert(pc.is_in(table[ID_COLUMN], value_set=pa.array(wanted[has]))))
+    if not lost.num_rows:
+        return wanted
+    own = "pseudonyms" not in Previous(version, workspace.parcels / version).report
+    who = [
+        f"{row['ori_id'] if own else f'NewID {row[ID_COLUMN]}'} "
+        f"({row['reason'] or 'not in the chosen marker files of tile ' + row['tile']})"
+        for row in lost.to_pylist()
+    ]
+    parcels = "1 parcel has" if len(wanted) == 1 else f"{len(wanted)} parcels {'has' if len(who) == 1 else 'have'}"
+    sentence = f"{len(who)} of {parcels} no markers: {listing(who)}"
+    if len(who) == len(wanted):
+        raise NoInputsError(sentence, where=f"parcels {version}")
+    if tell is not None:
+        tell(sentence)
+    elif conditions is None:
+        raise InputError(sentence, where=f"parcels {version}", hint="check the ids, or choose other tiles and periods")
+    return np.setdiff1d(wanted, lost[ID_COLUMN].to_numpy())

@@ -21,6 +21,7 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.subject import addition_of, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
+from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.markers.derived import n_derived
 from s4c_hpc.markers.expected import Expected, expected_products
 from s4c_hpc.markers.files import marker_stem
@@ -31,7 +32,7 @@ from s4c_hpc.markers.naming import CLASS_COUNT_ORDER, with_times
 from s4c_hpc.markers.part import ID_COLUMN
 from s4c_hpc.markers.sets import Selection, check_sets
 from s4c_hpc.optical import Variable, resolve
-from s4c_hpc.parcels import TileParcels, latest_version, read_tiles, version_of
+from s4c_hpc.parcels import TileParcels, version_of
 from s4c_hpc.series import text_bytes
 from s4c_hpc.series.locate import parcels_of
 
@@ -211,10 +212,9 @@ def _most_bytes(month: _Month, n_columns: int, n_files: int, texts: int) -> int:
 def _months(ctx: PlanContext) -> list[_Month]:
     """Planned series by tile and acquisition month, layers of a product in their order."""
     stats = ctx.upstream["stats"]
-    version = latest_version(ctx.workspace)
-    if not stats.num_rows or version is None:
+    if not stats.num_rows:
         return []
-    tiles = {t.tile.id: t for t in read_tiles(ctx.workspace, version)}
+    tiles = parcel_tiles(ctx)
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in stats.select(["id", "tile", "subject", "outputs"]).to_pylist():
         # Series files begin with the acquisition day, so that no product has to be looked up here.

@@ -3,7 +3,7 @@
 from s4c_hpc.core.mgrs import mgrs_tile, tile_at, tiles_at
 from s4c_hpc.parcels.diff import Diff, diff
 from s4c_hpc.parcels.identify import identify
-from s4c_hpc.parcels.layers import Layer, all_layers, current, read_layer_parcels, season_base, tile_layers
+from s4c_hpc.parcels.layers import Layer, all_layers, current, read_layer_parcels
 from s4c_hpc.parcels.select import Selection, numbers_of, read_id_file, select
 from s4c_hpc.parcels.store import (
     ParcelBlockTable,
@@ -42,10 +42,8 @@ __all__ = [
     "read_places",
     "read_tile_parcels",
     "read_tiles",
-    "season_base",
     "select",
     "tile_at",
-    "tile_layers",
     "tiles_at",
     "version_of",
     "versions",

@@ -70,6 +70,18 @@ class Check:
         return self.n_usable > 0 and not any(f.n for f in self.findings if f.name in REFUSED)
 
     @property
+    def refusal(self) -> str:
+        """Why an import would not take it; empty if it would."""
+        found = {f.name: f for f in self.findings if f.n}
+        why = [] if self.n_usable else ["no parcel lies on a tile"]
+        if no_id := found.get("no_id"):
+            who = "1 parcel has" if no_id.n == 1 else f"{no_id.n} parcels have"
+            why.append(f"{who} no id (first: row {no_id.rows[0] + 1})")
+        if repeated := found.get("id_repeated"):
+            why.append(f"{repeated.n} parcels share an id (first: {self.ids[repeated.rows[0]]})")
+        return "; ".join(why)
+
+    @property
     def verdict(self) -> str:
         """``clean``, ``findings`` or ``unusable``."""
         if not self.is_importable:

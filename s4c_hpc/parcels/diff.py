@@ -74,18 +74,30 @@ def diff(workspace: Workspace, before: str, after: str) -> Diff:
         If one of them is not there.
     """
     for name in (before, after):
-        if name not in versions(workspace):
-            raise MissingDataError(
-                f"there is no parcel version {name}",
-                where=str(workspace.parcels),
-                hint=f"versions are {', '.join(versions(workspace)) or 'none'}",
-            )
+        require_version(workspace, name)
     old, new = (Previous(name, workspace.parcels / name) for name in (before, after))
     table = read_attributes(workspace, after)
     column = pq.read_table(new.path / PARCELS, columns=[GEOMETRY], partitioning=None)[GEOMETRY]
     outlines = Outlines.of_column(column)
     compared = compare(old.path / PARCELS, table["NewID"].to_numpy(), new.crs, outlines.wkb)
     return changes(old, after, table, compared)
+
+
+def require_version(workspace: Workspace, name: str) -> None:
+    """Refuse the name of a version that is not there.
+
+    Raises
+    ------
+    MissingDataError
+        Says which versions there are.
+    """
+    known = versions(workspace)
+    if name not in known:
+        raise MissingDataError(
+            f"there is no parcel version {name}",
+            where=str(workspace.parcels),
+            hint=f"versions are {', '.join(known) or 'none'}",
+        )
 
 
 def changes(previous: Previous | None, after: str, table: pa.Table, compared: Compared | None) -> Diff:

@@ -18,7 +18,7 @@ def meeting(parcels: pa.Table | pyarrow.dataset.Dataset, expression: str, where:
     Raises
     ------
     InputError
-        It cannot be evaluated.
+        It cannot be evaluated, or is no condition.
     """
     import duckdb  # noqa: PLC0415 - heavy, and asked for rarely
 
@@ -28,7 +28,16 @@ def meeting(parcels: pa.Table | pyarrow.dataset.Dataset, expression: str, where:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        found = connection.table("parcels").filter(expression).project("NewID").to_arrow_table()
+        chosen = connection.table("parcels").filter(expression)
+        # A filter takes any value, and one that is not 0 for true.
+        kinds = [str(kind) for kind in connection.table("parcels").project(expression).types]
+        if kinds != ["BOOLEAN"]:
+            raise InputError(
+                f"{expression!r} is no condition: it is neither true nor false but {', '.join(kinds)}",
+                where=where,
+                hint="compare it with a value, e.g. Area_meters > 1e4",
+            )
+        found = chosen.project("NewID").to_arrow_table()
     except duckdb.Error as error:
         raise InputError(
             f"cannot be evaluated: {error}", where=where, hint=f"columns are {listing(parcels.schema.names, 40)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -177,6 +177,13 @@ def site_report(site: Site, built: Built) -> dict[str, Any]:
             "parcels_without": counts.get("", 0),
         }
     return told
+
+
+def strata_notes(told: Mapping[str, Any], n: int) -> list[str]:
+    """A sentence on parcels without stratum, of what ``site_report`` tells of ``n`` parcels; none if all have one."""
+    without = told["strata"]["parcels_without"] if "strata" in told else 0
+    verb = "lies" if without == 1 else "lie"
+    return [f"{without} of {n} parcels {verb} in no stratum of {told['strata']['file']}"] if without else []
 
 
 def _finding(name: str, title: str, weight: Weight, flags: Flags, reasons: Texts | str) -> Finding:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,15 @@ from s4c_hpc.config.model import Parcels
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels.store import ParcelBlockTable, TileParcels, read_tile_parcels, read_tiles, versions
+from s4c_hpc.parcels.store import (
+    ParcelBlockTable,
+    Stamp,
+    TileParcels,
+    read_tile_parcels,
+    read_tiles,
+    stamp,
+    versions,
+)
 from s4c_hpc.parcels.table import BLOCK, Built, parcels_key, tile_rows
 
 LAYERS = "layers.parquet"
@@ -71,34 +80,11 @@ class Layer:
     tile: Tile
 
 
-def tile_layers(workspace: Workspace, tile_id: str) -> tuple[Layer, ...]:
-    """Layers of one tile, oldest first; none if no version has a parcel on it.
-
-    Values come from the last full layer and those behind it. Earlier ones say what was read of the imagery.
-    """
-    return all_layers(workspace).get(tile_id, ())
-
-
-def season_base(workspace: Workspace, tile_id: str) -> Layer:
-    """The layer whose parcels make the farmland mask of a tile: the first one since it has its rectangle.
-
-    Raises
-    ------
-    MissingDataError
-        No version has a parcel on this tile.
-    """
-    layers = tile_layers(workspace, tile_id)
-    if not layers:
-        raise MissingDataError(
-            f"no parcel version has a parcel on tile {tile_id}",
-            where=str(workspace.parcels),
-            hint="a version was deleted: put it back, or plan again",
-        )
-    return next(layer for layer in layers if layer.tile == layers[-1].tile)
-
-
 def all_layers(workspace: Workspace) -> dict[str, tuple[Layer, ...]]:
-    """Layers of every tile that ever had a parcel, oldest first."""
+    """Layers of every tile that ever had a parcel, oldest first.
+
+    Values come from the last full layer of a tile and those behind it. Earlier ones say what was read of the imagery.
+    """
     found: dict[str, list[Layer]] = {}
     first: dict[tuple[str, str], str] = {}
     before: str | None = None
@@ -132,7 +118,7 @@ def read_layer_parcels(workspace: Workspace, tile: Tile, layer_key: str) -> Parc
             return read_tile_parcels(workspace, version, tile)
         added = _read(workspace, version)
         if added is not None and tile.id in added.rows and added.rows[tile.id]["key"] == layer_key:
-            table = read_tile_parcels(workspace, version, tile, only=added.members[tile.id])
+            table = read_tile_parcels(workspace, version, tile, only=_members(workspace, version, tile.id))
             return dataclasses.replace(table, block=_blocks(len(table.new_id)))
     raise MissingDataError(
         f"no parcel version has the layer {layer_key} on tile {tile.id}",
@@ -225,22 +211,37 @@ class _Added:
     """The version that it builds upon."""
     rows: dict[str, dict[str, Any]]
     """Keywords of a layer by tile; a tile that is not here gets none."""
-    members: dict[str, NDArray[np.int32]]
-    """``NewID`` of its parcels by tile."""
 
 
 def _read(workspace: Workspace, version: str) -> _Added | None:
     path = workspace.parcels / version / LAYERS
     try:
-        table = pq.read_table(path, partitioning=None)
+        return _added(path, stamp(path))
     except FileNotFoundError:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _added(path: Path, _stamp: Stamp) -> _Added:
+    table = _table(path, [name for name in _SCHEMA.names if name != "new_id"])
+    after = (table.schema.metadata or {}).get(_AFTER, b"").decode()
+    rows = dict(zip(table["tile"].to_pylist(), table.drop_columns(["tile"]).to_pylist(), strict=True))
+    return _Added(after, rows)
+
+
+def _members(workspace: Workspace, version: str, tile_id: str) -> NDArray[np.int32]:
+    """``NewID`` of the parcels that a version adds to the layers of a tile."""
+    table = _table(workspace.parcels / version / LAYERS, ["tile", "new_id"])
+    ids: NDArray[np.int32] = table["new_id"][table["tile"].to_pylist().index(tile_id)].values.to_numpy()
+    return ids
+
+
+def _table(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"cannot be read ({error})", where=str(path), hint="delete this version and import the parcels again"
         ) from error
-    after = (table.schema.metadata or {}).get(_AFTER, b"").decode()
-    tiles = table["tile"].to_pylist()
-    rows = dict(zip(tiles, table.drop_columns(["tile", "new_id"]).to_pylist(), strict=True))
-    members = {tile: ids.values.to_numpy() for tile, ids in zip(tiles, table["new_id"], strict=True)}
-    return _Added(after, rows, members)

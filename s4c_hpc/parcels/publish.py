@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s4c_hpc.core.atomic import sync_directory, sync_file
-from s4c_hpc.core.errors import TemporaryError, is_disk_full
+from s4c_hpc.core.errors import MissingDataError, TemporaryError, is_disk_full
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels.store import PARCELS
 
 _PREFIX = "parcels-"
 
@@ -32,6 +33,12 @@ def publish(folder: Path, final: Path) -> None:
     try:
         folder.rename(final)
     except OSError as error:
+        if final.exists() and not (final / PARCELS).is_file():
+            raise MissingDataError(
+                f"the folder of version {final.name} is damaged: it has no {PARCELS}, and no import can replace it",
+                where=str(final),
+                hint=f"put {PARCELS} back, or move the whole folder away, and run the import again",
+            ) from error
         if final.exists():
             raise TemporaryError(
                 f"another import has just made {final.name}", where=str(final), hint="run the import again"

@@ -20,6 +20,7 @@ from pyproj.exceptions import CRSError
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, listing
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels.diff import require_version
 from s4c_hpc.parcels.expression import meeting
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY, crs_of
 from s4c_hpc.parcels.modes import Previous
@@ -64,11 +65,14 @@ def select(workspace: Workspace, version: str, wanted: Selection) -> Ids:
 
     Raises
     ------
+    MissingDataError
+        There is no such version.
     InputError
         An id is not in the version, the expression cannot be evaluated, or a file cannot be used.
     ConfigError
         The rectangle is none, or its reference system is not known.
     """
+    require_version(workspace, version)
     names = ["NewID", *(["is_deleted"] if "is_deleted" in _names(workspace, version) else [])]
     table = read_attributes(workspace, version, names)
     every = table["NewID"].to_numpy()
@@ -88,11 +92,15 @@ def select(workspace: Workspace, version: str, wanted: Selection) -> Ids:
     return ids
 
 
-def read_id_file(path: Path) -> tuple[list[int] | None, list[str] | None]:
+def read_id_file(path: Path, id_columns: Sequence[str] = ()) -> tuple[list[int] | None, list[str] | None]:
     """NewIDs, or the user's own ids, of a file with one a line.
 
-    A header ``NewID`` or ``ori_id`` says which; there may be further columns then, as in any CSV file. Without a
-    header they are NewIDs if all are whole numbers, else the user's own.
+    A header ``NewID`` or ``ori_id``, or one that is the declaration's id column, says which; there may be further
+    columns then, as in any CSV file. Without a header they are NewIDs if all are whole numbers, else the user's own.
+
+    Parameters
+    ----------
+    id_columns : columns of the declaration that identify a parcel; only a single one can be a header
 
     Raises
     ------
@@ -104,7 +112,8 @@ def read_id_file(path: Path) -> tuple[list[int] | None, list[str] | None]:
     except csv.Error as error:
         raise InputError(f"cannot be read ({error})", where=str(path)) from error
     header = [name.strip().lower() for name in lines[0]] if lines else []
-    at = next((header.index(name) for name in ("newid", "ori_id") if name in header), None)
+    heads = ("newid", "ori_id", *_single(id_columns))
+    at = next((header.index(name) for name in heads if name in header), None)
     values = [line[at or 0].strip() for line in (lines if at is None else lines[1:]) if len(line) > (at or 0)]
     if not values:
         raise InputError("there is no id in the file", where=str(path), hint="write one a line")
@@ -117,8 +126,8 @@ def read_id_file(path: Path) -> tuple[list[int] | None, list[str] | None]:
     return None, values
 
 
-def read_own_ids(path: Path) -> list[str]:
-    """The user's own ids of a file with one a line; a header ``ori_id`` is none.
+def read_own_ids(path: Path, id_columns: Sequence[str] = ()) -> list[str]:
+    """The user's own ids of a file with one a line; a header ``ori_id`` or ``id_columns``, if it is one, is none.
 
     Raises
     ------
@@ -126,10 +135,15 @@ def read_own_ids(path: Path) -> list[str]:
         The file cannot be read, or is empty.
     """
     found = [line.strip() for line in _lines(path) if line.strip()]
-    found = found[1:] if found[:1] == ["ori_id"] else found
+    found = found[1:] if found and found[0].lower() in ("ori_id", *_single(id_columns)) else found
     if not found:
         raise InputError("there is no id in the file", where=str(path), hint="write one a line")
     return found
+
+
+def _single(id_columns: Sequence[str]) -> list[str]:
+    """The id column as headers are compared; of several none, because one alone does not identify a parcel."""
+    return [name.strip().lower() for name in id_columns] if len(id_columns) == 1 else []
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from s4c_hpc.parcels.projection import Geometries, reproject
 PARCELS = "parcels.parquet"
 TILES = "tiles.parquet"
 REPORT = "report.json"
+Stamp = tuple[int, int, int]
+"""What another file of the same name would have another one of: time of change, inode and size."""
+
 _VERSION = re.compile(r"^v\d{4,}$")
 
 
@@ -71,9 +75,22 @@ def latest_version(workspace: Workspace) -> str | None:
 
 
 def read_tiles(workspace: Workspace, version: str) -> list[TileParcels]:
-    """The tiles that own parcels of a version, ordered by id."""
-    rows = _read(workspace, version, TILES).to_pylist()
-    return [
+    """The tiles that own parcels of a version, ordered by id. Cached as long as the file is the same."""
+    path = _path(workspace, version, TILES)
+    return list(_tiles_of(path, stamp(path)))
+
+
+def stamp(path: Path) -> Stamp:
+    """Tells a file from another one that has its name: versions never change, but one may be put back."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+@lru_cache(maxsize=4096)
+def _tiles_of(path: Path, _stamp: Stamp) -> tuple[TileParcels, ...]:
+    with _damage_is_told(path):
+        rows = pq.read_table(path, partitioning=None).to_pylist()
+    return tuple(
         TileParcels(
             tile=Tile(
                 id=r["tile"],
@@ -90,16 +107,15 @@ def read_tiles(workspace: Workspace, version: str) -> list[TileParcels]:
             key=r["key"],
         )
         for r in rows
-    ]
+    )
 
 
 def versions_by_key(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
     """Versions with the same parcels on a tile, oldest first, by tile and key."""
     found: dict[tuple[str, str], list[str]] = {}
     for version in versions(workspace):
-        table = _read(workspace, version, TILES, ["tile", "key"])
-        for tile, key in zip(table["tile"].to_pylist(), table["key"].to_pylist(), strict=True):
-            found.setdefault((tile, key), []).append(version)
+        for parcels in read_tiles(workspace, version):
+            found.setdefault((parcels.tile.id, parcels.key), []).append(version)
     return found
 
 

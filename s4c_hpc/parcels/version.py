@@ -25,7 +25,7 @@ from s4c_hpc.parcels.compare import Compared, compare
 from s4c_hpc.parcels.croptable import CropTable, join, read_crop_table, read_hcat_table
 from s4c_hpc.parcels.declare import declare, reserved
 from s4c_hpc.parcels.diff import changes
-from s4c_hpc.parcels.findings import site_report, summary
+from s4c_hpc.parcels.findings import site_report, strata_notes, summary
 from s4c_hpc.parcels.geoparquet import write_geoparquet
 from s4c_hpc.parcels.layers import write_layers
 from s4c_hpc.parcels.modes import Previous, previous_version, with_previous
@@ -34,6 +34,9 @@ from s4c_hpc.parcels.publish import disk_full_is_temporary, publish, temporary_f
 from s4c_hpc.parcels.site import read_site
 from s4c_hpc.parcels.store import PARCELS, REPORT, TILES, same_content
 from s4c_hpc.parcels.table import Built, Declared, build, tile_table
+
+_MANY_FROM, _MANY_SHARE = 20, 0.2
+"""Parcels that a version has at least, and the share of them, above which an update deletes suspiciously many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +145,20 @@ def _import(workspace: Workspace, config: Config, settings: Parcels, folder: Pat
         declared.crs,
         filters=site.filters,
     )
+    placed = site_report(site, built.present())
     report |= {
         "version": following,
         "mode": settings.mode.value,
         "crs": declared.crs_text,
         "diff": changed.report(),
-        "notes": [*report["notes"], *crops.notes, *site.notes],
-        **site_report(site, built.present()),
+        "notes": [
+            *report["notes"],
+            *crops.notes,
+            *site.notes,
+            *strata_notes(placed, counts["parcels"]),
+            *_deletion_note(previous, changed.counts["deleted"], settings.mode, source.layer.file),
+        ],
+        **placed,
         **({"crop_table": crops.report} if crops.report else {}),
         **({"pseudonyms": source.pseudonyms} if source.pseudonyms else {}),
     }
@@ -201,8 +211,21 @@ def _beside_previous(
     return replace(declared, repaired=replace(declared.repaired, outlines=outlines, reason=reason)), earlier
 
 
+def _deletion_note(previous: Previous | None, n_deleted: int, mode: ImportMode, file: str) -> list[str]:
+    """What to say of an update that deletes so much that its file may hold changes only."""
+    if previous is None or mode is not ImportMode.UPDATE:
+        return []
+    n = previous.report["counts"]["parcels"]
+    if n < _MANY_FROM or n_deleted <= _MANY_SHARE * n:
+        return []
+    what = f"{n_deleted} of {n} parcels are missing from {file} and count as deleted"
+    back = "to go back, import the earlier declaration again first"
+    return [f"{what}; if it holds changes only, import it with --mode incremental ({back})"]
+
+
 def _require_some(built: Built, declared: Declared, where: str) -> None:
     if not built.assignment.tiles:
+        built = built.present()  # what an update deletes is not in the file, whose fault this is
         usable = ~built.outlines.missing
         if built.off_site.any() and (built.off_site | ~usable).all():
             reasons = sorted({str(r) for r in built.reason[built.off_site]})

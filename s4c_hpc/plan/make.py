@@ -150,8 +150,9 @@ def check_rows(tasks: pa.Table) -> None:
 
 def _ask(workspace: Workspace, config: Config, asked: Mapping[str, Stage]) -> pa.Table:
     upstream: dict[str, pa.Table] = {}
+    known: dict[str, object] = {}
     for name, stage in asked.items():
-        context = PlanContext(workspace, config, dict(upstream))
+        context = PlanContext(workspace, config, dict(upstream), known)
         batches = list(stage.tasks(context))
         for batch in batches:
             if not batch.schema.equals(PLAN_SCHEMA):

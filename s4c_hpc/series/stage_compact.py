@@ -24,7 +24,7 @@ from s4c_hpc.parcels import BLOCK
 from s4c_hpc.series.compact import write_compact
 from s4c_hpc.series.contract import CLASS_COUNTS, text_bytes
 from s4c_hpc.series.generation import Acquisition
-from s4c_hpc.series.layers import Layered
+from s4c_hpc.series.layers import Ids, Layered
 from s4c_hpc.series.locate import parcels_of
 from s4c_hpc.series.read import SeriesFile, read_series
 
@@ -123,7 +123,7 @@ class CompactStage:
         for dependency in absent:
             if dependency not in io.settled:
                 raise InternalError("was started before its input was settled", where=f"{task.stage} {task.subject}")
-        inputs = [pair for pair in acquired(task, io) if pair[0].grid == params["grid"]]
+        inputs = [(one, files.mapped()) for one, files in acquired(task, io) if one.grid == params["grid"]]
         if not inputs:
             raise InputError(f"no usable product for tile {task.tile}", where=task.subject)
         (output,) = task.outputs
@@ -133,10 +133,11 @@ class CompactStage:
         return Outcome(outputs=task.outputs, n_rows=n_rows, absent=absent)
 
 
-def acquired(task: Task, io: TaskIO) -> list[tuple[Acquisition, Layered]]:
+def acquired(task: Task, io: TaskIO) -> Iterator[tuple[Acquisition, Layered]]:
     """Acquisitions that tasks of the plan have made, with their files: each with all its layers or not at all.
 
-    Without one of its layers an acquisition would give parcels the values of an outline that they had before.
+    Files are open for one product at a time: those of a season are more than a process may have open. Without one of
+    its layers an acquisition would give parcels the values of an outline that they had before.
 
     Raises
     ------
@@ -145,22 +146,26 @@ def acquired(task: Task, io: TaskIO) -> list[tuple[Acquisition, Layered]]:
     """
     only = parcels_of(io.workspace, task.tile, key) if (key := task.input_keys[-1]) not in task.depends_on else None
     # Tasks are called ``stats <tile> <product>``, and products may hold spaces.
-    lacking = {
-        name_of(io.upstream_subjects.get(one, one).split(" ", 2)[-1])
-        for one in task.depends_on
-        if one not in io.upstream_outputs
-    }
-    paths = [path for one in task.depends_on for path in io.upstream_outputs.get(one, ()) if not is_compacted(path)]
-    found: dict[tuple[str, str], list[tuple[str, SeriesFile]]] = defaultdict(list)
+    products: dict[str, list[str]] = defaultdict(list)
+    for one in task.depends_on:
+        products[name_of(io.upstream_subjects.get(one, one).split(" ", 2)[-1])].append(one)
     try:
-        for path in paths:
-            file = read_series(io.workspace.root / path)
-            if file.header.product not in lacking:
-                found[file.header.product, file.header.grid].append((path, file))
-        layers = [tuple(zip(*pairs, strict=True)) for pairs in found.values()]
-        return [(Acquisition.of(files[0].header, *names), Layered(files, only)) for names, files in layers]
+        for tasks in products.values():
+            if all(one in io.upstream_outputs for one in tasks):
+                paths = [path for one in tasks for path in io.upstream_outputs[one] if not is_compacted(path)]
+                yield from _acquisitions(io, paths, only)
     except (MissingDataError, InputError) as error:
         raise TemporaryError(error.what, where=error.where, hint="delete the file and run 's4c run' again") from error
+
+
+def _acquisitions(io: TaskIO, paths: Sequence[str], only: Ids | None) -> list[tuple[Acquisition, Layered]]:
+    """Those of one product, one a grid."""
+    found: dict[str, list[tuple[str, SeriesFile]]] = defaultdict(list)
+    for path in paths:
+        file = read_series(io.workspace.root / path)
+        found[file.header.grid].append((path, file))
+    layers = [tuple(zip(*pairs, strict=True)) for pairs in found.values()]
+    return [(Acquisition.of(files[0].header, *names), Layered(files, only)) for names, files in layers]
 
 
 def is_compacted(path: str) -> bool:
