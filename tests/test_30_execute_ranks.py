@@ -192,7 +192,7 @@ def test_a_chunk_that_has_a_journal_is_not_begun_again(tmp_path: Path, installed
     journal.parent.mkdir(exist_ok=True)
     journal.write_bytes(b"")
     code, out = finish(run, 2)
-    assert code == STARTED_TWICE, "nobody's fault, and the first one may be at work"
+    assert code == STARTED_TWICE, f"nobody's fault, and the first one may be at work: {out}"
     assert "has been started before" in out
     assert journal.read_bytes() == b""
     assert tree_hash(tmp_path) == {}
