@@ -33,7 +33,24 @@ def session_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 def cluster(session_cluster: Cluster) -> Cluster:
     """The cluster with all daemons up, all nodes idle and no jobs, whatever the test before has done to it."""
     session_cluster.restore()
+    _use_up_lost_numbers(session_cluster)
     return session_cluster
+
+
+LOST_NUMBERS = 24
+"""More jobs than a test has had when it killed the controller."""
+
+_controllers: dict[Path, int | None] = {}
+
+
+def _use_up_lost_numbers(cluster: Cluster) -> None:
+    """A controller that was killed gives numbers of jobs out again, and nodes that know them refuse the job."""
+    pid = cluster.daemons["slurmctld"].pid()
+    if _controllers.setdefault(cluster.root, pid) != pid:
+        for _ in range(LOST_NUMBERS):
+            cluster.run("sbatch", "--hold", "--output=/dev/null", "--wrap", "true")
+        cluster.restore()
+        _controllers[cluster.root] = pid
 
 
 @pytest.fixture(scope="module")
