@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,18 @@ def probes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     yield folder
     stage.cache_clear()
     stages.cache_clear()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A file system of 1 MiB; ``None`` for those who may not make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        yield None
+        return
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +18,9 @@ CORNERS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, 
 
 def decided(*polygons: Any) -> list[bool]:
     """Of each pair in turn."""
-    geometry = np.array(polygons, dtype=object)
+    wkb = pa.array(shapely.to_wkb(np.array(polygons, dtype=object)), pa.large_binary())
     pairs = np.array(list(itertools.combinations(range(len(polygons)), 2)))
-    found: list[bool] = certainly_apart(geometry, pairs[:, 0], pairs[:, 1], worth_it=0).tolist()
+    found: list[bool] = certainly_apart(wkb, pairs[:, 0], pairs[:, 1], worth_it=0).tolist()
     return found
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,27 +130,13 @@ def test_a_file_that_must_not_grow(tmp_path: Path, few: Path, many: Path, mode: 
     still_works(workspace, many, before, mode, N_MANY)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("in_memory", [1 << 26, 1000])
 def test_a_full_disk(
-    small_disk: Path, few: Path, many: Path, mode: ImportMode, in_memory: int, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path | None, few: Path, many: Path, mode: ImportMode, in_memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if small_disk is None:
+        pytest.skip("no file system can be mounted here: a limit of the size of files stands in, see above")
     workspace = Workspace(small_disk / "site")
     import_parcels(few, workspace, make_config())
     before = tree_bytes(workspace.root, "parcels/v0001")

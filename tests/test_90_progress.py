@@ -66,5 +66,5 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     os.close(main)
     assert process.wait(timeout=PATIENCE_S) == 0
     shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", text).decode()
-    assert "63/63" in shown
-    assert "merge FREISING" in shown
+    # The two last tasks are ready together: either of them begins last.
+    assert re.search("63/63 .*(merge|series) FREISING", shown)

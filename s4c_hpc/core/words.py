@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,35 @@ def as_words(columns: Sequence[pa.Array]) -> Words:
     end = int(places[-1]) + n * width
     memory = pa.foreign_buffer(int(places[0]), end - int(places[0]), base=buffers)
     return np.ndarray((len(columns), n), kind, buffer=memory, strides=(int(steps[0]), width))
+
+
+class BatchWords:
+    """Columns of record batches that stand one below the other.
+
+    Views of the batches are kept: whoever takes rows strip by strip asks for the same columns again. Copies, which cost
+    memory, are made anew.
+
+    Parameters
+    ----------
+    columns : some columns of a batch, by its number and their names
+    starts : first row of each batch, and whatever follows the last one
+    """
+
+    def __init__(self, columns: Callable[[int, Sequence[str]], Sequence[pa.Array]], starts: NDArray[np.int64]) -> None:
+        self._columns, self._starts = columns, starts
+        self._known: dict[tuple[int, tuple[str, ...]], Words] = {}
+
+    def rows(self, names: Sequence[str], rows: NDArray[np.int64]) -> Words:
+        """(k, n) bits of columns of one width, of rows (n,) in any order, at least one."""
+        return taken(partial(self._words, tuple(names)), self._starts, rows)
+
+    def _words(self, names: tuple[str, ...], number: int) -> Words:
+        if (number, names) in self._known:
+            return self._known[number, names]
+        words = as_words(self._columns(number, names))
+        if not words.flags.owndata:
+            self._known[number, names] = words
+        return words
 
 
 def taken(words: Callable[[int], Words], starts: NDArray[np.int64], rows: NDArray[np.int64]) -> Words:

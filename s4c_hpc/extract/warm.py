@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 import rasterio
 import shapely
 from numpy.typing import NDArray
@@ -51,7 +52,8 @@ def warm(folder: Path) -> None:
             reader = BlockReader(stacks, mask, _TILE.grid(res_m), angles=Angles.constant(30.0, 150.0, 5.0, 100.0))
             _statistics(folder / "index", parcel, reader, weighting)
     warm_zonal(folder)
-    certainly_apart(np.repeat(parcel, 2), np.zeros(1, np.int64), np.ones(1, np.int64), worth_it=0)
+    twice = pa.array(shapely.to_wkb(np.repeat(parcel, 2)), pa.large_binary())
+    certainly_apart(twice, np.zeros(1, np.int64), np.ones(1, np.int64), worth_it=0)
     widened(np.full((3, 3), 4, np.uint8), slice(0, 1), [Widening(values=(4,), radius_m=20.0)], (), 10.0)
 
 

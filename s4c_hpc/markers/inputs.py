@@ -71,9 +71,7 @@ class SeriesInput:
     def columns(self, selection: Selection, time: dt.time | None) -> Mapping[str, pa.Field]:
         """Columns that the set keeps -> their fields in the marker file; see ``part``."""
         columns: dict[str, pa.Field] = {}
-        for field in (*self.schema, *derived_fields(self.schema, selection)):
-            if field.name == ID_COLUMN or not selection.keeps(field.name):
-                continue
+        for field in self._kept(selection):
             variable, statistic = parse_series_column(field.name)
             is_count = variable is None or statistic == "count"
             described = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()} | {
@@ -93,9 +91,12 @@ class SeriesInput:
 
     def names(self, selection: Selection, time: dt.time | None) -> set[str]:
         """Names of ``columns`` in the marker file, without what is said of them."""
+        return {self._marker_name(field.name, time) for field in self._kept(selection)}
+
+    def _kept(self, selection: Selection) -> list[pa.Field]:
+        """Fields of the series, and derived ones, that the set keeps."""
         fields = (*self.schema, *derived_fields(self.schema, selection))
-        kept = (f.name for f in fields if f.name != ID_COLUMN and selection.keeps(f.name))
-        return {self._marker_name(name, time) for name in kept}
+        return [field for field in fields if field.name != ID_COLUMN and selection.keeps(field.name)]
 
     def _marker_name(self, column: str, time: dt.time | None) -> str:
         variable, statistic = parse_series_column(column)

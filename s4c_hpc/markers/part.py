@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.core.ipc import open_ipc
-from s4c_hpc.core.words import Words, as_words, taken
+from s4c_hpc.core.words import BatchWords
 
 ID_COLUMN = "NewID"
 
@@ -41,12 +40,13 @@ class Part:
     """Parts with the same columns that lie over it: of several that have a parcel the last one counts."""
     order: Rows = field(init=False)
     """(n,) rows of the file by ascending NewID."""
-    known: dict[tuple[int, str], Words] = field(init=False, repr=False, default_factory=dict)
-    """Columns of batches that were asked for, as far as they are views of these."""
+    words: BatchWords = field(init=False, repr=False)
+    """Its columns, of which rows are taken."""
 
     def __post_init__(self) -> None:
         """Sort once, and refuse what could only be guessed at."""
         object.__setattr__(self, "order", np.argsort(self.ids, kind="stable"))
+        object.__setattr__(self, "words", BatchWords(self._columns, self.starts))
         ordered = self.ids[self.order]
         twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if twice.size:
@@ -94,22 +94,15 @@ class Part:
         values: dict[str, Values] = {}
         for width in {kind.itemsize for kind in kinds.values()}:
             names = [name for name, kind in kinds.items() if kind.itemsize == width]
-            matrix = taken(partial(self._words, names), self.starts, rows)
+            matrix = self.words.rows(names, rows)
             values |= {name: row.view(kinds[name]) for name, row in zip(names, matrix, strict=True)}
         return places, values
 
-    def _words(self, names: Sequence[str], number: int) -> Words:
-        """Columns of one width of a batch; views are kept, for every strip of a merge asks for all of them."""
-        key = number, names[0]
-        if key in self.known:
-            return self.known[key]
-        columns = self.batch(number).select(names).columns
+    def _columns(self, number: int, names: Sequence[str]) -> list[pa.Array]:
+        columns: list[pa.Array] = self.batch(number).select(names).columns
         if nulls := [name for name, column in zip(names, columns, strict=True) if column.null_count]:
             raise InputError(f"column {nulls[0]} holds nulls; unknown values must be NaN", where=self.where)
-        words = as_words(columns)
-        if not words.flags.owndata:
-            self.known[key] = words
-        return words
+        return columns
 
 
 def _laid_over(

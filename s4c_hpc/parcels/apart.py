@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.parcels.flat import WORTH_IT, flat
-from s4c_hpc.parcels.projection import Floats, Geometries
+from s4c_hpc.parcels.projection import Floats
 
 _END = 2
 """Stands for a side at the last vertex of a ring, where no edge begins."""
@@ -24,13 +23,6 @@ _ROUNDING = 3.3306690738754716e-16
 
 
 def certainly_apart(
-    geometry: Geometries, i: NDArray[np.int64], j: NDArray[np.int64], worth_it: int = WORTH_IT
-) -> NDArray[np.bool_]:
-    """``outlines_apart`` of geometries."""
-    return outlines_apart(pa.array(shapely.to_wkb(geometry), pa.large_binary()), i, j, worth_it)
-
-
-def outlines_apart(
     wkb: pa.LargeBinaryArray, i: NDArray[np.int64], j: NDArray[np.int64], worth_it: int = WORTH_IT
 ) -> NDArray[np.bool_]:
     """Whether the interiors of pairs (m,) certainly have nothing in common; ``False`` means that it is not known.

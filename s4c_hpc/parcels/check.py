@@ -29,8 +29,6 @@ from s4c_hpc.parcels.survey import survey
 
 PixelCounts = Callable[[Outlines, CRS, Assignment], NDArray[np.int32]]
 """Counts the pixels (n, 2) of parcels on the grids of 10 m and 20 m: what extraction would find."""
-REFUSED = ("no_id", "id_repeated")
-"""Findings for which an import refuses the whole file."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,7 +65,7 @@ class Check:
     @property
     def is_importable(self) -> bool:
         """Whether an import would take it: every parcel has an id of its own, and one at least lies on a tile."""
-        return self.n_usable > 0 and not any(f.n for f in self.findings if f.name in REFUSED)
+        return not self.refusal
 
     @property
     def refusal(self) -> str:

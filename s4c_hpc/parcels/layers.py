@@ -26,13 +26,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from s4c_hpc.config.model import Parcels
-from s4c_hpc.core.errors import InputError, MissingDataError
+from s4c_hpc.core.errors import MissingDataError
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.store import (
     ParcelBlockTable,
     Stamp,
     TileParcels,
+    damage_is_told,
     read_tile_parcels,
     read_tiles,
     stamp,
@@ -237,11 +238,5 @@ def _members(workspace: Workspace, version: str, tile_id: str) -> NDArray[np.int
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
-    try:
+    with damage_is_told(path):
         return pq.read_table(path, columns=columns, partitioning=None)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"cannot be read ({error})", where=str(path), hint="delete this version and import the parcels again"
-        ) from error

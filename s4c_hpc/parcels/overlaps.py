@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from s4c_hpc.parcels.apart import outlines_apart
+from s4c_hpc.parcels.apart import certainly_apart
 from s4c_hpc.parcels.outlines import Outlines
 from s4c_hpc.parcels.projection import Floats
 
@@ -99,7 +99,7 @@ def _pairs(outlines: Outlines, rows: NDArray[np.int64], west: float, east: float
     i, j = i[here], j[here]
     order = np.lexsort((j, i))
     i, j = i[order], j[order]
-    doubtful = ~outlines_apart(outlines.packed(rows), i, j)
+    doubtful = ~certainly_apart(outlines.packed(rows), i, j)
     i, j = rows[i[doubtful]], rows[j[doubtful]]
     asked, place = np.unique(np.concatenate((i, j)), return_inverse=True)
     geometry = outlines[asked]

@@ -88,7 +88,7 @@ def stamp(path: Path) -> Stamp:
 
 @lru_cache(maxsize=4096)
 def _tiles_of(path: Path, _stamp: Stamp) -> tuple[TileParcels, ...]:
-    with _damage_is_told(path):
+    with damage_is_told(path):
         rows = pq.read_table(path, partitioning=None).to_pylist()
     return tuple(
         TileParcels(
@@ -177,7 +177,7 @@ def read_tile_parcels(
 
 def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table]:
     """The row groups of a tile; each holds rows of one tile."""
-    with _damage_is_told(path), pq.ParquetFile(path) as file:
+    with damage_is_told(path), pq.ParquetFile(path) as file:
         at = file.schema_arrow.get_field_index("tile")
         for i in range(file.num_row_groups):
             if file.metadata.row_group(i).column(at).statistics.min == tile:
@@ -258,13 +258,14 @@ def _path(workspace: Workspace, version: str, name: str) -> Path:
 
 def _read(workspace: Workspace, version: str, name: str, columns: list[str] | None = None) -> pa.Table:
     path = _path(workspace, version, name)
-    with _damage_is_told(path):
+    with damage_is_told(path):
         # Without partitioning: a folder called a=b somewhere above must not become a column.
         return pq.read_table(path, columns=columns, partitioning=None)
 
 
 @contextlib.contextmanager
-def _damage_is_told(path: Path) -> Iterator[None]:
+def damage_is_told(path: Path) -> Iterator[None]:
+    """Say of a file of a version that cannot be read what to do."""
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:

@@ -136,8 +136,9 @@ def _import(workspace: Workspace, config: Config, settings: Parcels, folder: Pat
             unchanged=earlier.same & (earlier.tile == built.table.column("tile").to_numpy()),
             limits=settings,
         )
+    present = built.present()
     counts, report = summary(
-        built.present(),
+        present,
         source.layer,
         settings.id_columns,
         settings.crop_column,
@@ -145,7 +146,7 @@ def _import(workspace: Workspace, config: Config, settings: Parcels, folder: Pat
         declared.crs,
         filters=site.filters,
     )
-    placed = site_report(site, built.present())
+    placed = site_report(site, present)
     report |= {
         "version": following,
         "mode": settings.mode.value,

@@ -145,8 +145,9 @@ class _Source:
             kind: ([n for n in names if n in own], np.flatnonzero([n in own for n in names]))
             for kind, names in columns.items()
         }
-        is_alike = before is not None and layered.has_rows_of(before.layered)
-        return cls(layered, before.rows if before is not None and is_alike else layered.rows_of(ids), places)
+        if before is not None and layered.has_rows_of(before.layered):
+            return cls(layered, before.rows, places)
+        return cls(layered, layered.rows_of(ids), places)
 
     def fill(self, start: int, n: int, matrices: dict[Kind, NDArray[Any]]) -> None:
         """Put the values of parcels ``start ... start + n`` into (columns, n) views of the matrices."""

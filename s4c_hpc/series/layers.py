@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.core.errors import InputError, InternalError
-from s4c_hpc.core.words import Words, as_words, taken
+from s4c_hpc.core.words import BatchWords, Words
 from s4c_hpc.series.contract import ID, SeriesHeader
 from s4c_hpc.series.read import SeriesFile, read_series
 
@@ -83,18 +83,8 @@ class Layered:
         return np.concatenate([file.values(name) for file in self.files])[self._union[1]]
 
     def rows(self, names: Sequence[str], rows: Rows) -> Words:
-        """(k, n) bits of columns of one type, see ``words``, of rows (n,) of ``stacked``, at least one."""
-
-        def words(number: int) -> Words:
-            key = number, names[0]
-            if key in self._known:
-                return self._known[key]
-            found = as_words(self._batches[number].select(names).columns)
-            if not found.flags.owndata:
-                self._known[key] = found
-            return found
-
-        return taken(words, self._starts, rows)
+        """(k, n) bits of columns of one type, see ``core.words``, of rows (n,) of ``stacked``, at least one."""
+        return self._words.rows(names, rows)
 
     def has_rows_of(self, other: Layered) -> bool:
         """Whether its files hold the same parcels in the same order as those of another acquisition."""
@@ -134,9 +124,8 @@ class Layered:
         return None
 
     @cached_property
-    def _known(self) -> dict[tuple[int, str], Words]:
-        """Columns of batches that were asked for, as far as they are views of these."""
-        return {}
+    def _words(self) -> BatchWords:
+        return BatchWords(lambda number, names: self._batches[number].select(names).columns, self._starts)
 
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:

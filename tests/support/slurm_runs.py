@@ -46,6 +46,8 @@ QUICK = {
     "forgotten_after_s": 8,
     "command_timeout_s": 120,
 }
+CANCELLED_BY_OTHERS = "all jobs that the run had in the queue were cancelled, but not by 's4c cancel': cancelled"
+"""Why a run stops. By whom is added if the accounts, which lag behind squeue, know it by then."""
 SHORT = ("probe-mid",)
 """Two stages, root and mid: enough for most faults, and half as long as all four."""
 
