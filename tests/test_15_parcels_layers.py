@@ -27,6 +27,7 @@ from s4c_hpc.parcels import (
     read_tiles,
     versions_by_key,
 )
+from s4c_hpc.parcels.store import stamp
 
 WEST = {"id": "W", "crs": "EPSG:32632", "ulx": 600_000, "uly": 5_320_000, "width_m": 20_000, "height_m": 20_000}
 EAST = WEST | {"id": "E", "ulx": 620_000}
@@ -187,6 +188,19 @@ def test_a_version_whose_predecessor_is_gone_stands_alone(sequence: Sequence) ->
     # As one that an earlier release has made.
     (sequence.workspace.parcels / "v0003" / "layers.parquet").unlink()
     assert sequence.layers() == [("v0001", True, N), ("v0003", True, N)]
+
+
+def test_a_file_of_layers_that_goes_while_it_is_looked_at_is_as_if_it_was_not_there(
+    sequence: Sequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence.take(FIELDS)
+    sequence.take(moved("F03"))
+    path = sequence.workspace.parcels / "v0002" / "layers.parquet"
+    seen = stamp(path)
+    path.unlink()
+    monkeypatch.setattr("s4c_hpc.parcels.layers.stamp", lambda _: seen)
+    # Alone, it has all of its parcels.
+    assert sequence.layers() == [("v0001", True, N), ("v0002", True, N)]
 
 
 def test_what_is_not_there_is_told(sequence: Sequence) -> None:

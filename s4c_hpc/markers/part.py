@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Part:
     def __post_init__(self) -> None:
         """Sort once, and refuse what could only be guessed at."""
         object.__setattr__(self, "order", np.argsort(self.ids, kind="stable"))
-        object.__setattr__(self, "words", BatchWords(self._columns, self.starts))
+        object.__setattr__(self, "words", BatchWords(partial(_columns, self.batch, self.where), self.starts))
         ordered = self.ids[self.order]
         twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if twice.size:
@@ -98,11 +99,12 @@ class Part:
             values |= {name: row.view(kinds[name]) for name, row in zip(names, matrix, strict=True)}
         return places, values
 
-    def _columns(self, number: int, names: Sequence[str]) -> list[pa.Array]:
-        columns: list[pa.Array] = self.batch(number).select(names).columns
-        if nulls := [name for name, column in zip(names, columns, strict=True) if column.null_count]:
-            raise InputError(f"column {nulls[0]} holds nulls; unknown values must be NaN", where=self.where)
-        return columns
+
+def _columns(batch: Callable[[int], pa.RecordBatch], where: str, number: int, names: Sequence[str]) -> list[pa.Array]:
+    columns: list[pa.Array] = batch(number).select(names).columns
+    if nulls := [name for name, column in zip(names, columns, strict=True) if column.null_count]:
+        raise InputError(f"column {nulls[0]} holds nulls; unknown values must be NaN", where=where)
+    return columns
 
 
 def _laid_over(

@@ -271,6 +271,7 @@ def damage_is_told(path: Path) -> Iterator[None]:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, S4cError):
             raise
-        raise InputError(
+        kind = MissingDataError if isinstance(error, FileNotFoundError) else InputError
+        raise kind(
             f"cannot be read ({error})", where=str(path), hint="delete this version and import the parcels again"
         ) from error

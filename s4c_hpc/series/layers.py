@@ -125,7 +125,8 @@ class Layered:
 
     @cached_property
     def _words(self) -> BatchWords:
-        return BatchWords(lambda number, names: self._batches[number].select(names).columns, self._starts)
+        batches = self._batches  # not self, which would live on, with the files it maps, until a cycle is looked for
+        return BatchWords(lambda number, names: batches[number].select(names).columns, self._starts)
 
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:

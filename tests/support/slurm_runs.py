@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,11 @@ QUICK = {
     "forgotten_after_s": 8,
     "command_timeout_s": 120,
 }
-CANCELLED_BY_OTHERS = "all jobs that the run had in the queue were cancelled, but not by 's4c cancel': cancelled"
-"""Why a run stops. By whom is added if the accounts, which lag behind squeue, know it by then."""
+CANCELLED_BY_OTHERS = re.compile(
+    "all jobs that the run had in the queue were cancelled, but not by 's4c cancel': "
+    rf"cancelled( by user id {os.getuid()})? \(\d+ jobs\)"
+)
+"""Why a run stops. By whom is told if the accounts, which lag behind squeue, know it by then."""
 SHORT = ("probe-mid",)
 """Two stages, root and mid: enough for most faults, and half as long as all four."""
 
