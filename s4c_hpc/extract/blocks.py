@@ -54,6 +54,32 @@ class _Way:
     """(n,) what its class column says there."""
 
 
+class Routes:
+    """From pixels of a grid to stack rows of the other grids of a mask; kept while the same array is asked for.
+
+    Products of a season share one: the way does not depend on a product.
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        """Routes of pixels that are rows of stacks with these cells."""
+        self.cells = cells
+        self._nearest: dict[str, Nearest] = {}
+        self._known: dict[str, tuple[NDArray[np.uint32], NDArray[np.uint32]]] = {}
+
+    def rows(self, cells: Cells, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """(n,) rows of a stack with other cells, nearest to ``rows`` (n,)."""
+        name = cells.grid.name
+        if name == self.cells.grid.name:
+            return rows
+        if name not in self._nearest:
+            self._nearest[name] = Nearest(self.cells, cells)
+        known = self._known.get(name)
+        if known is None or known[0] is not rows:
+            known = rows, self._nearest[name].rows(rows)
+            self._known[name] = known
+        return known[1]
+
+
 class BlockReader:
     """Reads the stacks of one product as if all bands were on one grid; other grids by nearest neighbour.
 
@@ -72,6 +98,7 @@ class BlockReader:
         grid: Grid,
         external: ExternalRule | None = None,
         angles: Angles | None = None,
+        routes: Routes | None = None,
     ) -> None:
         """Bind a product's stacks to a grid.
 
@@ -82,13 +109,15 @@ class BlockReader:
         grid : where the pixels are wanted
         external : how FMask is laid over the product's own classes, where it counts
         angles : of sun and view, where they do not stand in one of the stacks
+        routes : of this mask and grid, where readers of several products are asked with the same arrays
 
         Raises
         ------
         InputError
             If a stack has another number of rows than the mask.
         """
-        self.cells = mask.cells(grid)
+        self.cells = routes.cells if routes is not None else mask.cells(grid)
+        self._routes = routes or Routes(self.cells)
         self._external = external
         self._home: dict[str, _Home] = {}
         self._with_classes: list[_Home] = []
@@ -112,7 +141,6 @@ class BlockReader:
         if self._with_classes:
             self._home[CLASS_COLUMN] = (at_hand or self._with_classes)[0]
         self._ways: dict[str, _Way] = {}
-        self._nearest: dict[str, Nearest] = {}
         told = [stack.metadata[ANGLES] for stack in stacks.values() if ANGLES in stack.metadata]
         angles = Angles.from_text(told[0]) if told else angles
         self._cosines = None if angles is None else CosineReader(angles, self.cells)
@@ -214,18 +242,12 @@ class BlockReader:
             return known
         if rows.size and int(rows.max()) >= self.cells.n_cells:  # kernels do not check
             raise InternalError(f"stack row {rows.max()} is not within 0 to {self.cells.n_cells}")
-        source = rows if name == self.cells.grid.name else self._nearest_of(home.cells).rows(rows)
+        source = self._routes.rows(home.cells, rows)
         pages = home.stack.pages(CLASS_COLUMN)
         classes = np.empty(rows.size, np.uint8)
         _take(pages.values, pages.first, source, classes)
         self._ways[name] = _Way(rows, source, classes)
         return self._ways[name]
-
-    def _nearest_of(self, cells: Cells) -> Nearest:
-        name = cells.grid.name
-        if name not in self._nearest:
-            self._nearest[name] = Nearest(self.cells, cells)
-        return self._nearest[name]
 
 
 def _fields(grid: Grid) -> dict[str, Any]:
