@@ -27,6 +27,7 @@ from s4c_hpc.extract.stack import (
     NO_RASTER,
     STACK_BATCH_ROWS,
     Stack,
+    StackColumn,
 )
 from s4c_hpc.optical import CODE, ExternalRule
 
@@ -190,6 +191,23 @@ class BlockReader:
         )
         return values
 
+    def take(self, band: str, rows: NDArray[np.uint32], out: NDArray[Any], valid: NDArray[np.uint8]) -> None:
+        """Stored values of a band, and which of them are values.
+
+        Parameters
+        ----------
+        out : (n,) of the stored type or one that holds it, to be filled
+        valid : (n,) is set to 0 where there is no data, saturation or no raster, and left as it is elsewhere
+        """
+        home = self._home_of(band)
+        way, column, pages = self._way(home, rows), home.stack.bands[band], home.stack.pages(band)
+        none, saturated = (_as_stored(pages.values.dtype, no_value) for no_value in (column.nodata, column.saturated))
+        _take_valid(pages.values, pages.first, way.source, way.classes, none, saturated, out, valid)
+
+    def column(self, band: str) -> StackColumn:
+        """How a band is stored."""
+        return self._home_of(band).stack.bands[band]
+
     def _cosine(self, band: str, rows: NDArray[np.uint32]) -> NDArray[np.float64] | float:
         if self._cosines is None:
             return np.nan
@@ -286,3 +304,23 @@ def _to_physical(
         stored = np.float64(values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)])
         is_none = classes[i] == NO_RASTER or stored in (nodata, saturated)
         out[i] = np.nan if is_none else stored * scale + offset
+
+
+@kernel
+def _take_valid(
+    values: NDArray[Any],
+    first: NDArray[np.uint64],
+    row: NDArray[np.uint32],
+    classes: NDArray[np.uint8],
+    nodata: float,
+    saturated: float,
+    out: NDArray[Any],
+    valid: NDArray[np.uint8],
+) -> None:
+    """Copy pixels of a column as they are stored, and strike out those that are no values."""
+    for i in range(row.size):
+        stored = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
+        number = np.float64(stored)
+        out[i] = stored
+        is_none = classes[i] == NO_RASTER or number in (nodata, saturated) or np.isnan(number)
+        valid[i] = 0 if is_none else valid[i]

@@ -25,6 +25,7 @@ def _sum(values: NDArray[Any], first: int, last: int, centre: float) -> tuple[fl
     Four sums side by side, each in the order of the pixels, then added up: a processor does not wait for one addition
     to end before the next begins, and the result depends on nothing but the values.
     """
+    d0 = d1 = d2 = d3 = 0.0
     n0 = n1 = n2 = n3 = 0.0
     s0 = s1 = s2 = s3 = 0.0
     q0 = q1 = q2 = q3 = 0.0
