@@ -61,6 +61,10 @@ class Features(Section):
         8, ge=1, le=4096, description="Most MPI ranks that share a tile on a cluster; small tiles take fewer."
     )
 
+    values_per_rank: float = Field(
+        2e9, gt=0, description="Pixel values (pixels x bands x dates) that are worth a rank: some 10 seconds."
+    )
+
     @model_validator(mode="after")
     def _apart(self) -> Features:
         if twice := sorted({name.lower() for name in self.optical} & {name.lower() for name in self.red_edge}):

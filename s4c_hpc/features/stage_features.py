@@ -42,9 +42,6 @@ from s4c_hpc.series.params import validity_params
 SETS: Final[tuple[FeatureSet, ...]] = ("optical", "red-edge")
 """Sets that this stage makes."""
 
-WORK_PER_RANK: Final = 2e9
-"""Pixel values (pixels x bands x dates) that are worth a rank: some 10 seconds."""
-
 _VALUES_PER_S: Final = 2e7
 """Pixel values a second and rank on a slow, shared machine; a quiet one does ten times as many."""
 
@@ -81,9 +78,7 @@ class FeatureStage:
         planner = _Planner(ctx, gathered, self)
         yield tasks_to_batch(row for one in chosen for row in planner.rows(one))
 
-    def resources(
-        self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE, most: int = 1 << 20
-    ) -> Resources:
+    def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE, ranks: int = 1) -> Resources:
         """Upper bounds for a task, all ranks together.
 
         Parameters
@@ -91,7 +86,7 @@ class FeatureStage:
         work : pixel values: most pixels of all parcels times bands and dates
         params : those of the task
         sizes : of its tile
-        most : ranks that it may have
+        ranks : that it shall have
 
         Notes
         -----
@@ -103,7 +98,6 @@ class FeatureStage:
         pixel = n_dates * (1 + 4 * n_bands) + n_periods * (5 + 4 * n_bands) + 16 * (n_bands + n_functions) + 64
         rank = BASE_BYTES + 3 * PIECE_PIXELS * pixel + n_dates * _STACK_BYTES + 16 * n_periods * n_functions * 1024
         rank += sum(cells_bytes(sizes.boundary_m, res_m) for res_m in {10.0, params["res_m"], 20.0})
-        ranks = max(1, min(most, math.ceil(work / WORK_PER_RANK)))
         seconds = work / (_VALUES_PER_S * ranks)
         return Resources(cpus=ranks, mem_bytes=int(rank * ranks), walltime_s=int(_COMPILE_S + seconds))
 
@@ -280,8 +274,17 @@ class _Planner:
             work=work,
             bytes_out=n_columns * (4 * parcels.n_parcels + 164 * parcels.n_blocks + 1400) + 2 * len(text) + 8192,
             opens_imagery=0,
-            resources=self._stage.resources(work, params, Sizes.of(unit.piece.parcels, source), config.features.ranks),
+            resources=self._stage.resources(
+                work, params, Sizes.of(unit.piece.parcels, source), _ranks(work, unit.parcels.n_blocks, config)
+            ),
         )
+
+
+def _ranks(work: float, n_blocks: int, config: Config) -> int:
+    """Ranks that a task is worth: where there is no cluster, tiles are what runs side by side."""
+    if config.execute.executor == "local":
+        return 1
+    return max(1, min(config.features.ranks, n_blocks, math.ceil(work / config.features.values_per_rank)))
 
 
 def _has(product: Product, bands: Sequence[str] | set[str]) -> bool:
