@@ -228,6 +228,8 @@ def _from_name(path: Path, measure: Measure, source: GeoTiffSource) -> Product:
         platform="",
         tile=source.tile,
         datetime=time,
+        relative_orbit=source.relative_orbit,
+        orbit_direction=source.orbit_direction,
         size_bytes=measure.size_bytes,
         datatake="",
         class_kind="declared",

@@ -175,6 +175,12 @@ class GeoTiffSource(Section):
     nodata: float | Literal["none"] = Field(
         0.0, description="DN that means no data; nan is one, too. 'none': every value is a value."
     )
+    relative_orbit: int | None = Field(
+        None, ge=1, le=175, description="Relative orbit of the acquisitions, of radar: a source for each."
+    )
+    orbit_direction: Literal["ascending", "descending"] | None = Field(
+        None, description="Pass of the acquisitions; with relative_orbit it stands in the names of radar's columns."
+    )
     angles: SunAndView | None = Field(
         None,
         description="Sun and view angles, e.g. { sza = 40, saa = 150, vza = 5, vaa = 100 }: variables.biophysical "

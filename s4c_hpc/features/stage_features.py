@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from s4c_hpc.catalog import Product, load_product, read_products
 from s4c_hpc.config import Config
 from s4c_hpc.config.features import FeatureSet
 from s4c_hpc.core.errors import ConfigError, InputError, InternalError, listing
+from s4c_hpc.core.grid import Grid
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
@@ -25,6 +26,7 @@ from s4c_hpc.core.subject import joined, name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, boundary_m, cells_bytes
+from s4c_hpc.extract.cells import Mask
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.index import ParcelIndex, read_index
 from s4c_hpc.extract.planning import tile_units
@@ -32,14 +34,17 @@ from s4c_hpc.extract.units import Unit
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
 from s4c_hpc.features.optical import OpticalFeatures
 from s4c_hpc.features.pixels import PIECE_PIXELS, PieceFeatures, block_features
+from s4c_hpc.features.radar import RadarFeatures
+from s4c_hpc.features.radar_recipe import BACKSCATTER, COHERENCE, RadarRecipe, pass_name, radar_recipe
 from s4c_hpc.features.recipe import Recipe, recipe, set_variables
 from s4c_hpc.features.season import Season
 from s4c_hpc.features.shares import ranges_of
 from s4c_hpc.features.write import BlockWriter, lay_out
 from s4c_hpc.optical import Variable
+from s4c_hpc.parcels import BLOCK
 from s4c_hpc.series.params import validity_params
 
-SETS: Final[tuple[FeatureSet, ...]] = ("optical", "red-edge")
+SETS: Final[tuple[FeatureSet, ...]] = ("optical", "red-edge", "sar")
 """Sets that this stage makes."""
 
 _VALUES_PER_S: Final = 2e7
@@ -93,10 +98,10 @@ class FeatureStage:
         A parcel of more than ``2 * PIECE_PIXELS`` pixels (1.6 km2 at 10 m) may need more than this: 40 MB for each
         10 000 pixels with 70 dates and four bands.
         """
-        n_dates, n_periods = params["n_dates"], len(params["recipe"]["periods"])
-        n_bands, n_functions = len(params["bands"]), len(params["recipe"]["functions"])
+        n_dates, n_bands = params["n_dates"], len(params["bands"])
+        n_periods, n_functions = _size(params["recipe"])
         pixel = n_dates * (1 + 4 * n_bands) + n_periods * (5 + 4 * n_bands) + 16 * (n_bands + n_functions) + 64
-        rank = BASE_BYTES + 3 * PIECE_PIXELS * pixel + n_dates * _STACK_BYTES + 16 * n_periods * n_functions * 1024
+        rank = BASE_BYTES + 3 * PIECE_PIXELS * pixel + n_dates * _STACK_BYTES + 16 * n_periods * n_functions * BLOCK
         rank += sum(cells_bytes(sizes.boundary_m, res_m) for res_m in {10.0, params["res_m"], 20.0})
         seconds = work / (_VALUES_PER_S * ranks)
         return Resources(cpus=ranks, mem_bytes=int(rank * ranks), walltime_s=int(_COMPILE_S + seconds))
@@ -121,16 +126,21 @@ class FeatureStage:
         ]
         absent = tuple(key for key in task.depends_on[2:] if key not in io.upstream_outputs)
         notes = tuple(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent)
-        usable = [(product, paths) for product, paths in given if _has(product, params["bands"])]
+        usable = [(product, paths) for product, paths in given if _is_usable(product, params)]
         if not usable:
             raise InputError(
                 f"no usable product for features of tile {task.tile}",
                 where=task.subject,
                 hint=listing(list(notes)) or None,
             )
-        made = _recipe_of(params, io.config, usable[0][0])
+        made = _recipe_of(params, io.config)
         mask, index = read_mask(mask_path), read_index(index_path)
-        season = Season(usable, mask, mask.grid(params["res_m"]), made.bands, io.config)
+        seasons = _Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
+        features = (
+            OpticalFeatures(made, seasons.of(made.bands), index.weighting)
+            if isinstance(made, Recipe)
+            else RadarFeatures(made, *seasons.by_pass(made), index.weighting)
+        )
         header = FeatureHeader(
             tile=task.tile,
             set=made.set,
@@ -144,17 +154,23 @@ class FeatureStage:
         )
         schema = feature_schema(header, made.columns(header.sensor))
         with io.publisher.new(task.outputs[0]) as path:
-            write_together(path, schema, index, OpticalFeatures(made, season, index.weighting), season, io.comm)
+            write_together(path, schema, index, features, seasons.release, io.comm)
         return Outcome(outputs=task.outputs, n_rows=index.n_parcels, absent=absent, notes=notes)
 
 
 def write_together(
-    path: Path, schema: pa.Schema, index: ParcelIndex, features: PieceFeatures, season: Season, comm: Any = None
+    path: Path,
+    schema: pa.Schema,
+    index: ParcelIndex,
+    features: PieceFeatures,
+    release: Callable[[], None],
+    comm: Any = None,
 ) -> None:
     """Make the features of all blocks and write them, this process its share.
 
     Parameters
     ----------
+    release : lets go of what a block was made of
     comm : communicator of the processes that write the file; ``None`` for this one alone
     """
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
@@ -169,6 +185,40 @@ def write_together(
             values = np.empty((features.n_columns, block.n_parcels), np.float32)
             block_features(block, features, values)
             writer.write(number, values)
+            release()
+
+
+class _Seasons:
+    """The products of a task, as seasons of some bands each."""
+
+    def __init__(
+        self, products: Sequence[tuple[Product, Sequence[Path]]], mask: Mask, grid: Grid, config: Config
+    ) -> None:
+        self._products, self._place = products, (mask, grid)
+        self._config = config
+        self._made: list[Season] = []
+
+    def of(self, bands: Sequence[str], direction: str = "") -> Season:
+        """Those that have all of these bands, and a pass by its name."""
+        chosen = [
+            (product, paths)
+            for product, paths in self._products
+            if _has(product, bands) and direction in {"", pass_name(product.orbit_direction)}
+        ]
+        self._made.append(Season(chosen, *self._place, bands, self._config))
+        return self._made[-1]
+
+    def by_pass(self, made: RadarRecipe) -> tuple[dict[tuple[str, str], Season], dict[tuple[str, str], Season]]:
+        """Backscatter and coherence by pass and polarisation, as far as there are some."""
+        there = {pair for product, _ in self._products for pair in _pairs(product)}
+        return (
+            {(p, pol): self.of([pol], p) for p, pol in made.backscatter if (p, pol) in there},
+            {(p, pol): self.of([f"COH{pol}"], p) for p, pol in made.coherence if (p, f"COH{pol}") in there},
+        )
+
+    def release(self) -> None:
+        """Let go of the pages that were read."""
+        for season in self._made:
             season.release()
 
 
@@ -176,7 +226,9 @@ def write_together(
 class _Group:
     """What tasks of a sensor have in common."""
 
-    recipe: Recipe
+    recipe: Recipe | RadarRecipe
+    bands: tuple[str, ...]
+    """Every product has all of them, of radar one."""
     grid_res_m: float
     products: tuple[Product, ...]
     """Those of all tiles that have the bands."""
@@ -214,21 +266,13 @@ class _Planner:
 
     def _groups(self, chosen: str) -> dict[str, _Group]:
         """By sensor, those that can give at least one feature of the set."""
-        variables = set_variables(self._config, chosen)
         by_sensor = sorted(self._products.values(), key=lambda product: (product.sensor, product.id))
-        groups = {}
-        for sensor, found in itertools.groupby(by_sensor, key=lambda product: product.sensor):
-            products = tuple(found)
-            there = {band.name for product in products for band in product.bands}
-            mine = tuple(v for v in variables if set(v.formula.names) <= there)
-            if not mine:
-                continue
-            bands = {name for v in mine for name in v.formula.names}
-            whole = tuple(product for product in products if _has(product, bands))
-            if whole:
-                made = recipe(self._config, chosen, mine, [_day(product) for product in whole])
-                groups[sensor] = _Group(made, _finest(whole, bands), whole)
-        known = {v.name for group in groups.values() for v in group.recipe.variables}
+        of_sensor = itertools.groupby(by_sensor, key=lambda product: product.sensor)
+        if chosen == "sar":
+            return dict(self._radar(of_sensor))
+        variables = set_variables(self._config, chosen)
+        groups = dict(self._optical(of_sensor, chosen, variables))
+        known = {name for group in groups.values() for name, _ in group.recipe.params()["functions"]}
         for variable in variables:
             if variable.name not in known:
                 raise ConfigError(
@@ -238,6 +282,33 @@ class _Planner:
                     hint="correct the name, or leave it out",
                 )
         return groups
+
+    def _optical(
+        self, of_sensor: Iterable[tuple[str, Iterable[Product]]], chosen: str, variables: Sequence[Variable]
+    ) -> Iterator[tuple[str, _Group]]:
+        for sensor, found in of_sensor:
+            products = tuple(found)
+            there = {band.name for product in products for band in product.bands}
+            mine = tuple(v for v in variables if set(v.formula.names) <= there)
+            bands = tuple(sorted({name for v in mine for name in v.formula.names}))
+            whole = tuple(product for product in products if _has(product, bands))
+            if mine and whole:
+                made = recipe(self._config, chosen, mine, [product.datetime.date() for product in whole])
+                yield sensor, _Group(made, bands, _finest(whole, bands), whole)
+
+    def _radar(self, of_sensor: Iterable[tuple[str, Iterable[Product]]]) -> Iterator[tuple[str, _Group]]:
+        for sensor, found in of_sensor:
+            products = tuple(product for product in found if _pairs(product))
+            pairs = {pair for product in products for pair in _pairs(product)}
+            if not products:
+                continue
+            made = radar_recipe(
+                self._config,
+                [(p, band) for p, band in pairs if band in BACKSCATTER],
+                [(p, COHERENCE[band]) for p, band in pairs if band in COHERENCE],
+            )
+            bands = tuple(sorted({band for _, band in pairs}))
+            yield sensor, _Group(made, bands, _finest(products, bands), products)
 
     def _row(self, chosen: str, sensor: str, group: _Group, unit: Unit, stacks: Sequence[Task]) -> Task:
         config, parcels = self._config, unit.parcels
@@ -250,7 +321,7 @@ class _Planner:
             rules.setdefault(text, len(rules))
         params: dict[str, Any] = {
             "recipe": made.params(),
-            "bands": list(made.bands),
+            "bands": list(group.bands),
             "res_m": group.grid_res_m,
             "n_dates": len(stacks),
             "validity": [json.loads(text) for text in rules],
@@ -259,7 +330,7 @@ class _Planner:
         depends_on = (unit.piece.id, index, *(row.id for row in stacks))
         identity = task_id(self._stage.name, self._stage.version, depends_on, text)
         pixels = parcels.area_m2 / group.grid_res_m**2 + boundary_m(parcels) / group.grid_res_m
-        work = pixels * len(made.bands) * len(stacks)
+        work = pixels * len(group.bands) * len(stacks)
         n_columns = 1 + len(made.columns(sensor))
         source = self._products[name_of(stacks[0].subject)].source
         return Task(
@@ -280,6 +351,15 @@ class _Planner:
         )
 
 
+def _size(said: Mapping[str, Any]) -> tuple[int, int]:
+    """Periods of a recipe, and values for each of them."""
+    if said["set"] != "sar":
+        return len(said["periods"]), len(said["functions"])
+    n_weeks = (dt.date.fromisoformat(said["season"][1]) - dt.date.fromisoformat(said["season"][0])).days // 7 + 2
+    # Ratios beside backscatter, and what is made of weeks takes less than half as many values.
+    return n_weeks, 2 * len(said["backscatter"]) + len(said["coherence"]) + 2
+
+
 def _ranks(work: float, n_blocks: int, config: Config) -> int:
     """Ranks that a task is worth: where there is no cluster, tiles are what runs side by side."""
     if config.execute.executor == "local":
@@ -291,13 +371,19 @@ def _has(product: Product, bands: Sequence[str] | set[str]) -> bool:
     return set(bands) <= {band.name for band in product.bands}
 
 
-def _finest(products: Sequence[Product], bands: set[str]) -> float:
+def _is_usable(product: Product, params: Mapping[str, Any]) -> bool:
+    return bool(_pairs(product)) if params["recipe"]["set"] == "sar" else _has(product, params["bands"])
+
+
+def _pairs(product: Product) -> list[tuple[str, str]]:
+    """Pass and radar bands of a product."""
+    wanted = {*BACKSCATTER, *COHERENCE}
+    return [(pass_name(product.orbit_direction), band.name) for band in product.bands if band.name in wanted]
+
+
+def _finest(products: Sequence[Product], bands: Sequence[str]) -> float:
     """Pixel size of the finest of some bands, in metres."""
     return min(band.grid.res_m for product in products for band in product.bands if band.name in bands)
-
-
-def _day(product: Product) -> dt.date:
-    return product.datetime.date()
 
 
 def _product_of(io: TaskIO, key: str) -> str:
@@ -305,16 +391,23 @@ def _product_of(io: TaskIO, key: str) -> str:
     return name_of(io.upstream_subjects[key].split(" ", 2)[2])
 
 
-def _recipe_of(params: Mapping[str, Any], config: Config, product: Product) -> Recipe:
-    """The recipe that a task was planned with."""
+def _recipe_of(params: Mapping[str, Any], config: Config) -> Recipe | RadarRecipe:
+    """The recipe that a task was planned with.
+
+    Raises
+    ------
+    InternalError
+        If the configuration gives another one.
+    """
     said = params["recipe"]
-    wanted = [name for name, _ in said["functions"]]
-    variables = {v.name: v for v in set_variables(config, said["set"])}
-    chosen: list[Variable] = [variables[name] for name in wanted]
-    days = [dt.date.fromisoformat(first) for first, _ in said["periods"]]
-    made = recipe(config, said["set"], chosen, [days[0], days[-1]])
+    made: Recipe | RadarRecipe
+    if said["set"] == "sar":
+        made = radar_recipe(config, *([(p, pol) for p, pol in said[kind]] for kind in ("backscatter", "coherence")))
+    else:
+        variables = {v.name: v for v in set_variables(config, said["set"])}
+        chosen = [variables[name] for name, _ in said["functions"]]
+        days = [dt.date.fromisoformat(first) for first, _ in said["periods"]]
+        made = recipe(config, said["set"], chosen, [days[0], days[-1]])
     if made.params() != said:
-        raise InternalError(
-            "the configuration is not the one that the plan was made with", where=f"product {product.id}"
-        )
+        raise InternalError("the configuration is not the one that the plan was made with", where=f"set {said['set']}")
     return made
