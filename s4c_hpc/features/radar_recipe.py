@@ -90,7 +90,7 @@ class RadarRecipe:
         return (
             "per pixel mean of the values above 0 of each week; of weeks mean and coefficient of variation "
             "(backscatter, linear) or mean, 10 % quantile and standard deviation (coherence); then mean and standard "
-            f"deviation of the parcel; gaps of {gap} filled linearly by index for each parcel, by the nearest period at "
+            f"deviation of the parcel; gaps of {gap} filled linearly by index for each parcel, by the nearest one at "
             "the ends"
         )
 

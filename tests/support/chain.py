@@ -25,6 +25,8 @@ class Chain:
     done: dict[str, Outcome] = field(default_factory=dict)
     ran: list[Task] = field(default_factory=list)
     """Tasks of the last call of ``run``, in order."""
+    names: dict[str, str] = field(default_factory=dict)
+    """``stage tile subject`` of every task that was planned, by id."""
     twins_discarded: int = 0
     """Outputs of the last task that were there before."""
 
@@ -45,6 +47,7 @@ class Chain:
         self.ran = []
         for name, tasks in rows.items():
             for task in tasks:
+                self.names[task.id] = f"{task.stage} {task.tile} {task.subject}"
                 if task.id not in self.done:
                     self.done[task.id] = self.run_task(stage(name), task, config)
                     self.ran.append(task)
@@ -58,6 +61,7 @@ class Chain:
             config=config,
             publisher=Publisher(self.workspace.root, self.workspace.temporary / task.id),
             upstream_outputs={key: self.done[key].outputs for key in task.depends_on},
+            upstream_subjects={key: self.names[key] for key in task.depends_on if key in self.names},
         )
         outcome = one.run(task, io)
         self.twins_discarded = io.publisher.twins_discarded
