@@ -8,6 +8,7 @@ import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -205,15 +206,17 @@ class Stack:
 
         They stay in the system's cache, and come back when they are read again.
         """
-        pages = [page for of_column in self._pages.values() for page in of_column if page.size]
-        if not pages:
-            return
-        first = min(page.__array_interface__["data"][0] for page in pages)
-        end = max(page.__array_interface__["data"][0] + page.nbytes for page in pages)
-        # The pages that hold the first and the last value are part of the same file.
-        first -= first % mmap.PAGESIZE
-        if _LIBC.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED):
+        first, end = self._stretch
+        if end > first and _LIBC.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED):
             raise InternalError(f"madvise: {os.strerror(ctypes.get_errno())}")
+
+    @cached_property
+    def _stretch(self) -> tuple[int, int]:
+        """Addresses of the first page of the file with values and of the end of the last; (0, 0) without values."""
+        pages = [page for of_column in self._pages.values() for page in of_column if page.size]
+        first = min((page.__array_interface__["data"][0] for page in pages), default=0)
+        end = max((page.__array_interface__["data"][0] + page.nbytes for page in pages), default=0)
+        return first - first % mmap.PAGESIZE, end
 
     def _pieces(self, name: str, ranges: RowRanges) -> Iterator[NDArray[Any]]:
         """Views of the mapped pages."""

@@ -16,7 +16,7 @@ from s4c_hpc.extract.index import IndexBlock
 from s4c_hpc.extract.pieces import Piece, pieces
 from s4c_hpc.features.moments import Members
 
-PIECE_PIXELS: Final = 1 << 13
+PIECE_PIXELS: Final = 1 << 14
 """Pixels worked on at a time, unless a single parcel has more: a season of them is some 20 MB, and half of it is in
 reach of a core's cache."""
 
