@@ -29,14 +29,32 @@ def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
     return tiles
 
 
+def is_without_imagery(ctx: PlanContext) -> bool:
+    """Whether a workspace has no imagery and is not meant to have any.
+
+    It names no source and has no product index, and features are asked for of tables that were imported.
+    """
+    config = ctx.config
+    return (
+        not config.sources
+        and "series" in config.features.sets
+        and not ctx.workspace.catalog.exists()
+        and any(ctx.workspace.imported.glob("*/current.json"))
+    )
+
+
 def season_products(ctx: PlanContext, tiles: dict[str, TileParcels]) -> list[Product]:
     """Products that count: whole, not superseded, acquired in the season, on a tile with parcels.
+
+    None where there is no imagery and shall be none, see ``is_without_imagery``.
 
     Raises
     ------
     NoInputsError
         If there is none, with what there is instead.
     """
+    if is_without_imagery(ctx):
+        return []
     site = ctx.config.site
     products = read_products(ctx.workspace.catalog)
     left_out: Counter[str] = Counter()

@@ -24,10 +24,7 @@ from s4c_hpc.series.import_values import (
     scaled,
     whole_numbers,
 )
-from s4c_hpc.series.imported import LeftOut
-
-N_VALID: Final = "n_valid"
-"""Column of the number of pixels that a row as a whole stands on."""
+from s4c_hpc.series.imported import N_VALID, LeftOut
 
 _EXAMPLES: Final = 5
 _WHAT: Final = ("rows", "columns", "values")

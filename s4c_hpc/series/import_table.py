@@ -23,9 +23,9 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.series.generation import Acquisition, SeriesSet
 from s4c_hpc.series.import_parcels import Declaration, read_declaration
 from s4c_hpc.series.import_read import read_table
-from s4c_hpc.series.import_rows import N_VALID, Observations, Tally, observations
+from s4c_hpc.series.import_rows import Observations, Tally, observations
 from s4c_hpc.series.import_write import Written, described_columns, write_files
-from s4c_hpc.series.imported import POINTER, Imported, ImportedColumns, edition_dir
+from s4c_hpc.series.imported import N_VALID, POINTER, Imported, ImportedColumns, edition_dir
 
 _PREFIX: Final = ".table-"
 _LOCK: Final = ".import.lock"
@@ -137,7 +137,7 @@ def _described(
         n_values=sum(int(np.isfinite(values).sum()) for values in means),
         n_parcels=len(np.unique(np.concatenate([one.place for one in found]))),
         has_count=has_count,
-        is_radar=any(one.header.orbit_direction is not None for one in written),
+        passes=tuple(sorted({one.header.orbit_direction for one in written if one.header.orbit_direction})),
         left_out=tally.folded(),
         notes=tuple(_notes(days, mapping, config)),
         mapping=mapping.model_dump(mode="json", exclude_defaults=True),

@@ -19,8 +19,9 @@ from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.parcels import BLOCK
 from s4c_hpc.series.contract import ID, PIXEL, SeriesHeader
 from s4c_hpc.series.import_parcels import Declaration
-from s4c_hpc.series.import_rows import N_VALID, Moment, Observations
+from s4c_hpc.series.import_rows import Moment, Observations
 from s4c_hpc.series.import_values import PASSES
+from s4c_hpc.series.imported import N_VALID
 
 UNKNOWN: Final = "unknown"
 """Stands for the platform, which a table does not tell."""

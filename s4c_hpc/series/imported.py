@@ -22,6 +22,9 @@ CONTRACT: Final = "s4c-imported-series-1"
 
 POINTER: Final = "current.json"
 FOLDER: Final = "imported"
+N_VALID: Final = "n_valid"
+"""Column of the number of pixels that a row as a whole stands on."""
+
 _AGAIN: Final = "import the table again"
 
 
@@ -77,8 +80,8 @@ class Imported:
     """Parcels that have a value."""
     has_count: bool
     """Whether rows say on how many pixels they stand (``n_valid``)."""
-    is_radar: bool
-    """Whether rows have a pass."""
+    passes: tuple[str, ...]
+    """``ascending``, ``descending``: which occur; none where rows have no pass."""
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     mapping: Mapping[str, Any]
@@ -102,6 +105,7 @@ class Imported:
                 "variables": tuple(ImportedColumns(**one) for one in columns),
                 "left_out": tuple(LeftOut(**one) for one in left_out),
                 "notes": tuple(values["notes"]),
+                "passes": tuple(values["passes"]),
             }
         )
 
