@@ -42,7 +42,7 @@ class MaskStage:
             If there are no parcels.
         """
         tiles = parcel_tiles(ctx)
-        if is_without_imagery(ctx):
+        if is_without_imagery(ctx.workspace, ctx.config):
             return
         units = tile_units(ctx, tiles)
         yield tasks_to_batch(self._row(piece) for tile in units.values() for piece in tile.pieces)

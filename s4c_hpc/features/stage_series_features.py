@@ -73,11 +73,13 @@ class SeriesFeaturesStage:
         recipes = [_recipe(one, config) for one in imports]
         _check_names(recipes)
         for imported, recipe in zip(imports, recipes, strict=True):
+            columns = described(recipe)
+            texts = sum(len(canonical_json(one.to_metadata()).encode()) + len(one.name) for one in columns)
             rows = []
             for tile in sorted(tiles.keys() & imported.tiles.keys()):
                 acquisitions = imported_set(ctx.workspace, imported, tile).acquisitions
                 if n := len(_in_season(acquisitions, recipe)):
-                    rows.append(self._row(tiles[tile], imported, recipe, n))
+                    rows.append(self._row(tiles[tile], imported, recipe, n, len(columns), texts))
             if not rows:
                 site = config.site
                 raise NoInputsError(
@@ -135,15 +137,16 @@ class SeriesFeaturesStage:
             n_rows = write_ipc(path, schema, _batches(schema, recipe, acquisitions, files, ids, rows))
         return Outcome(outputs=task.outputs, n_rows=n_rows, notes=_notes(ids, rows))
 
-    def _row(self, parcels: TileParcels, imported: Imported, recipe: Recipe, n_files: int) -> Task:
+    def _row(
+        self, parcels: TileParcels, imported: Imported, recipe: Recipe, n_files: int, n_made: int, texts: int
+    ) -> Task:
+        """The row of a tile; ``texts``: bytes of what is said of the columns that are made."""
         text = canonical_json(recipe.to_params())
         keys = (f"import:{imported.name}:{imported.edition}", parcels.key)
         identity = task_id(self.name, self.version, keys, text)
-        columns = described(recipe)
         n = parcels.n_parcels
-        work = float(n * (n_files * len(recipe.columns) + len(columns)))
-        sizes = {"n_parcels": n, "n_files": n_files, "n_read": len(recipe.columns), "n_made": len(columns)}
-        texts = sum(len(canonical_json(one.to_metadata()).encode()) + len(one.name) for one in columns)
+        work = float(n * (n_files * len(recipe.columns) + n_made))
+        sizes = {"n_parcels": n, "n_files": n_files, "n_read": len(recipe.columns), "n_made": n_made}
         return Task(
             id=identity,
             stage=self.name,
@@ -155,7 +158,7 @@ class SeriesFeaturesStage:
             outputs=(f"{tile_dir(parcels.tile.id)}/features/{SET}-{imported.name}/{short(identity)}.arrow",),
             work=work,
             # Values, then the description of each batch, then the schema with its texts, twice in a file.
-            bytes_out=8192 + (1 + len(columns)) * (4 * n + 164 * parcels.n_blocks + 1200) + 2 * texts,
+            bytes_out=8192 + (1 + n_made) * (4 * n + 164 * parcels.n_blocks + 1200) + 2 * texts,
             opens_imagery=0,
             resources=self.resources(work, sizes),
         )

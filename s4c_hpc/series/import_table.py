@@ -68,16 +68,18 @@ def import_table(path: Path, mapping: ImportMapping, workspace: Workspace, confi
         _point(made, written, mapping, edition)
         final = workspace.root / edition_dir(mapping.name, edition)
         imported = _described(path, source.n_rows, found, written, mapping, declaration, tally, edition, config)
-        pointer = final.parent / POINTER
-        is_new = not (final.is_dir() and pointer.is_file() and f'"edition": "{edition}"' in pointer.read_text())
-        if not final.is_dir():
+        is_new = not _is_there(made, final)
+        if is_new:
+            _put_away(final, folder)
             _publish(made, final)
-        if not pointer.is_file() or pointer.read_text(encoding="utf-8") != imported.to_json():
+        pointer = final.parent / POINTER
+        before = pointer.read_text(encoding="utf-8") if pointer.is_file() else ""
+        if before != imported.to_json():
             write_text(pointer, imported.to_json())
         for old in final.parent.iterdir():
             if old.is_dir() and old != final:
-                shutil.rmtree(old)
-    return imported, is_new
+                _put_away(old, folder)
+    return imported, is_new or f'"edition": "{edition}"' not in before
 
 
 def _edition(made: Path, written: Sequence[Written]) -> str:
@@ -176,6 +178,19 @@ def _folder(workspace: Workspace) -> Iterator[Path]:
         raise TemporaryError(
             "no room on the disk", where=str(home), hint="make room and import again; what was there stays"
         ) from error
+
+
+def _is_there(made: Path, final: Path) -> bool:
+    """Whether an edition is there with every file of its own, none cut off."""
+    files = (path for path in made.rglob("*") if path.is_file())
+    places = ((path, final / path.relative_to(made)) for path in files)
+    return all(there.is_file() and there.stat().st_size == path.stat().st_size for path, there in places)
+
+
+def _put_away(edition: Path, folder: Path) -> None:
+    """Move an edition to where it will be removed: whoever is killed meanwhile leaves none that is half there."""
+    if edition.exists():
+        edition.rename(folder / f"old-{edition.name}")
 
 
 def _publish(made: Path, final: Path) -> None:
