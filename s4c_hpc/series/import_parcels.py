@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.imports import ImportMapping
-from s4c_hpc.core.errors import ConfigError, MissingDataError, listing
+from s4c_hpc.core.errors import ConfigError, MissingDataError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import TileParcels, latest_version, read_attributes, read_places, read_tiles
 from s4c_hpc.parcels.columns import as_text
 from s4c_hpc.parcels.ids import original_ids
-from s4c_hpc.parcels.read import read_layer
+from s4c_hpc.parcels.read import nearest, read_layer
 from s4c_hpc.parcels.read_postgis import is_postgis
-from s4c_hpc.series.contract import ID
 from s4c_hpc.series.import_values import UNKNOWN, whole_numbers
 
 ROW: Final = "row"
@@ -109,15 +108,14 @@ def _labels(
 
 
 def _attribute(workspace: Workspace, version: str, name: str, key: str) -> pa.ChunkedArray:
-    try:
-        return read_attributes(workspace, version, [ID, name])[name]
-    except KeyError:
-        names = read_attributes(workspace, version).column_names
+    table = read_attributes(workspace, version)
+    if name not in table.column_names:
         raise ConfigError(
             f"parcels have no column {name!r}",
             where=f"{key}, parcels {version}",
-            hint=f"they have {listing(names, 30)}; besides, match = row",
-        ) from None
+            hint=nearest(name, table.column_names),
+        )
+    return table[name]
 
 
 def _rows(

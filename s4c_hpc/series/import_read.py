@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from s4c_hpc.config.imports import DATE, Form, ImportMapping
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
+from s4c_hpc.parcels.read import nearest
 
 _CSV: Final = frozenset({".csv", ".tsv", ".txt"})
 _PARQUET: Final = frozenset({".parquet", ".pq", ".geoparquet"})
@@ -107,9 +107,7 @@ def _dated(names: list[str], mapping: ImportMapping, path: Path) -> dict[str, tu
 def _require(names: list[str], wanted: Iterable[str], path: Path) -> None:
     for name in wanted:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"has no column {name!r}", where=str(path), hint=f"{hint}It has {listing(names, 30)}")
+            raise InputError(f"has no column {name!r}", where=str(path), hint=nearest(name, names))
 
 
 def _names(path: Path, kind: str, mapping: ImportMapping) -> list[str]:
