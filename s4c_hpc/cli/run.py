@@ -46,6 +46,7 @@ def plan(
     """Show what would run and why: tasks, time, memory, bytes, files, images to open. Runs nothing."""
     from s4c_hpc.cli.sizing import print_sizing
     from s4c_hpc.execute import current_plan, machine_of
+    from s4c_hpc.extract.planning import is_without_imagery
 
     ws, loaded = open_workspace(workspace, with_executor(overrides, executor))
     if size:
@@ -55,7 +56,7 @@ def plan(
         raise typer.BadParameter("is for --size", param_hint="--write")
     planned = current_plan(ws, loaded.config, stages=stages, retry_quarantined=retry_quarantined)
     machine, machine_text = machine_of(loaded.config, [line.stage for line in planned.summary])
-    ready = season_readiness(ws, loaded.config)
+    ready = None if is_without_imagery(ws, loaded.config) else season_readiness(ws, loaded.config)
     if as_json:
         print_json(planned.to_json(machine) | {"readiness": readiness_json(ready)})
     else:

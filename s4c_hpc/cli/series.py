@@ -23,13 +23,13 @@ app = typer.Typer(
 )
 
 SensorOption = Annotated[str | None, typer.Option("--sensor", help="Only this sensor, s2.")]
-GridOption = Annotated[str | None, typer.Option("--grid", help="Only this grid, 10m.")]
+GridOption = Annotated[str | None, typer.Option("--grid", help="Only this grid, 10m, or this import.")]
 COUNTS = ("n_valid", "n_total")
 
 
 @app.command("list")
 def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
-    """List the series: acquisitions by tile, sensor and grid, and how many of their months are compacted."""
+    """List the series: acquisitions by tile, sensor and grid or import, and how many of their months are compacted."""
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.series import open_series
 
@@ -90,6 +90,8 @@ def show(
 
 
 def _tile_rows(series: Series, tile: str) -> Iterator[dict[str, Any]]:
+    from s4c_hpc.series.imported import is_imported
+
     known = series.set_of(tile)
     groups = dict.fromkeys((a.sensor, a.grid) for a in known.acquisitions)
     for sensor, grid in groups:
@@ -99,6 +101,7 @@ def _tile_rows(series: Series, tile: str) -> Iterator[dict[str, Any]]:
             "tile": tile,
             "sensor": sensor,
             "grid": grid,
+            "imported": is_imported(mine[0].layers[0]),
             "acquisitions": len(mine),
             "first": str(mine[0].day),
             "last": str(mine[-1].day),

@@ -1,4 +1,4 @@
-"""``s4c series import`` and ``s4c series compare``: marker files of the reference system (Sen4CAP)."""
+"""``s4c series import`` and ``s4c series compare``: tables from elsewhere, marker files of the reference system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
+from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Marker files of Sen4CAP, .ipc or .csv.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="With --config a table (.csv, .parquet, .arrow); else marker files of Sen4CAP."),
+    ],
     workspace: WorkspaceOption = HERE,
+    mapping: Annotated[
+        Path | None, typer.Option("--config", metavar="MAPPING", help="TOML file that says what the table holds.")
+    ] = None,
     tile: Annotated[str | None, typer.Option(help="Tile of columns whose name has none.")] = None,
     parcels_by: Annotated[
         str, typer.Option(help="Column of our parcels with the numbers that the files call NewID, e.g. ori_id.")
@@ -32,7 +38,12 @@ def import_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import marker files of Sen4CAP as series of their own, to look at and to compare; our series stay as they are."""
+    """Import a table of values by parcel and date, or marker files of Sen4CAP, as series of their own beside ours."""
+    if mapping is not None:
+        if tile is not None or parcels_by != "NewID" or scale:
+            raise typer.BadParameter("is for marker files", param_hint="--tile, --parcels-by or --scale")
+        _import_table(files, workspace, mapping, as_json=as_json)
+        return
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.markers.compat_import import import_foreign
     from s4c_hpc.markers.compat_values import Scales
@@ -61,7 +72,7 @@ def compare(
 
     home = Workspace(workspace.resolve()).require()
     report = find_import(home, file)
-    rows = [dataclasses.asdict(one) for one in compare_import(report, open_series(home))]
+    rows = [dataclasses.asdict(one) for one in compare_import(report, open_series(home, imports=False))]
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -77,6 +88,31 @@ def compare(
             where=report.name,
             hint="days, variables and statistics must be the same; 's4c series list' names what there is",
         )
+
+
+def _import_table(files: list[Path], workspace: Path, mapping: Path, *, as_json: bool) -> None:
+    from s4c_hpc.config.imports import load_mapping
+    from s4c_hpc.series.import_table import import_table
+
+    if len(files) != 1:
+        raise typer.BadParameter("a mapping is for one table", param_hint="FILES")
+    ws, loaded = open_workspace(workspace, None)
+    imported, is_new = import_table(files[0], load_mapping(mapping), ws, loaded.config)
+    if as_json:
+        print_json({**dataclasses.asdict(imported), "is_new": is_new})
+        return
+    typer.echo(f"imported/{imported.name}")
+    days = sum(imported.tiles.values())
+    say(
+        f"{imported.source}: {imported.n_values} values of {imported.n_parcels} parcels, "
+        f"{imported.first} to {imported.last}, {days} files on {len(imported.tiles)} tiles"
+        + ("" if is_new else "; nothing new")
+    )
+    for one in imported.left_out:
+        shown = f": {', '.join(one.examples)}" if one.examples else ""
+        say(f"  {one.n} {one.what} left out, {one.reason}{shown}")
+    for note in imported.notes:
+        say(f"  note: {note}")
 
 
 def _tell(report: ImportReport) -> None:

@@ -109,7 +109,7 @@ def load_config(
     try:
         return LoadedConfig(Config.model_validate(merged), origins)
     except ValidationError as error:
-        raise ConfigError(_explain(error, origins, str(path)), hint="see 's4c config schema' for every key") from error
+        raise ConfigError(explain(error, origins, str(path)), hint="see 's4c config schema' for every key") from error
 
 
 def _read(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -222,11 +222,18 @@ def _prefixes(key: str) -> Iterator[str]:
         key = key.rpartition(".")[0]
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str], path: str) -> str:
-    return "; ".join(_explain_one(e, origins, path) for e in error.errors(include_url=False))
+def explain(error: ValidationError, origins: Mapping[str, str], path: str, model: type[BaseModel] = Config) -> str:
+    """What is wrong with a file, in words of its keys.
+
+    Parameters
+    ----------
+    origins : dotted key -> what set it, where that is not ``path``
+    model : what the file was held against
+    """
+    return "; ".join(_explain_one(e, origins, path, model) for e in error.errors(include_url=False))
 
 
-def _explain_one(detail: ErrorDetails, origins: Mapping[str, str], path: str) -> str:
+def _explain_one(detail: ErrorDetails, origins: Mapping[str, str], path: str, model: type[BaseModel]) -> str:
     location = [str(part) for part in detail["loc"]]
     if location[:1] == ["sources"]:
         del location[_KIND_AT : _KIND_AT + 1]
@@ -234,20 +241,22 @@ def _explain_one(detail: ErrorDetails, origins: Mapping[str, str], path: str) ->
     key = ".".join(location)
     origin = next((origins[k] for k in _prefixes(key) if k in origins), path)
     if detail["type"] == "extra_forbidden":
-        valid = _valid_keys(location[:-1])
+        valid = _valid_keys(location[:-1], model)
         nearest = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
         suggestion = f"did you mean {nearest[0]!r}?" if nearest else f"valid keys here are {listing(valid, 30)}"
         return f"{origin}: unknown key {key!r}, {suggestion}"
     if detail["type"] == "missing":
         return f"{origin}: key {key!r} is missing"
-    return f"{origin}: key {key!r}: {detail['msg'].removeprefix('Value error, ')}"
+    what = detail["msg"].removeprefix("Value error, ")
+    return f"{origin}: key {key!r}: {what}" if key else f"{origin}: {what}"
 
 
-def _valid_keys(location: Sequence[str]) -> list[str]:
+def _valid_keys(location: Sequence[str], model: type[BaseModel]) -> list[str]:
     """Keys that the model knows below ``location``; of every variant where there are several."""
-    models: list[type[BaseModel]] = [Config]
+    models: list[type[BaseModel]] = [model]
     for part in location:
-        if part.isdigit():
+        # Neither a place in a list nor a name that the user chose is a key.
+        if part.isdigit() or not any(part in m.model_fields for m in models):
             continue
         models = [
             found for m in models if part in m.model_fields for found in _models_in(m.model_fields[part].annotation)

@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "markers"
 
     @property
+    def imported(self) -> Path:
+        """Values from elsewhere: ``imported/<name>``, a folder an import."""
+        return self.root / "imported"
+
+    @property
     def temporary(self) -> Path:
         """Private folders of running attempts; anything in here is garbage once its owner is dead."""
         return self.root / "tmp"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from s4c_hpc.catalog import Product, read_products
+from s4c_hpc.config import Config
 from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.stage import PlanContext, TaskIO
@@ -29,14 +30,31 @@ def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
     return tiles
 
 
+def is_without_imagery(workspace: Workspace, config: Config) -> bool:
+    """Whether a workspace has no imagery and is not meant to have any.
+
+    It names no source and has no product, and features are asked for of tables that were imported.
+    """
+    return (
+        not config.sources
+        and "series" in config.features.sets
+        and any(workspace.imported.glob("*/current.json"))
+        and not (workspace.catalog.exists() and read_products(workspace.catalog))
+    )
+
+
 def season_products(ctx: PlanContext, tiles: dict[str, TileParcels]) -> list[Product]:
     """Products that count: whole, not superseded, acquired in the season, on a tile with parcels.
+
+    None where there is no imagery and shall be none, see ``is_without_imagery``.
 
     Raises
     ------
     NoInputsError
         If there is none, with what there is instead.
     """
+    if is_without_imagery(ctx.workspace, ctx.config):
+        return []
     site = ctx.config.site
     products = read_products(ctx.workspace.catalog)
     left_out: Counter[str] = Counter()

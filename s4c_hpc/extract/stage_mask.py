@@ -15,7 +15,7 @@ from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.bounds import BASE_BYTES, boundary_m, geometry_bytes
 from s4c_hpc.extract.cells import BASE_RES_M
 from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
-from s4c_hpc.extract.planning import parcel_tiles, task_parcels, tile_units
+from s4c_hpc.extract.planning import is_without_imagery, parcel_tiles, task_parcels, tile_units
 from s4c_hpc.extract.units import MASK_STAGE, Piece, outside
 
 _BYTES_PER_CELL: Final = 4
@@ -34,12 +34,17 @@ class MaskStage:
     def tasks(self, ctx: PlanContext) -> Iterator[pa.RecordBatch]:
         """One row a tile that owns parcels, and one for each later layer that is not wholly within what there is.
 
+        None where there is no imagery to take pixels from.
+
         Raises
         ------
         NoInputsError
             If there are no parcels.
         """
-        units = tile_units(ctx, parcel_tiles(ctx))
+        tiles = parcel_tiles(ctx)
+        if is_without_imagery(ctx.workspace, ctx.config):
+            return
+        units = tile_units(ctx, tiles)
         yield tasks_to_batch(self._row(piece) for tile in units.values() for piece in tile.pieces)
 
     def run(self, task: Task, io: TaskIO) -> Outcome:

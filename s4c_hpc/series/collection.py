@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from s4c_hpc.core.ipc import read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.series.compact_file import CompactFile
 from s4c_hpc.series.generation import Acquisition, SeriesSet, read_set, tiles_with_series
+from s4c_hpc.series.imported import Imported, imported_set, imports_of, is_imported
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import Locator, parcels_of
 from s4c_hpc.series.parcel import ParcelSeries, Segment, SingleFile, Strand
@@ -23,12 +26,13 @@ TILES_OPEN: Final = 8
 """Tiles whose files stay open for parcels: a process may have some thousand files open."""
 
 
-def open_series(workspace: Workspace | Path | str) -> Series:
+def open_series(workspace: Workspace | Path | str, *, imports: bool = True) -> Series:
     """The series of a workspace; nothing is read before it is asked for.
 
     Parameters
     ----------
     workspace : the workspace, or its folder
+    imports : whether tables that were imported count; the grid of their series is the name of the import
 
     Raises
     ------
@@ -36,7 +40,7 @@ def open_series(workspace: Workspace | Path | str) -> Series:
         If the folder is no workspace.
     """
     found = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace).resolve())
-    return Series(found.require())
+    return Series(found.require(), imports=imports)
 
 
 class Series:
@@ -46,10 +50,11 @@ class Series:
     of the last ``TILES_OPEN`` tiles stay open.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, imports: bool = True) -> None:
         """Nothing is read yet."""
         self.workspace = workspace
         self._locator = Locator(workspace)
+        self._with_imports = imports
         self._sets: dict[str, SeriesSet] = {}
         self._strands: dict[str, tuple[Strand, ...]] = {}
         self._only: dict[str, Ids | None] = {}
@@ -63,16 +68,34 @@ class Series:
         NoInputsError
             If there are none.
         """
-        found = tiles_with_series(self.workspace)
+        found = sorted({*tiles_with_series(self.workspace), *(t for one in self._imported for t in one.tiles)})
         if not found:
             raise NoInputsError("there are no series yet", where=str(self.workspace.root), hint="run 's4c run'")
         return found
 
     def set_of(self, tile: str) -> SeriesSet:
-        """What the series of a tile are made of."""
+        """What the series of a tile are made of: our own where there are any, with those of imports.
+
+        Raises
+        ------
+        MissingDataError
+            If the tile has neither.
+        """
         if tile not in self._sets:
-            self._sets[tile] = read_set(self.workspace, tile)
+            imported = [imported_set(self.workspace, one, tile) for one in self._imported if tile in one.tiles]
+            try:
+                own = read_set(self.workspace, tile)
+            except MissingDataError:
+                if not imported:
+                    raise
+                own = SeriesSet(tile=tile, task="", acquisitions=())
+            every = (a for one in (own, *imported) for a in one.acquisitions)
+            self._sets[tile] = replace(own, acquisitions=tuple(every))
         return self._sets[tile]
+
+    @cached_property
+    def _imported(self) -> tuple[Imported, ...]:
+        return imports_of(self.workspace) if self._with_imports else ()
 
     def acquisitions(
         self, *, tile: str | None = None, sensor: str | None = None, grid: str | None = None
@@ -114,9 +137,11 @@ class Series:
         if len(self._strands) > TILES_OPEN:
             del self._strands[next(iter(self._strands))]
         found = []
-        for strand in strands if only is None or (only == new_id).any() else ():
+        counts = only is None or bool((only == new_id).any())
+        for strand in strands:
             first = strand.acquisitions[0]
             wanted = sensor in {None, first.sensor} and grid in {None, first.grid}
+            wanted &= counts or is_imported(first.layers[0])
             if wanted and (series := strand.parcel(new_id, row)) is not None:
                 found.append(series)
         if not found:
@@ -226,7 +251,9 @@ class Series:
         return pa.concat_tables(parts, promote_options="default").replace_schema_metadata(None)
 
     def _open(self, tile: str, acquisition: Acquisition) -> Layered:
-        return open_layers([self.workspace.root / path for path in acquisition.layers], self._parcels_of(tile))
+        # A file of an import holds the parcels that the tile had then, and no others.
+        only = None if is_imported(acquisition.layers[0]) else self._parcels_of(tile)
+        return open_layers([self.workspace.root / path for path in acquisition.layers], only)
 
     def _parcels_of(self, tile: str) -> Ids | None:
         """Parcels that the files of a tile are read for; ``None``: all that they have."""

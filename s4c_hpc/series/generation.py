@@ -133,14 +133,28 @@ def read_set(workspace: Workspace, tile: str) -> SeriesSet:
     InputError
         If the file is not a pointer of this contract.
     """
-    path = workspace.root / pointer_path(tile)
+    return read_pointer(workspace.root / pointer_path(tile), tile, "run 's4c run'")
+
+
+def read_pointer(path: Path, tile: str, hint: str) -> SeriesSet:
+    """A pointer by its path.
+
+    Parameters
+    ----------
+    hint : what makes it
+
+    Raises
+    ------
+    MissingDataError, InputError
+        As ``read_set``.
+    """
     try:
         return _parsed(path)
     except FileNotFoundError as error:
-        raise MissingDataError(f"tile {tile} has no series yet", where=str(path), hint="run 's4c run'") from error
+        raise MissingDataError(f"tile {tile} has no series yet", where=str(path), hint=hint) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"not a list of series of contract {CONTRACT} ({error})", where=str(path), hint="delete it, run 's4c run'"
+            f"not a list of series of contract {CONTRACT} ({error})", where=str(path), hint=f"delete it, {hint}"
         ) from error
 
 
