@@ -69,7 +69,7 @@ def _of_parcel(
         seen = [np.any(valid[[day == at[k] for day in days]], axis=0) for k in steps]
     else:
         of = np.array([(day - at[0]).days // STEP_DAYS for day in days])
-        values = {name: composites(dn * 1e-4, valid, of, len(at)) for name, dn in pixels.items()}
+        values = {name: composites(dn * 1e-4, valid, of, len(at), MAX_EMPTY) for name, dn in pixels.items()}
         seen = [np.any(valid[of == k], axis=0) for k in steps]
     if "b8" in values:
         values |= _indices(values, INDEX_NAMES[preset])
@@ -115,7 +115,7 @@ def interpolated(
     return result
 
 
-def composites(physical: Cube, valid: NDArray[np.bool_], of: NDArray[np.int64], n_periods: int) -> Cube:
+def composites(physical: Cube, valid: NDArray[np.bool_], of: NDArray[np.int64], n_periods: int, max_empty: int) -> Cube:
     """(n_periods, n) means of periods; runs of empty ones are filled if they are not too long, also at the ends."""
     result = np.full((n_periods, physical.shape[1]), np.nan)
     for k in range(n_periods):
@@ -129,7 +129,7 @@ def composites(physical: Cube, valid: NDArray[np.bool_], of: NDArray[np.int64], 
             continue
         whole = np.interp(np.arange(n_periods), seen, line[seen])
         for a, b in zip([-1, *seen], [*seen, n_periods], strict=True):
-            if b - a - 1 <= MAX_EMPTY:
+            if b - a - 1 <= max_empty:
                 line[a + 1 : b] = whole[a + 1 : b]
     return result
 
