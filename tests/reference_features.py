@@ -9,6 +9,7 @@ import datetime as dt
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -24,7 +25,7 @@ MAX_EMPTY = 6
 """Periods in a row: 60 days."""
 INDEX_NAMES = {"reference": ("ndvi", "ndwi", "brightness"), "default": ("ndvi", "ndwi_gao", "brightness")}
 
-Cube = NDArray[np.float64]
+Cube = NDArray[np.floating[Any]]
 
 
 def features(folder: Path, preset: str, bands: Sequence[str] = OPTICAL) -> dict[str, dict[str, float]]:
@@ -45,7 +46,8 @@ def features(folder: Path, preset: str, bands: Sequence[str] = OPTICAL) -> dict[
 
 def _images(folder: Path, bands: Sequence[str]) -> tuple[list[dt.date], dict[str, NDArray[np.int64]], rasterio.Affine]:
     """Days, and (n_dates, height, width) of each band and of the classes."""
-    days, layers = [], {name: [] for name in (*bands, "MASK")}
+    days: list[dt.date] = []
+    layers: dict[str, list[NDArray[np.int64]]] = {name: [] for name in (*bands, "MASK")}
     for path in sorted((folder / "images").glob("*.tif")):
         days.append(dt.datetime.strptime(path.name[7:15], "%Y%m%d").replace(tzinfo=dt.UTC).date())
         with rasterio.open(path) as image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from s4c_hpc.features.pixels import block_features
 from s4c_hpc.optical import usable_codes
 
 DAYS = [dt.date(2018, 4, 3) + dt.timedelta(days=i) for i in (0, 2, 14, 14, 40, 95)]
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "site": {"season_start": "2018-04-01", "season_end": "2018-07-31"},
     "features": {
         "sets": ["optical", "red-edge"],
@@ -107,13 +108,10 @@ def test_features_equal_those_of_whole_rasters(season: ScenesOfASeason, chosen: 
                 name = variable.name if variable.name[1:2] != "0" else f"b{variable.name[2:]}"
                 # A ratio of reflectances about 0 magnifies what single precision leaves out.
                 loose = variable.name.startswith("nd")
-                limit = {"rtol": 2e-3, "atol": 2e-3} if loose else {"rtol": 2e-5, "atol": 3e-6}
-                np.testing.assert_allclose(
-                    found[f"{stem}_mean_{name}"][row], mean, **limit, err_msg=f"{row} {stem} {name}"
-                )
-                np.testing.assert_allclose(
-                    found[f"{stem}_dev_{name}"][row], stdev, **limit, err_msg=f"{row} {stem} {name}"
-                )
+                rtol, atol = (2e-3, 2e-3) if loose else (2e-5, 3e-6)
+                for short, value in (("mean", mean), ("dev", stdev)):
+                    column = f"{stem}_{short}_{name}"
+                    np.testing.assert_allclose(found[column][row], value, rtol, atol, err_msg=f"{row} {column}")
                 n_compared += np.isfinite(mean)
     assert n_compared > 25 * 6 * len(recipe.variables)
     assert bool(((shares > 0) & (shares < 1)).any()) == (not is_centre)
