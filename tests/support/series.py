@@ -25,6 +25,7 @@ from s4c_hpc.extract import (
     NO_CLASSES,
     NO_RASTER,
     Cells,
+    Mask,
     Stack,
     StackColumn,
     StackWriter,
@@ -144,9 +145,9 @@ class Scene:
         mask = farmland_mask(self.geometry, TILE, settings.extract.mask_ring_m, parcels_key="parcels:test")
         write_mask(folder / "mask.arrow", mask)
         weighting = settings.extract.weighting
+        self.write_stacks(folder, mask)
         for res in sorted({*RES.values()}):
             cells = mask.cells(TILE.grid(res))
-            self._write_stack(folder / f"stack_{res}m.arrow", res, cells)
             buffer_m = settings.extract.buffer_m[f"{res}m"]
             batches = index_batches(self.new_id, self.block, self.geometry, cells, weighting, buffer_m)
             described = {
@@ -160,6 +161,14 @@ class Scene:
         return SeriesInputs.open(
             folder / "mask.arrow", sorted(folder.glob("stack_*.arrow")), sorted(folder.glob("index_*.arrow"))
         )
+
+    def write_stacks(self, folder: Path, mask: Mask) -> list[Path]:
+        """A stack a grid, gathered with a mask; their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {res: folder / f"stack_{res}m.arrow" for res in sorted({*RES.values()})}
+        for res, path in paths.items():
+            self._write_stack(path, res, mask.cells(TILE.grid(res)))
+        return list(paths.values())
 
     def _write_stack(self, path: Path, res: int, cells: Cells) -> None:
         product = self.product
