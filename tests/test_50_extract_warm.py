@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 KERNELS = """
-import importlib, json, pkgutil, s4c_hpc.extract
+import importlib, json, pkgutil
 from s4c_hpc.core.jit import Compiled
 found = {}
-for module in pkgutil.iter_modules(s4c_hpc.extract.__path__):
-    for name, value in vars(importlib.import_module("s4c_hpc.extract." + module.name)).items():
+home = importlib.import_module("s4c_hpc.%s")
+for module in pkgutil.iter_modules(home.__path__):
+    for name, value in vars(importlib.import_module(home.__name__ + "." + module.name)).items():
         if isinstance(value, Compiled) and "no_cpython_wrapper" not in value._options:
             found[value.__module__ + "." + name] = [str(s) for s in value.dispatcher.signatures]
 print(json.dumps(found))
 """
-"""Every kernel, and the types that it was compiled for in this process."""
+"""Every kernel of a package, and the types that it was compiled for in this process."""
 
 CHAIN = """
 import datetime as dt, sys
@@ -47,11 +48,12 @@ for weighting in ("centre", "coverage"):
         "parcels": {"file": str(root / "parcels.gpkg"), "id_columns": ["id"]},
         "extract": {"weighting": weighting},
         "variables": {"bands": ["B04", "B05", "B09"], "indices": ["ndvi", "bsi"], "biophysical": ["lai"]},
+        "features": {"sets": ["optical"], "preset": "default" if weighting == "centre" else "reference"},
     })
     chain = Chain(Workspace(root / weighting))
     scan(config, chain.workspace)
     import_parcels(None, chain.workspace, config)
-    chain.run(config, ["mask", "index", "gather", "stats"])
+    chain.run(config, ["mask", "index", "gather", "features", "stats"])
 """
 
 
@@ -69,10 +71,12 @@ def test_stages_are_known_without_loading_the_compiler() -> None:
 
 
 @pytest.mark.slow
-def test_what_is_warmed_is_all_that_a_run_needs(tmp_path: Path) -> None:
-    assert run("import runpy; runpy.run_module('s4c_hpc.extract.warm', run_name='__main__')") == ""
-    warmed = json.loads(run(f"from s4c_hpc.extract.warm import main; main()\n{KERNELS}"))
-    used = json.loads(run(CHAIN + KERNELS, str(tmp_path)))
+@pytest.mark.parametrize("package", ["extract", "features"])
+def test_what_is_warmed_is_all_that_a_run_needs(tmp_path: Path, package: str) -> None:
+    kernels = KERNELS % package
+    assert run(f"import runpy; runpy.run_module('s4c_hpc.{package}.warm', run_name='__main__')") == ""
+    warmed = json.loads(run(f"from s4c_hpc.{package}.warm import main; main()\n{kernels}"))
+    used = json.loads(run(CHAIN + kernels, str(tmp_path)))
     assert set(used) == set(warmed)
     assert all(warmed.values())
     assert [(name, types) for name, found in used.items() for types in found if types not in warmed[name]] == []

@@ -84,6 +84,9 @@ def _statistics(path: Path, parcel: NDArray[np.object_], reader: BlockReader, we
     (block,) = read_index(path)
     (piece,) = pieces(block)
     bands = np.stack([reader.physical(name, piece.row) for name in (*names, *COSINES)])
+    for name in names:
+        taken = np.empty(piece.row.size, reader.column(name).dtype)
+        reader.take(name, piece.row, taken, np.ones(piece.row.size, np.uint8))
     categories = reader.categories(np.zeros(256, dtype=np.uint8), piece.row)
     values, usable = Evaluator([parse("B04 + B08")]).evaluate(bands[:2]), np.ones(1, dtype=np.bool_)
     block_statistics(piece.block, piece.places, values, categories, usable, (*MOMENTS, "median"), weighting)
