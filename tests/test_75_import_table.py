@@ -20,8 +20,10 @@ from support.parcels import make_config, squares, write_layer
 
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError, S4cError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels import import_parcels
 from s4c_hpc.series import import_table as module
 from s4c_hpc.series.contract import ID
+from s4c_hpc.series.import_write import write_files
 from s4c_hpc.series.imported import Imported, imported_set, imports_of, read_imported
 from s4c_hpc.series.read import read_series
 
@@ -63,7 +65,7 @@ def reasons(imported: Imported) -> dict[str, int]:
     return {f"{one.what}: {one.reason}": one.n for one in imported.left_out}
 
 
-# Any parcels, days and values, some of the parcels unknown; what a dictionary would make of them is what has to be there.
+# Any parcels, days and values, some of the parcels unknown: what a dictionary makes of them has to be there.
 rows = st.lists(
     st.tuples(
         st.integers(1, 26).map(lambda i: f"F{i:03d}"),
@@ -340,7 +342,7 @@ def test_files_that_are_none(space: ImportSpace) -> None:
         space.bring(space.root / "absent.csv")
     odd = space.root / "table.xlsx"
     odd.write_text("x")
-    with pytest.raises(InputError, match="ends in '.xlsx'"):
+    with pytest.raises(InputError, match=r"ends in '\.xlsx'"):
         space.bring(odd)
     for kind in ("parquet", "arrow"):
         broken = space.root / f"broken.{kind}"
@@ -351,7 +353,7 @@ def test_files_that_are_none(space: ImportSpace) -> None:
     twice.write_text("id,date,ndvi,ndvi\nF001,2018-05-01,1,2\n")
     with pytest.raises(InputError, match="has two columns 'ndvi'"):
         space.bring(twice)
-    with pytest.raises(InputError, match="no column looks like 'ndvi {date}'"):
+    with pytest.raises(InputError, match=r"no column looks like 'ndvi \{date\}'"):
         space.bring(space.table(GOOD), WIDE)
 
 
@@ -381,7 +383,7 @@ def test_again_is_nothing_new_and_another_table_replaces_all(two_tiles: ImportSp
     assert second.edition != first.edition
     assert len(second.tiles) == 1
     assert not any(first.edition in path for path in two_tiles.bytes_of())
-    assert [value for value in two_tiles.values(read_imported(two_tiles.workspace, "again")).values()] == [3.0]
+    assert list(two_tiles.values(read_imported(two_tiles.workspace, "again")).values()) == [3.0]
 
 
 WIDE_NAME = LONG.replace('"test"', '"again"')
@@ -429,7 +431,7 @@ def test_a_killed_import_leaves_the_old_one_or_the_new_one_whole(space: ImportSp
 
 
 def test_one_import_at_a_time(space: ImportSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, inside = space.table(GOOD), module.write_files
+    path, inside = space.table(GOOD), write_files
 
     def meanwhile(*arguments: Any) -> Any:
         with pytest.raises(TemporaryError, match="another import of a table is at work"):
@@ -446,8 +448,6 @@ def test_parcels_without_a_tile_are_told(tmp_path: Path) -> None:
     space = ImportSpace.__new__(ImportSpace)
     space.root, space.workspace = tmp_path, Workspace(tmp_path)
     space.config = make_config(file=str(file), tiles=[tile])
-    from s4c_hpc.parcels import import_parcels
-
     import_parcels(None, space.workspace, space.config)
     imported, _ = space.bring(space.table({"id": ["F001", "F010"], "date": [DAY] * 2, "ndvi": [1.0, 2.0]}))
     assert {key[0] for key in space.values(imported)} == {"F001"}

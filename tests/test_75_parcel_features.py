@@ -15,7 +15,7 @@ from scipy.stats.mstats import mquantiles
 
 from s4c_hpc.core.errors import ConfigError
 from s4c_hpc.features.contract import Feature
-from s4c_hpc.features.parcel_features import Recipe, described, features
+from s4c_hpc.features.parcel_features import SeriesRecipe, described, features
 from s4c_hpc.features.parcel_maths import composite, deviation, low_quantile, mean, variation
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import ImportedColumns
@@ -28,7 +28,7 @@ def column(name: str, *statistics: str, unit: str = "1") -> ImportedColumns:
     return ImportedColumns(name=name, statistics=statistics or ("mean",), unit=unit, long_name=name)
 
 
-def recipe(*variables: ImportedColumns, **changes: Any) -> Recipe:
+def recipe(*variables: ImportedColumns, **changes: Any) -> SeriesRecipe:
     given: dict[str, Any] = {
         "name": "test",
         "sensor": "s2",
@@ -41,7 +41,7 @@ def recipe(*variables: ImportedColumns, **changes: Any) -> Recipe:
         "has_count": False,
         "passes": (),
     }
-    return Recipe(**{**given, **changes})
+    return SeriesRecipe(**{**given, **changes})
 
 
 def acquisition(day: dt.date, direction: str | None = None) -> Acquisition:
@@ -64,7 +64,7 @@ def random_values(rng: np.random.Generator, m: int, n: int, low: float = 0.05) -
 
 
 def made(
-    one: Recipe, acquisitions: Sequence[Acquisition], values: dict[str, NDArray[np.float32]]
+    one: SeriesRecipe, acquisitions: Sequence[Acquisition], values: dict[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float64]]:
     found = list(features(one, acquisitions, values))
     assert [feature for feature, _ in found] == list(described(one))
@@ -83,7 +83,7 @@ def linear(row: Sequence[float], max_gap: int) -> list[float]:
     for a, b in zip([-1, *seen], [*seen, values.size], strict=True):
         if b - a - 1 > max_gap:
             result[a + 1 : b] = NAN
-    return result.tolist()
+    return [float(value) for value in result]
 
 
 @pytest.mark.parametrize("weights", ["none", "row", "variable"])
@@ -237,7 +237,7 @@ def test_two_variables_of_one_meaning_are_refused() -> None:
 @pytest.mark.parametrize("max_gap", [None, 30])
 def test_a_recipe_is_what_a_task_says(max_gap: int | None) -> None:
     one = recipe(column("vv"), column("ndvi", "mean", "count"), passes=("ascending",), max_gap_days=max_gap)
-    assert Recipe.from_params(one.to_params()) == one
+    assert SeriesRecipe.from_params(one.to_params()) == one
     optical = recipe(column("ndvi"), sar_months=3)
     assert "sar_months" not in optical.to_params()  # what has no effect makes no other task
     assert "up to 30 days" in recipe(column("ndvi")).method

@@ -33,11 +33,11 @@ def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
 def is_without_imagery(workspace: Workspace, config: Config) -> bool:
     """Whether a workspace has no imagery and is not meant to have any.
 
-    It names no source and has no product, and features are asked for of tables that were imported.
+    It names no source and has no product, and features are asked for of tables that were imported and of nothing else.
     """
     return (
         not config.sources
-        and "series" in config.features.sets
+        and config.features.sets == ("series",)
         and any(workspace.imported.glob("*/current.json"))
         and not (workspace.catalog.exists() and read_products(workspace.catalog))
     )

@@ -50,7 +50,7 @@ class Radar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class SeriesRecipe:
     """What decides the features of an import: parameters of a task, as values."""
 
     name: str
@@ -80,7 +80,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_params(cls, values: Mapping[str, Any]) -> Recipe:
+    def from_params(cls, values: Mapping[str, Any]) -> SeriesRecipe:
         """The inverse of ``to_params``."""
         start, end = (dt.date.fromisoformat(day) for day in values["season"])
         return cls(
@@ -156,7 +156,9 @@ class Recipe:
         return f"{'; '.join(parts)}{weights}; gaps of {gaps} filled linearly by period, nearest at the ends"
 
 
-def features(recipe: Recipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]) -> Iterator[_Column]:
+def features(
+    recipe: SeriesRecipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]
+) -> Iterator[_Column]:
     """Columns of a feature file in order, each with its values.
 
     Parameters
@@ -173,7 +175,7 @@ def features(recipe: Recipe, acquisitions: Sequence[Acquisition], values: Mappin
         yield from _Sar(recipe, acquisitions, values).columns()
 
 
-def described(recipe: Recipe) -> tuple[Feature, ...]:
+def described(recipe: SeriesRecipe) -> tuple[Feature, ...]:
     """Columns of a feature file, whatever was observed."""
     nothing = np.empty((0, 0), np.float32)
     return tuple(feature for feature, _ in features(recipe, (), dict.fromkeys(recipe.columns, nothing)))
@@ -183,7 +185,7 @@ _Column = tuple[Feature, Floats]
 
 
 def _composites(
-    recipe: Recipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]
+    recipe: SeriesRecipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]
 ) -> Iterator[_Column]:
     """``XX_2018_03_02_s2_mean_ndvi``: all means by date, then all deviations, then what was observed."""
     if not recipe.others:
@@ -239,7 +241,9 @@ def _observed(name: str, period: Period) -> Feature:
 class _Sar:
     """Weekly values of a block and what is made of them."""
 
-    def __init__(self, recipe: Recipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]) -> None:
+    def __init__(
+        self, recipe: SeriesRecipe, acquisitions: Sequence[Acquisition], values: Mapping[str, Singles]
+    ) -> None:
         self.recipe = recipe
         self.weeks = weeks(recipe.season_start, recipe.season_end)
         week = place_of([a.day for a in acquisitions], self.weeks)

@@ -20,7 +20,7 @@ from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
-from s4c_hpc.features.parcel_features import Recipe, described, features
+from s4c_hpc.features.parcel_features import SeriesRecipe, described, features
 from s4c_hpc.parcels import BLOCK, TileParcels
 from s4c_hpc.series.generation import Acquisition, read_pointer
 from s4c_hpc.series.imported import POINTER, Imported, edition_dir, imported_set, imports_of
@@ -117,7 +117,7 @@ class SeriesFeaturesStage:
         TemporaryError
             If the import has been replaced since the plan was made, or a file of it has gone or is damaged.
         """
-        recipe = Recipe.from_params(json.loads(task.params))
+        recipe = SeriesRecipe.from_params(json.loads(task.params))
         key = task.input_keys[1]
         _, name, edition = task.input_keys[0].split(":")
         ids = parcels_of(io.workspace, task.tile, key)
@@ -138,7 +138,7 @@ class SeriesFeaturesStage:
         return Outcome(outputs=task.outputs, n_rows=n_rows, notes=_notes(ids, rows))
 
     def _row(
-        self, parcels: TileParcels, imported: Imported, recipe: Recipe, n_files: int, n_made: int, texts: int
+        self, parcels: TileParcels, imported: Imported, recipe: SeriesRecipe, n_files: int, n_made: int, texts: int
     ) -> Task:
         """The row of a tile; ``texts``: bytes of what is said of the columns that are made."""
         text = canonical_json(recipe.to_params())
@@ -164,8 +164,8 @@ class SeriesFeaturesStage:
         )
 
 
-def _recipe(imported: Imported, config: Config) -> Recipe:
-    return Recipe(
+def _recipe(imported: Imported, config: Config) -> SeriesRecipe:
+    return SeriesRecipe(
         name=imported.name,
         sensor=imported.sensor,
         season_start=config.site.season_start,
@@ -179,7 +179,7 @@ def _recipe(imported: Imported, config: Config) -> Recipe:
     )
 
 
-def _check_names(recipes: Sequence[Recipe]) -> None:
+def _check_names(recipes: Sequence[SeriesRecipe]) -> None:
     """Refuse imports whose features could not stand side by side."""
     owner: dict[str, str] = {}
     for recipe in recipes:
@@ -192,11 +192,11 @@ def _check_names(recipes: Sequence[Recipe]) -> None:
                 )
 
 
-def _in_season(acquisitions: Sequence[Acquisition], recipe: Recipe) -> list[Acquisition]:
+def _in_season(acquisitions: Sequence[Acquisition], recipe: SeriesRecipe) -> list[Acquisition]:
     return [a for a in acquisitions if recipe.season_start <= a.day <= recipe.season_end]
 
 
-def _header(task: Task, recipe: Recipe, key: str) -> FeatureHeader:
+def _header(task: Task, recipe: SeriesRecipe, key: str) -> FeatureHeader:
     return FeatureHeader(
         tile=task.tile,
         set=f"{SET}-{recipe.name}",
@@ -212,7 +212,7 @@ def _header(task: Task, recipe: Recipe, key: str) -> FeatureHeader:
 
 def _batches(
     schema: pa.Schema,
-    recipe: Recipe,
+    recipe: SeriesRecipe,
     acquisitions: Sequence[Acquisition],
     files: Sequence[Layered],
     ids: Ids,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,13 @@ class ImportSpace:
     """A workspace with fields F001, F002 ... and what is imported into it."""
 
     def __init__(self, root: Path, n: int = 12, columns: Mapping[str, Any] | None = None, **parcels: Any) -> None:
-        """Import the declaration; half of more than 20 fields lie far to the north, on another tile."""
+        """Import the declaration.
+
+        Half of 21 to 99 fields lie far to the north, on another tile; more of them are smaller, on tiles as it comes.
+        """
         self.root = root
-        geometry = list(squares(n))
-        if n > 20:
+        geometry = list(squares(n) if n < 100 else squares(n, side=40))
+        if 20 < n < 100:
             geometry[n // 2 :] = list(squares(n - n // 2, y0=5_450_000))
         ids = {"id": [f"F{i + 1:03d}" for i in range(n)], **(columns or {})}
         self.file = write_layer(root / "fields.gpkg", geometry, columns=ids)
@@ -56,8 +59,8 @@ class ImportSpace:
         path.write_text(textwrap.dedent(text))
         return load_mapping(path)
 
-    def table(self, columns: Mapping[str, Sequence[Any]], kind: str = "csv", name: str = "table") -> Path:
-        """Write a table; a text ``kind`` of a file."""
+    def table(self, columns: Mapping[str, Any], kind: str = "csv", name: str = "table") -> Path:
+        """Write a table into a CSV, Parquet or Arrow file."""
         path = self.root / f"{name}.{kind}"
         made = pa.table(dict(columns))
         if kind == "csv":
