@@ -80,7 +80,9 @@ def candidates() -> dict[str, Callable[[int], Any]]:
     scaled = (partial(SimpleImputer, keep_empty_features=True), StandardScaler)
     return {
         BASELINE: lambda seed: RandomForestClassifier(400, random_state=seed),
-        "forest, balanced": lambda seed: RandomForestClassifier(400, random_state=seed, class_weight="balanced_subsample"),
+        "forest, balanced": lambda seed: RandomForestClassifier(
+            400, random_state=seed, class_weight="balanced_subsample"
+        ),
         "extra trees": lambda seed: ExtraTreesClassifier(400, random_state=seed),
         "shrunken discriminant": lambda _: make_pipeline(
             *(step() for step in scaled), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
@@ -135,7 +137,9 @@ class Chosen:
     def fit(self, features: NDArray[np.float64], codes: NDArray[np.intp]) -> Any:
         inner = StratifiedKFold(4, shuffle=True, random_state=1000 + self.seed)
         losses = {
-            name: _log_loss(codes, cross_val_predict(model(self.seed), features, codes, cv=inner, method="predict_proba"))
+            name: _log_loss(
+                codes, cross_val_predict(model(self.seed), features, codes, cv=inner, method="predict_proba")
+            )
             for name, model in self.models.items()
         }
         best = min(losses, key=lambda name: losses[name])
@@ -168,7 +172,9 @@ def gain(table: Table, model: Repeats, baseline: Repeats) -> dict[str, dict[str,
 
         def gains(weights: NDArray[Any], score: Callable[..., NDArray[np.float64]] = score) -> NDArray[np.float64]:
             pairs = zip(model.predicted, baseline.predicted, strict=True)
-            return np.mean([score(codes, ours, weights) - score(codes, theirs, weights) for ours, theirs in pairs], axis=0)
+            return np.mean(
+                [score(codes, ours, weights) - score(codes, theirs, weights) for ours, theirs in pairs], axis=0
+            )
 
         by_fold = [
             score(codes[here], ours[here], ones[:, here])[0] - score(codes[here], theirs[here], ones[:, here])[0]
@@ -226,7 +232,9 @@ def measure(table: Table, seeds: range, n_folds: int, n_nested: int) -> dict[str
         "parcels": len(table.labels),
         "features": table.features.shape[1],
         "missing": float(np.isnan(table.features).mean()),
-        "classes": {str(name): int(count) for name, count in zip(*np.unique(table.labels, return_counts=True), strict=True)},
+        "classes": {
+            str(name): int(count) for name, count in zip(*np.unique(table.labels, return_counts=True), strict=True)
+        },
         "folds": f"{len(seeds)} x {n_folds}, seeds {seeds[0]} to {seeds[-1]}",
         "models": {name: scores(table, run) for name, run in runs.items()},
         "gain_over_forest": {name: gain(table, run, runs[BASELINE]) for name, run in runs.items() if name != BASELINE},

@@ -23,7 +23,11 @@ def season(n_rows: int = 400, *, missing: float = 0.0, seed: int = 0) -> tuple[N
     labels = rng.choice(crops, n_rows, p=[0.1, 0.3, 0.35, 0.25])
     peak = np.select([labels == "maize", labels == "wheat"], [17.0, 9.0], 13.0)
     days = np.arange(24.0)
-    features = np.exp(-(((days - peak[:, None]) / 5) ** 2)) + rng.normal(0, 0.15, (n_rows, 24)) + rng.normal(0, 0.3, (n_rows, 1))
+    features = (
+        np.exp(-(((days - peak[:, None]) / 5) ** 2))
+        + rng.normal(0, 0.15, (n_rows, 24))
+        + rng.normal(0, 0.3, (n_rows, 1))
+    )
     features[:, 6] += np.where(labels == "clover", 0.4, 0.0)
     features[rng.random(features.shape) < missing] = np.nan
     return features.astype(np.float32), labels
@@ -89,7 +93,9 @@ def test_it_beats_the_forest_where_dates_tell_classes_only_together() -> None:
     ours, theirs = np.empty_like(labels), np.empty_like(labels)
     for train, test in StratifiedKFold(4, shuffle=True, random_state=0).split(features, labels):
         ours[test] = make_ensemble(0, 100).fit(features[train], labels[train]).predict(features[test])
-        theirs[test] = RandomForestClassifier(100, random_state=0).fit(features[train], labels[train]).predict(features[test])
+        theirs[test] = (
+            RandomForestClassifier(100, random_state=0).fit(features[train], labels[train]).predict(features[test])
+        )
     assert f1_score(labels, ours, average="macro") > f1_score(labels, theirs, average="macro") + 0.05
 
 
@@ -172,3 +178,12 @@ def test_infinity_is_refused() -> None:
     features[3, 3] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         make_ensemble(0, 5).fit(features, labels)
+
+
+def test_trees_keep_within_their_memory() -> None:
+    features, labels = season(3000)
+    shuffled = np.random.default_rng(0).permutation(labels)  # noise grows the largest trees
+    bound = 40 * 200 * 96
+    model = CropEnsemble(n_trees=40, forest_bytes=bound).fit(features, shuffled)
+    trees = [tree.tree_.__getstate__() for tree in model.forest_.estimators_]
+    assert 0.9 * bound < sum(tree["nodes"].nbytes + tree["values"].nbytes for tree in trees) <= bound
