@@ -1,13 +1,16 @@
 """Crop types of two labelled data sets: the ensemble beside a plain random forest and other models, on the same folds.
 
-``python -m benchmarks.bench_croptype --bavaria DIR [--cawa DIR] [--repeats N] [--first-seed S] [--nested N]`` prints JSON.
+``python -m benchmarks.bench_croptype --bavaria DIR [--cawa DIR] [--repeats N] [--first-seed S] [--nested N]`` prints
+JSON.
 
-Every model is fitted inside the fold, with whatever it scales, imputes or weighs. The ensemble's constants were chosen on Bavaria's folds of seeds 100
-to 104 and Central Asia's of 100 to 102; seeds 0 to 19 were kept for the figures. Other folds are not other parcels, so a choice can still have
-been lucky with these: ``--nested`` chooses again among all candidates inside each outer fold, by the log-loss of inner folds, and judges what comes of it.
+Every model is fitted inside the fold, with whatever it scales, imputes or weighs. The ensemble's constants were
+chosen on Bavaria's folds of seeds 100 to 104 and Central Asia's of 100 to 102; seeds 0 to 19 were kept for the
+figures. Other folds are not other parcels, so a choice can still have been lucky with these: ``--nested`` chooses
+again among all candidates inside each outer fold, by the log-loss of inner folds, and judges what comes of it.
 
-Intervals of 95 %, since repeats of one data set are not independent: of parcels drawn with replacement, each with its predictions in all repeats
-(the sample of parcels); and the corrected resampled t of Nadeau & Bengio 2003, doi 10.1023/A:1024068626366, over the folds (which training set, too).
+Intervals of 95 %, since repeats of one data set are not independent: of parcels drawn with replacement, each with its
+predictions in all repeats (the sample of parcels); and the corrected resampled t of Nadeau & Bengio 2003, doi
+10.1023/A:1024068626366, over the folds (which training set, too).
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from sklearn.preprocessing import StandardScaler
 
 from s4c_hpc.classify.ensemble import CropEnsemble
 
+Maker = Callable[[int], Any]
+"""Makes a model from a seed."""
 BASELINE: Final = "forest"
 ENSEMBLE: Final = "ensemble"
 N_BOOTSTRAP: Final = 4000
@@ -75,7 +80,7 @@ def cawa(folder: Path) -> dict[str, Table]:
     return tables
 
 
-def candidates() -> dict[str, Callable[[int], Any]]:
+def candidates() -> dict[str, Maker]:
     """Model of a seed, by name; the baseline first."""
     scaled = (partial(SimpleImputer, keep_empty_features=True), StandardScaler)
     return {
@@ -108,7 +113,7 @@ class Repeats:
     """Of a fit and its prediction."""
 
 
-def cross_validated(table: Table, model: Callable[[int], Any], seeds: range, n_folds: int) -> Repeats:
+def cross_validated(table: Table, model: Maker, seeds: range, n_folds: int) -> Repeats:
     """Out-of-fold predictions of stratified folds, one repeat a seed."""
     classes, codes = np.unique(table.labels, return_inverse=True)
     predicted = np.empty((len(seeds), len(codes)), np.intp)
@@ -131,10 +136,11 @@ def cross_validated(table: Table, model: Callable[[int], Any], seeds: range, n_f
 class Chosen:
     """The candidate that has the least log-loss over inner folds, fitted to all rows."""
 
-    def __init__(self, models: Mapping[str, Callable[[int], Any]], seed: int, chosen: list[str]) -> None:
+    def __init__(self, models: Mapping[str, Maker], seed: int, chosen: list[str]) -> None:
         self.models, self.seed, self.chosen = models, seed, chosen
 
     def fit(self, features: NDArray[np.float64], codes: NDArray[np.intp]) -> Any:
+        """Choose, then fit the chosen one, which is handed back."""
         inner = StratifiedKFold(4, shuffle=True, random_state=1000 + self.seed)
         losses = {
             name: _log_loss(
@@ -172,9 +178,9 @@ def gain(table: Table, model: Repeats, baseline: Repeats) -> dict[str, dict[str,
 
         def gains(weights: NDArray[Any], score: Callable[..., NDArray[np.float64]] = score) -> NDArray[np.float64]:
             pairs = zip(model.predicted, baseline.predicted, strict=True)
-            return np.mean(
-                [score(codes, ours, weights) - score(codes, theirs, weights) for ours, theirs in pairs], axis=0
-            )
+            of_repeats = [score(codes, ours, weights) - score(codes, theirs, weights) for ours, theirs in pairs]
+            mean: NDArray[np.float64] = np.mean(of_repeats, axis=0)
+            return mean
 
         by_fold = [
             score(codes[here], ours[here], ones[:, here])[0] - score(codes[here], theirs[here], ones[:, here])[0]
@@ -215,8 +221,9 @@ def _corrected_t(gains: NDArray[np.float64], n_folds: int) -> dict[str, Any]:
 
 
 def _log_loss(codes: NDArray[np.intp], shares: NDArray[np.float64]) -> float:
-    """Mean log-loss, a probability of 0 counted as 1e-5: a forest that gives a class no vote is not infinitely wrong."""
-    return float(log_loss(codes, np.clip(shares, 1e-5, 1) / np.clip(shares, 1e-5, 1).sum(axis=1, keepdims=True)))
+    """Mean log-loss; a probability of 0 counts as 1e-5, since a class without a vote is not infinitely wrong."""
+    possible = np.clip(shares, 1e-5, 1)
+    return float(log_loss(codes, possible / possible.sum(axis=1, keepdims=True)))
 
 
 def _frequent(labels: pd.Series) -> pd.Index:
@@ -224,25 +231,23 @@ def _frequent(labels: pd.Series) -> pd.Index:
     return counts.index[counts >= MIN_PARCELS]
 
 
-def measure(table: Table, seeds: range, n_folds: int, n_nested: int) -> dict[str, Any]:
-    """Scores of every candidate and its gain over the baseline."""
+def measure(table: Table, seeds: range, n_folds: int, n_nested: int) -> tuple[dict[str, Any], dict[str, Repeats]]:
+    """Scores of every candidate and its gain over the baseline; the predictions beside."""
     models = candidates()
     runs = {name: cross_validated(table, model, seeds, n_folds) for name, model in models.items()}
+    classes, counts = np.unique(table.labels, return_counts=True)
     found: dict[str, Any] = {
         "parcels": len(table.labels),
         "features": table.features.shape[1],
         "missing": float(np.isnan(table.features).mean()),
-        "classes": {
-            str(name): int(count) for name, count in zip(*np.unique(table.labels, return_counts=True), strict=True)
-        },
+        "classes": {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
         "folds": f"{len(seeds)} x {n_folds}, seeds {seeds[0]} to {seeds[-1]}",
         "models": {name: scores(table, run) for name, run in runs.items()},
         "gain_over_forest": {name: gain(table, run, runs[BASELINE]) for name, run in runs.items() if name != BASELINE},
     }
     if n_nested:
         chosen: list[str] = []
-        few = seeds[:n_nested]
-        nested = cross_validated(table, lambda seed: Chosen(models, seed, chosen), few, n_folds)
+        nested = cross_validated(table, lambda seed: Chosen(models, seed, chosen), seeds[:n_nested], n_folds)
         theirs = runs[BASELINE]
         same = Repeats(theirs.predicted[:n_nested], theirs.folds[:n_nested], theirs.log_loss, theirs.cpu_s)
         found["chosen_inside_the_fold"] = {
@@ -251,7 +256,23 @@ def measure(table: Table, seeds: range, n_folds: int, n_nested: int) -> dict[str
             "scores": scores(table, nested),
             "gain_over_forest": gain(table, nested, same),
         }
-    return found
+    return found, runs
+
+
+def over_regions(tables: Mapping[str, Table], runs: Mapping[str, Mapping[str, Repeats]]) -> dict[str, Any]:
+    """Gain over the parcels of all regions, each judged by its region's models; a class is a label in a region."""
+    labels = np.concatenate([np.char.add(f"{region} ", table.labels) for region, table in tables.items()])
+    classes = np.unique(labels)
+    together = {}
+    for name in candidates():
+        parts = []
+        for region, table in tables.items():
+            own = np.char.add(f"{region} ", np.unique(table.labels))
+            parts.append(np.searchsorted(classes, own)[runs[region][name].predicted])
+        folds = np.hstack([runs[region][name].folds for region in tables])
+        together[name] = Repeats(np.hstack(parts), folds, float("nan"), float("nan"))
+    whole = Table(np.empty((len(labels), 0)), labels)
+    return {name: gain(whole, run, together[BASELINE]) for name, run in together.items() if name != BASELINE}
 
 
 def _rounded(value: Any) -> Any:
@@ -271,10 +292,12 @@ if __name__ == "__main__":
     parser.add_argument("--nested", type=int, default=0, help="repeats with the model chosen inside the fold")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.repeats)
-    found = {}
+    found: dict[str, Any] = {}
     if options.bavaria:
-        found["bavaria"] = measure(bavaria(options.bavaria), seeds, 5, options.nested)
+        found["bavaria"] = measure(bavaria(options.bavaria), seeds, 5, options.nested)[0]
     if options.cawa:
-        for region, table in cawa(options.cawa).items():
-            found[region] = measure(table, seeds, 3, 0)
+        tables = cawa(options.cawa)
+        measured = {region: measure(table, seeds, 3, 0) for region, table in tables.items()}
+        found |= {region: figures for region, (figures, _) in measured.items()}
+        found["all_regions"] = over_regions(tables, {region: runs for region, (_, runs) in measured.items()})
     print(json.dumps(_rounded(found), indent=1))

@@ -1,11 +1,13 @@
 """Two opinions on each parcel, pooled: extremely randomised trees, and discriminant analysis in a kernel space.
 
-Trees judge features one at a time and are sure of the frequent classes; discriminant analysis weighs all dates together by how they vary within a
-class, and so tells rare classes apart that share most of their season (pasture and meadow). Where one is blind the other often sees.
+Trees judge features one at a time and are sure of the frequent classes; discriminant analysis weighs all dates
+together by how they vary within a class, and so tells rare classes apart that share most of their season (pasture and
+meadow). Where one is blind the other often sees.
 
-Sources: Geurts, Ernst & Wehenkel 2006, doi 10.1007/s10994-006-6226-1 (extremely randomised trees); Baudat & Anouar 2000, doi
-10.1162/089976600300014980 (discriminant analysis with kernels); Williams & Seeger 2001, NIPS 13 (Nystroem's approximation); Ledoit & Wolf 2004, doi
-10.1016/S0047-259X(03)00096-4 (shrunken covariance); Genest & Zidek 1986, doi 10.1214/ss/1177013825 (logarithmic opinion pool).
+Sources: Geurts, Ernst & Wehenkel 2006, doi 10.1007/s10994-006-6226-1 (extremely randomised trees); Baudat & Anouar
+2000, doi 10.1162/089976600300014980 (discriminant analysis with kernels); Williams & Seeger 2001, NIPS 13 (Nystroem's
+approximation); Ledoit & Wolf 2004, doi 10.1016/S0047-259X(03)00096-4 (shrunken covariance); Genest & Zidek 1986, doi
+10.1214/ss/1177013825 (logarithmic opinion pool).
 """
 
 from __future__ import annotations
@@ -29,22 +31,27 @@ Floats = NDArray[np.float64]
 LANDMARKS: Final = 500
 """Rows that others are compared with, at most."""
 ROWS_PER_LANDMARK: Final = 4
-"""Rows a landmark at least: with as many landmarks as rows the discriminant learns the rows by heart (650 rows: half a point of accuracy)."""
+"""Rows a landmark at least: with as many landmarks as rows the discriminant learns the rows by heart (650 rows: half
+a point of accuracy)."""
 GAMMA: Final = 0.25
-"""Of the Gaussian kernel, times the number of features: two parcels that differ by one standard deviation in every feature have kernel 0.78."""
+"""Of the Gaussian kernel, times the number of features: two parcels that differ by one standard deviation in every
+feature have kernel 0.78."""
 DISCRIMINANT_WEIGHT: Final = 0.25
-"""Exponent of the discriminant's probabilities. It takes dates as independent evidence and is far too sure; trees are about as sure as they are right."""
+"""Exponent of the discriminant's probabilities. Normal distributions fitted to few rows in many dimensions make it far
+too sure; a vote of trees errs on the side of doubt. 1/8 to 1/2 pool about as well."""
 FLOOR: Final = 2e-3
 """Added to probabilities before the logarithm: no tree voting for a class is about one vote in 500, not impossible."""
 MAX_ROWS: Final = 20_000
 """Rows that the discriminant learns from; the largest classes are thinned first."""
 TRUSTED: Final = ("numpy.dtype", "s4c_hpc.classify.ensemble.CropEnsemble", "sklearn.tree._tree.Tree")
-"""Types in a saved ensemble that skops asks about: this class, and what every forest of scikit-learn has. None runs code that a file brings."""
+"""Types in a saved ensemble that skops asks about: this class, and what every forest of scikit-learn has. None runs
+code of the file, though a forged tree may crash the process."""
 FOREST_BYTES: Final = 1 << 30
-"""Bound of the trees in memory, and in the model's file before it is packed. Trees of many rows stop when their share of it is used up, having split the most
-mixed nodes first; 300 trees of 8 classes reach it at 14 000 leaves each."""
+"""Bound of the trees in memory, and in the model's file before it is packed. Trees of many rows stop when their share
+of it is used up, having split the most mixed nodes first; 300 trees of 8 classes reach it at 14 000 leaves each."""
 BLOCK_ROWS: Final = 1024
-"""Rows that are judged together, always padded to this number, so that a parcel gets the same bits whoever stands beside it."""
+"""Rows that are judged together, always padded to this number, so that a parcel gets the same bits whoever stands
+beside it."""
 
 
 class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -65,8 +72,9 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     Notes
     -----
-    Features may be NaN, and even missing altogether in the rows of a fit: trees send such rows down a branch of their own, the discriminant takes the
-    median of the fit. Memory is bounded: trees by `FOREST_BYTES`, the discriminant by ``max_rows``, some 50 kB a row at 600 features.
+    Features may be NaN, also in all rows of a fit: each split of a tree learns to which side such rows go, the
+    discriminant takes the median of the fit. Memory is bounded: trees by ``forest_bytes``, the discriminant by
+    ``max_rows``, some 50 kB a row at 600 features.
     """
 
     def __init__(
@@ -135,7 +143,10 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return tags
 
     def forest_probabilities(self, rows: NDArray[np.float32]) -> Floats:
-        """Mean vote of the trees (n_rows, n_classes), one tree after the other: scikit-learn's threads add them in any order, which changes last bits."""
+        """Mean vote of the trees (n_rows, n_classes).
+
+        One tree after the other: scikit-learn's threads add them up in any order, which changes the last bits.
+        """
         total = np.zeros((len(rows), len(self.classes_)))
         for tree in self.forest_.estimators_:
             total += tree.predict_proba(rows, check_input=False)
@@ -199,7 +210,7 @@ def _shares(logs: Floats) -> Floats:
 
 
 def _thinned(codes: NDArray[np.intp], max_rows: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Rows to keep, ascending: all if they are few, else as many of each class as the smaller classes leave room for."""
+    """Rows to keep, ascending: all if they are few, else those of the largest classes are thinned first."""
     if len(codes) <= max_rows:
         return np.arange(len(codes))
     order = rng.permutation(len(codes))
