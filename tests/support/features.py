@@ -80,7 +80,7 @@ class ScenesOfASeason:
             task="one",
         )
         made_of = OpticalFeatures(made, season, index.weighting)
-        write_together(path, feature_schema(header, made.columns("s2")), index, made_of, season)
+        write_together(path, feature_schema(header, made.columns("s2")), index, made_of, season.release)
         return season
 
 
