@@ -168,6 +168,29 @@ def test_stdev_count_scale_offset_and_nodata(space: ImportSpace) -> None:
     assert imported.variables[0].unit == "m"
 
 
+def test_wide_with_deviations_and_counts(space: ImportSpace) -> None:
+    text = (
+        WIDE.replace("ndvi {date}", "m {date}")
+        + """
+    stdev = "s {date}"
+    count = "n {date}"
+    scale = -0.5
+"""
+    )
+    columns = {"id": ["F001", "F002"], "m 2018-05-01": [4.0, None], "s 2018-05-01": [2.0, 1.0], "n 2018-05-01": [9, 8]}
+    columns |= {"m 2018-05-11": [None, 6.0], "n 2018-05-11": [3, 7], "s 2018-06-01": [1.0, 1.0]}
+    imported, _ = space.bring(space.table(columns), text)
+    later = dt.date(2018, 5, 11)
+    assert space.values(imported) == {
+        ("F001", DAY, "", "ndvi_mean"): -2.0,
+        ("F001", DAY, "", "ndvi_stdev"): 1.0,  # a deviation has no sign
+        ("F001", DAY, "", "ndvi_count"): 9.0,
+        ("F002", later, "", "ndvi_mean"): -3.0,
+        ("F002", later, "", "ndvi_count"): 7.0,
+    }
+    assert reasons(imported) == {"values: no value of ndvi": 2}
+
+
 def test_passes_and_orbits_are_acquisitions_of_their_own(space: ImportSpace) -> None:
     text = """
         name = "test"
