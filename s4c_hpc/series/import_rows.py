@@ -153,13 +153,13 @@ def _rows(source: SourceTable, mapping: ImportMapping, declaration: Declaration,
     if source.n_broken:
         tally.found.append(LeftOut("has another number of cells than the first line", "rows", source.n_broken))
     table = source.columns
-    place, texts = declaration.places_of(table[mapping.parcel])
+    place = declaration.places_of(table[mapping.parcel], mapping.match)
     n = table.num_rows
     rows = _Rows(table, place, None, np.zeros(n, np.int64), np.full(n, UNKNOWN, np.int64))
-    tally.add("parcel is not in the declaration", "rows", place < 0, texts)
+    tally.add("parcel is not in the declaration", "rows", place < 0, _ids(table, mapping, declaration))
     rows.keep(place >= 0)
     on_tile = declaration.has_tile()[rows.place]
-    tally.add("parcel lies on no tile", "rows", ~on_tile, as_texts(rows.table[mapping.parcel]))
+    tally.add("parcel lies on no tile", "rows", ~on_tile, _ids(rows.table, mapping, declaration))
     rows.keep(on_tile)
     if mapping.year is not None:
         rows.years = np.full(rows.place.size, mapping.year, np.int64)
@@ -169,9 +169,10 @@ def _rows(source: SourceTable, mapping: ImportMapping, declaration: Declaration,
         years = whole_numbers(rows.table[mapping.year_column])
         rows.years = np.where((years >= 1900) & (years <= 2200), years, UNKNOWN)
     if rows.years is not None:
-        shown = rows.table[mapping.parcel if mapping.year_column is None else mapping.year_column]
         known = rows.years != UNKNOWN
-        tally.add("no year", "rows", ~known, as_texts(shown))
+        is_told = mapping.year_column is not None
+        shown = as_texts(rows.table[mapping.year_column]) if is_told else _ids(rows.table, mapping, declaration)
+        tally.add("no year", "rows", ~known, shown)
         rows.keep(known)
     if mapping.orbit_direction is not None:
         rows.passed = np.full(rows.place.size, PASSES.index(mapping.orbit_direction), np.int64)
@@ -186,6 +187,11 @@ def _rows(source: SourceTable, mapping: ImportMapping, declaration: Declaration,
         tally.add("no relative orbit", "rows", ~known, as_texts(rows.table[mapping.orbit_column]))
         rows.keep(known)
     return rows
+
+
+def _ids(table: pa.Table, mapping: ImportMapping, declaration: Declaration) -> pa.Array | None:
+    """What the table calls parcels, where that may be told."""
+    return as_texts(table[mapping.parcel]) if declaration.may_quote else None
 
 
 def _long(rows: _Rows, when: Places, mapping: ImportMapping, tally: Tally) -> Observations:
@@ -249,7 +255,7 @@ def _wide(rows: _Rows, source: SourceTable, mapping: ImportMapping, name: str, t
         }
         seen = np.isfinite(values[f"{name}_mean"])
         tally.add(f"no value of {name}", "values", ~seen)
-        tally.add("day is not in the year", "values", seen & (day == NO_DAY), as_texts(rows.table[mapping.parcel]))
+        tally.add("day is not in the year", "values", seen & (day == NO_DAY))
         has = seen & (day != NO_DAY)
         when = Moment.codes(day[has], rows.passed[has], rows.orbit[has])
         parts.append(Observations(rows.place[has], when, {n: v[has] for n, v in values.items()}))
