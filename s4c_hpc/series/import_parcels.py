@@ -20,7 +20,7 @@ from s4c_hpc.parcels.ids import original_ids
 from s4c_hpc.parcels.pseudonyms import Key, read_key
 from s4c_hpc.parcels.read import nearest, read_layer
 from s4c_hpc.parcels.read_postgis import is_postgis
-from s4c_hpc.series.import_values import UNKNOWN, whole_numbers
+from s4c_hpc.series.import_values import UNKNOWN, coded, whole_numbers
 
 ROW: Final = "row"
 """Matching by the number of the row in the declaration's file."""
@@ -55,11 +55,12 @@ class Declaration:
 
     def places_of(self, column: pa.ChunkedArray, match: str) -> NDArray[np.int64]:
         """(k,) place of the parcel of each row, -1 for none of ours."""
-        coded = as_text(column).dictionary_encode()
-        texts = self.key.parcels(coded.dictionary) if self.key is not None and match == ORI_ID else coded.dictionary
-        found = pc.index_in(texts, value_set=self.labels).fill_null(-1).to_numpy()
-        place_of = np.append(np.where(found >= 0, np.append(self.places, -1)[found], -1), -1)
-        return np.asarray(place_of[coded.indices.fill_null(-1).to_numpy()], np.int64)
+        texts, row = coded(column)
+        if self.key is not None and match == ORI_ID:
+            texts = self.key.parcels(texts.fill_null(""))
+        found = pc.index_in(texts, value_set=self.labels, skip_nulls=True).fill_null(-1).to_numpy()
+        place_of = np.append(self.places, -1)[found]  # -1 is the last one
+        return np.append(place_of, -1)[row]
 
     def has_tile(self) -> NDArray[np.bool_]:
         """(n,) whether each parcel lies on a tile."""
