@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import multiprocessing
 import os
 import signal
@@ -166,6 +167,29 @@ def test_stdev_count_scale_offset_and_nodata(space: ImportSpace) -> None:
     }
     assert reasons(imported) == {"rows: no value": 1}
     assert imported.variables[0].unit == "m"
+
+
+def test_wide_with_deviations_and_counts(space: ImportSpace) -> None:
+    text = (
+        WIDE.replace("ndvi {date}", "m {date}")
+        + """
+    stdev = "s {date}"
+    count = "n {date}"
+    scale = -0.5
+"""
+    )
+    columns = {"id": ["F001", "F002"], "m 2018-05-01": [4.0, None], "s 2018-05-01": [2.0, 1.0], "n 2018-05-01": [9, 8]}
+    columns |= {"m 2018-05-11": [None, 6.0], "n 2018-05-11": [3, 7], "s 2018-06-01": [1.0, 1.0]}
+    imported, _ = space.bring(space.table(columns), text)
+    later = dt.date(2018, 5, 11)
+    assert space.values(imported) == {
+        ("F001", DAY, "", "ndvi_mean"): -2.0,
+        ("F001", DAY, "", "ndvi_stdev"): 1.0,  # a deviation has no sign
+        ("F001", DAY, "", "ndvi_count"): 9.0,
+        ("F002", later, "", "ndvi_mean"): -3.0,
+        ("F002", later, "", "ndvi_count"): 7.0,
+    }
+    assert reasons(imported) == {"values: no value of ndvi": 2}
 
 
 def test_passes_and_orbits_are_acquisitions_of_their_own(space: ImportSpace) -> None:
@@ -365,7 +389,7 @@ def test_without_parcels(tmp_path: Path, space: ImportSpace) -> None:
 
 def test_rows_need_a_file_to_be_counted_in(space: ImportSpace) -> None:
     text = LONG.replace('parcel = "id"', 'parcel = "id"\n    match = "row"')
-    with pytest.raises(ConfigError, match="names no file"):
+    with pytest.raises(ConfigError, match="no file is named"):
         module.import_table(space.table(GOOD), space.mapping(text), space.workspace, make_config())
 
 
@@ -397,44 +421,52 @@ def test_an_edition_that_lost_a_file_is_mended(space: ImportSpace) -> None:
     assert space.bytes_of() == before
 
 
-def _import_and_die(root: Path, step: str) -> None:
-    """Import another table in a process that is killed just before a step."""
+def _import_and_die(root: Path, step: str, call: int) -> None:
+    """Import another table in a process that is killed just before a step, when it comes for the ``call``th time."""
     space = ImportSpace.__new__(ImportSpace)
     space.root, space.workspace = root, Workspace(root)
     space.config = make_config(file=str(root / "fields.gpkg"))
 
-    def die(*_: Any, **__: Any) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    calls, own = itertools.count(1), getattr(module, step)
+
+    def die(*arguments: Any) -> Any:
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own(*arguments)
 
     setattr(module, step, die)
     space.bring(root / "second.csv")
 
 
-@pytest.mark.parametrize("step", ["_edition", "_publish", "write_text", "_put_away"])
-def test_a_killed_import_leaves_the_old_one_or_the_new_one_whole(space: ImportSpace, step: str) -> None:
-    first, _ = space.bring(space.table(GOOD))
-    old = space.values(first)
+@pytest.mark.parametrize(
+    ("step", "call", "value"),
+    [("_edition", 1, 0.5), ("_publish", 1, 0.5), ("write_text", 1, 0.5), ("_put_away", 2, 0.75)],
+)
+def test_a_killed_import_leaves_the_old_one_or_the_new_one_whole(
+    space: ImportSpace, step: str, call: int, value: float
+) -> None:
+    space.bring(space.table(GOOD))
     space.table({**GOOD, "ndvi": [0.75]}, name="second")
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_import_and_die, args=(space.root, step))
+    process = context.Process(target=_import_and_die, args=(space.root, step, call))
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     (now,) = imports_of(space.workspace)
-    assert space.values(now) == old
+    assert list(space.values(now).values()) == [value]
     second, _ = space.bring(space.root / "second.csv")
     assert list(space.values(second).values()) == [0.75]
     # Nothing of what was killed is left.
     files = {path.split("/")[1] for path in space.bytes_of() if path.count("/")}
     assert files == {"current.json", second.edition}
-    assert not [path.name for path in space.workspace.imported.iterdir() if path.name.startswith(".table-")]
+    assert not list(space.workspace.temporary.iterdir())
 
 
 def test_one_import_at_a_time(space: ImportSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     path, inside = space.table(GOOD), write_files
 
     def meanwhile(*arguments: Any) -> Any:
-        with pytest.raises(TemporaryError, match="another import of a table is at work"):
+        with pytest.raises(TemporaryError, match="another import is at work"):
             space.bring(path, WIDE_NAME)
         return inside(*arguments)
 
@@ -475,3 +507,26 @@ def test_dates_of_any_type(space: ImportSpace, kind: int) -> None:
     text = LONG.replace('date = "date"', 'date = "date"\n    date_format = "%Y%m%d"')
     imported, _ = space.bring(space.table(columns, "parquet"), text)
     assert space.values(imported) == {("F001", DAY, "", "ndvi_mean"): 0.5}
+
+
+@pytest.mark.parametrize("match", ["ori_id", "row"])
+def test_ids_of_a_table_become_pseudonyms_and_are_not_quoted(tmp_path: Path, match: str) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef0123456789abcdef")
+    key.chmod(0o600)
+    root = tmp_path / "workspace"
+    root.mkdir()
+    file = write_layer(tmp_path / "fields.gpkg", squares(3))
+    space = ImportSpace.__new__(ImportSpace)
+    space.root, space.workspace = root, Workspace(root)
+    space.config = make_config(file=str(file), pseudonyms={"key_file": str(key)})
+    import_parcels(None, space.workspace, space.config)
+    ids = ["F002", "SECRET", "F003"] if match == "ori_id" else ["1", "SECRET", "2"]
+    text = LONG.replace('parcel = "id"', f'parcel = "id"\n    match = "{match}"')
+    (tmp_path / "tables").mkdir()
+    space.root = tmp_path / "tables"  # who has the table knows the ids; the workspace does not
+    imported, _ = space.bring(space.table({"id": ids, "date": [DAY] * 3, "ndvi": [2.0, 9.0, 3.0]}), text)
+    space.root = root
+    assert sorted(space.values(imported).values()) == [2.0, 3.0]
+    assert reasons(imported) == {"rows: parcel is not in the declaration": 1}
+    assert not any(b"SECRET" in content or b"F002" in content for content in space.bytes_of().values())

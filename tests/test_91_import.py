@@ -315,3 +315,49 @@ def test_memory_asked_for_is_a_bound(tmp_path: Path) -> None:
     measured = json.loads(done.stdout)
     assert measured["peak"] <= measured["asked"], measured
     assert measured["written"] <= measured["bytes_out"], measured
+
+
+def test_a_table_of_radar_makes_radar_features(tmp_path: Path) -> None:
+    made = Planned(tmp_path, n=3, features={"sar_months": 1, "max_gap_days": 7})
+    days = ["05.03.2018", "08.03.2018", "19.03.2018", "06.03.2018"]
+    columns = {
+        "field": ["F002"] * 4,
+        "day": days,
+        "pass": ["ASC", "ASC", "ASC", "DESC"],
+        "VV": [-10.0, -20.0, -13.0, -10.0],
+        "VH": [-20.0, None, -16.0, -17.0],
+    }
+    text = """
+        name = "radar"
+        sensor = "s1"
+        form = "long"
+        parcel = "field"
+        date = "day"
+        date_format = "%d.%m.%Y"
+        pass_column = "pass"
+        [variables.sigma0_vv_db]
+        column = "VV"
+        [variables.sigma0_vh_db]
+        column = "VH"
+    """
+    made.space.bring(made.space.table(columns), text)
+    (task,) = made.rows()
+    made.run(task)
+    file = read_features(made.chain.path(task.outputs[0]))
+    (row,) = np.flatnonzero(file.new_id == {ori: new for new, ori in made.space.own_id().items()}["F002"])
+    values = {
+        name: float(column[row].as_py())
+        for name, column in zip(file.batches[0].schema.names, file.batches[0], strict=True)
+    }
+    # Linear, and a week without a value between two that have one is within the longest gap.
+    vv = [(0.1 + 0.01) / 2, 10**-1.3]
+    assert values["XX_W201810_ASC_VV_BCK_MEAN"] == pytest.approx(vv[0], rel=1e-5)
+    assert values["XX_W201811_ASC_VV_BCK_MEAN"] == pytest.approx(sum(vv) / 2, rel=1e-5)
+    assert values["XX_W201810_ASC_RATIO_BCK_MEAN"] == pytest.approx(vv[0] / 0.01, rel=1e-5)
+    assert values["XX_W201810_DESC_RATIO_BCK_MEAN"] == pytest.approx(10**0.7, rel=1e-5)
+    assert values["XX_M201803_ASC_VV_BCK_MEAN_MEAN"] == pytest.approx(sum(vv) / 2, rel=1e-5)
+    assert values["XX_M201803_ASC_VV_BCK_CVAR_MEAN"] == pytest.approx(np.std(vv) / np.mean(vv), rel=1e-4)
+    assert [values[f"XX_W2018{week}_ASC_observed"] for week in (10, 11, 12)] == [1.0, 0.0, 1.0]
+    assert np.isnan(values["XX_W201814_ASC_VV_BCK_MEAN"])
+    assert "weekly means" in file.header.method
+    assert not any(name.startswith("XX_2018") for name in values)

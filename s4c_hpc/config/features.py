@@ -33,7 +33,7 @@ class Features(Section):
     preset: FeaturePreset = Field(
         FeaturePreset.DEFAULT,
         description="default: composites of every_days from season_start, gaps filled up to max_gap_days; reference: "
-        "as Sen4CAP's L4A, whatever the other keys say.",
+        "as Sen4CAP's L4A, whatever the other keys say; those of imported tables are made as by default.",
     )
     optical: tuple[str, ...] = Field(
         ("B03", "B04", "B08", "B11", "ndvi", "ndwi_gao", "brightness"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import tomllib
 from enum import StrEnum
@@ -49,6 +50,17 @@ def _with_date(pattern: str | None) -> str | None:
     return pattern
 
 
+def _readable(form: str) -> str:
+    a_day = dt.datetime(2000, 12, 31)  # noqa: DTZ001 - a day
+    try:
+        dt.datetime.strptime(a_day.strftime(form), form)  # noqa: DTZ007 - a day
+    except ValueError as error:
+        raise ValueError(f"{form!r} is no form of dates ({error})") from error
+    if "%" not in form:
+        raise ValueError(f"{form!r} has no directive such as %Y")
+    return form
+
+
 ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_with_date)]
 """Name of a column; of a wide table with ``{date}`` in it."""
 
@@ -93,9 +105,8 @@ class ImportMapping(Section):
     )
     first_row: int = Field(0, ge=0, le=1, description="Number of the first row, for match = row.")
     date: str | None = Field(None, description="Column with dates, of a long table.")
-    date_format: str = Field(
+    date_format: Annotated[str, AfterValidator(_readable)] = Field(
         "%Y-%m-%d",
-        min_length=2,
         description="Form of dates as of strptime: %Y-%m-%d, %d.%m.%Y, %j for the day of the year. Not used for "
         "columns that are dates already.",
     )

@@ -14,15 +14,18 @@ from s4c_hpc.config import Config
 from s4c_hpc.config.imports import ImportMapping
 from s4c_hpc.core.errors import ConfigError, MissingDataError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.parcels import TileParcels, latest_version, read_attributes, read_places, read_tiles
+from s4c_hpc.parcels import latest_version, read_attributes, read_places, read_tiles
 from s4c_hpc.parcels.columns import as_text
 from s4c_hpc.parcels.ids import original_ids
+from s4c_hpc.parcels.pseudonyms import Key, read_key
 from s4c_hpc.parcels.read import nearest, read_layer
 from s4c_hpc.parcels.read_postgis import is_postgis
-from s4c_hpc.series.import_values import UNKNOWN, whole_numbers
+from s4c_hpc.series.import_values import UNKNOWN, coded, whole_numbers
 
 ROW: Final = "row"
 """Matching by the number of the row in the declaration's file."""
+ORI_ID: Final = "ori_id"
+"""Matching by the id in the declaration."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,22 @@ class Declaration:
     """(m,) place of each of them."""
     years: NDArray[np.int64] | None
     """(n,) year of each parcel; ``None``: not asked for."""
+    key: Key | None
+    """What makes pseudonyms of ids of a table; ``None``: the workspace knows ids as they are."""
 
-    def places_of(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
-        """(k,) place of the parcel of each row, -1 for none of ours; and (k,) what the table calls it."""
-        texts = as_text(column)
+    @property
+    def may_quote(self) -> bool:
+        """Whether a report in the workspace may say what a table calls parcels."""
+        return self.key is None
+
+    def places_of(self, column: pa.ChunkedArray, match: str) -> NDArray[np.int64]:
+        """(k,) place of the parcel of each row, -1 for none of ours."""
+        texts, row = coded(column)
+        if self.key is not None and match == ORI_ID:
+            texts = self.key.parcels(texts.fill_null(""))
         found = pc.index_in(texts, value_set=self.labels, skip_nulls=True).fill_null(-1).to_numpy()
-        return (np.where(found >= 0, self.places[found], -1) if self.places.size else found.astype(np.int64)), texts
+        place_of = np.append(self.places, -1)[found]  # -1 is the last one
+        return np.append(place_of, -1)[row]
 
     def has_tile(self) -> NDArray[np.bool_]:
         """(n,) whether each parcel lies on a tile."""
@@ -75,26 +88,24 @@ def read_declaration(workspace: Workspace, config: Config, mapping: ImportMappin
     new_id, begins = read_places(workspace, version)
     ends = [row for row, _ in begins[1:]] + [new_id.size]
     tiles = {name: (row, end) for (row, name), end in zip(begins, ends, strict=True) if name}
-    labels, places = _labels(workspace, version, config, mapping)
+    pseudonyms = config.parcels.pseudonyms
+    key = None if pseudonyms is None else read_key(pseudonyms, workspace)
+    labels, places = _labels(workspace, version, config, mapping, key)
     years = None
     if mapping.parcel_year_column is not None:
         column = _attribute(workspace, version, mapping.parcel_year_column, "parcel_year_column")
         years = whole_numbers(column)
         years = np.where((years >= 1900) & (years <= 2200), years, UNKNOWN)
-    keys = {one.tile.id: one.key for one in _tiles(workspace, version)}
-    return Declaration(version, new_id, tiles, keys, labels, places, years)
-
-
-def _tiles(workspace: Workspace, version: str) -> list[TileParcels]:
-    return read_tiles(workspace, version)
+    keys = {one.tile.id: one.key for one in read_tiles(workspace, version)}
+    return Declaration(version, new_id, tiles, keys, labels, places, years, key)
 
 
 def _labels(
-    workspace: Workspace, version: str, config: Config, mapping: ImportMapping
+    workspace: Workspace, version: str, config: Config, mapping: ImportMapping, key: Key | None
 ) -> tuple[pa.Array, NDArray[np.int64]]:
     """What the table calls parcels, and their places."""
     if mapping.match == ROW:
-        return _rows(workspace, version, config, mapping)
+        return _rows(workspace, version, config, mapping, key)
     known = as_text(_attribute(workspace, version, mapping.match, "match"))
     places = np.flatnonzero(known.is_valid().to_numpy(zero_copy_only=False))
     labels = known.take(pa.array(places))
@@ -119,19 +130,20 @@ def _attribute(workspace: Workspace, version: str, name: str, key: str) -> pa.Ch
 
 
 def _rows(
-    workspace: Workspace, version: str, config: Config, mapping: ImportMapping
+    workspace: Workspace, version: str, config: Config, mapping: ImportMapping, key: Key | None
 ) -> tuple[pa.Array, NDArray[np.int64]]:
     """Numbers of the rows of the declaration's file, which a version does not keep: the file is read again."""
     settings = config.parcels
-    if settings.file is None or is_postgis(settings.file) or settings.pseudonyms is not None:
-        why = {True: "names no file"}.get(settings.file is None, "is a data base or has pseudonyms")
+    if settings.file is None or is_postgis(settings.file):
+        why = "no file is named" if settings.file is None else "a table of a data base has no order"
         raise ConfigError(
-            f"the declaration {why}: its rows cannot be counted",
+            f"{why}: the rows of the declaration cannot be counted",
             where="match = row, parcels.file",
             hint="match by ori_id or another column, or set parcels.file",
         )
     layer = read_layer(settings.file, settings.layer, settings.id_columns)
-    ids = original_ids(layer.attributes, settings.id_columns, str(settings.file))
+    ids = original_ids(layer.attributes, settings.id_columns, str(settings.file), quote_values=key is None)
+    ids = ids if key is None else key.parcels(ids)
     ours = read_attributes(workspace, version, ["ori_id"])["ori_id"].combine_chunks()
     place = pc.index_in(ids, value_set=ours).fill_null(-1).to_numpy().astype(np.int64)
     numbers = pa.array(np.arange(len(ids)) + mapping.first_row).cast(pa.string())

@@ -17,6 +17,7 @@ from s4c_hpc.series.import_values import (
     NO_DAY,
     PASSES,
     UNKNOWN,
+    coded,
     days,
     days_of_texts,
     numbers,
@@ -78,13 +79,15 @@ class Tally:
 
     found: list[LeftOut] = field(default_factory=list)
 
-    def add(self, reason: str, what: str, mask: Bools, texts: pa.Array | None = None) -> None:
-        """Count what a mask marks; with up to five examples of what stands there."""
+    def add(self, reason: str, what: str, mask: Bools, column: pa.ChunkedArray | None = None) -> None:
+        """Count what a mask marks; with up to five examples of what stands there in a column."""
         if not (n := int(mask.sum())):
             return
         shown: list[str] = []
-        if texts is not None:
-            shown = [str(one) for one in pc.unique(texts.filter(pa.array(mask))).slice(0, _EXAMPLES).to_pylist()]
+        if column is not None:
+            texts, place = coded(column.filter(pa.array(mask)))
+            first = np.unique(place, return_index=True)[1][: _EXAMPLES + 1]
+            shown = [str(texts[i].as_py()) for i in place[np.sort(first)].tolist() if i >= 0][:_EXAMPLES]
         self.found.append(LeftOut(reason, what, n, tuple(shown)))
 
     def folded(self) -> tuple[LeftOut, ...]:
@@ -135,7 +138,7 @@ def observations(
         return [one for name in mapping.variables for one in _wide(rows, source, mapping, name, tally)]
     day = days(rows.table[mapping.date], rows.years, mapping)
     readable = day != NO_DAY
-    tally.add(_no_date(mapping), "rows", ~readable, as_texts(rows.table[mapping.date]))
+    tally.add(_no_date(mapping), "rows", ~readable, rows.table[mapping.date])
     rows.keep(readable)
     when = Moment.codes(day[readable], rows.passed, rows.orbit)
     if mapping.variable is None:
@@ -143,23 +146,17 @@ def observations(
     return list(_by_variable(rows, when, mapping, tally))
 
 
-def as_texts(column: pa.ChunkedArray) -> pa.Array:
-    """A column as texts for examples."""
-    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return joined.cast(pa.string())
-
-
 def _rows(source: SourceTable, mapping: ImportMapping, declaration: Declaration, tally: Tally) -> _Rows:
     if source.n_broken:
         tally.found.append(LeftOut("has another number of cells than the first line", "rows", source.n_broken))
     table = source.columns
-    place, texts = declaration.places_of(table[mapping.parcel])
+    place = declaration.places_of(table[mapping.parcel], mapping.match)
     n = table.num_rows
     rows = _Rows(table, place, None, np.zeros(n, np.int64), np.full(n, UNKNOWN, np.int64))
-    tally.add("parcel is not in the declaration", "rows", place < 0, texts)
+    tally.add("parcel is not in the declaration", "rows", place < 0, _ids(table, mapping, declaration))
     rows.keep(place >= 0)
     on_tile = declaration.has_tile()[rows.place]
-    tally.add("parcel lies on no tile", "rows", ~on_tile, as_texts(rows.table[mapping.parcel]))
+    tally.add("parcel lies on no tile", "rows", ~on_tile, _ids(rows.table, mapping, declaration))
     rows.keep(on_tile)
     if mapping.year is not None:
         rows.years = np.full(rows.place.size, mapping.year, np.int64)
@@ -169,23 +166,29 @@ def _rows(source: SourceTable, mapping: ImportMapping, declaration: Declaration,
         years = whole_numbers(rows.table[mapping.year_column])
         rows.years = np.where((years >= 1900) & (years <= 2200), years, UNKNOWN)
     if rows.years is not None:
-        shown = rows.table[mapping.parcel if mapping.year_column is None else mapping.year_column]
         known = rows.years != UNKNOWN
-        tally.add("no year", "rows", ~known, as_texts(shown))
+        is_told = mapping.year_column is not None
+        shown = rows.table[mapping.year_column] if is_told else _ids(rows.table, mapping, declaration)
+        tally.add("no year", "rows", ~known, shown)
         rows.keep(known)
     if mapping.orbit_direction is not None:
         rows.passed = np.full(rows.place.size, PASSES.index(mapping.orbit_direction), np.int64)
     elif mapping.pass_column is not None:
         rows.passed = passes(rows.table[mapping.pass_column])
         known = rows.passed != UNKNOWN
-        tally.add("pass is neither ascending nor descending", "rows", ~known, as_texts(rows.table[mapping.pass_column]))
+        tally.add("pass is neither ascending nor descending", "rows", ~known, rows.table[mapping.pass_column])
         rows.keep(known)
     if mapping.orbit_column is not None:
         rows.orbit = whole_numbers(rows.table[mapping.orbit_column])
         known = (rows.orbit >= 0) & (rows.orbit < _ORBITS - 1)
-        tally.add("no relative orbit", "rows", ~known, as_texts(rows.table[mapping.orbit_column]))
+        tally.add("no relative orbit", "rows", ~known, rows.table[mapping.orbit_column])
         rows.keep(known)
     return rows
+
+
+def _ids(table: pa.Table, mapping: ImportMapping, declaration: Declaration) -> pa.ChunkedArray | None:
+    """What the table calls parcels, where that may be told."""
+    return table[mapping.parcel] if declaration.may_quote else None
 
 
 def _long(rows: _Rows, when: Places, mapping: ImportMapping, tally: Tally) -> Observations:
@@ -208,9 +211,10 @@ def _long(rows: _Rows, when: Places, mapping: ImportMapping, tally: Tally) -> Ob
 def _by_variable(rows: _Rows, when: Places, mapping: ImportMapping, tally: Tally) -> list[Observations]:
     """A row a parcel, date and variable."""
     label_of = mapping.label_of
-    labels = as_texts(rows.table[mapping.variable])
-    number = pc.index_in(labels, value_set=pa.array(list(label_of))).fill_null(-1).to_numpy()
-    tally.add("variable is not in the mapping", "rows", number < 0, labels)
+    labels, row = coded(rows.table[mapping.variable])
+    known = pc.index_in(labels, value_set=pa.array(list(label_of))).fill_null(-1).to_numpy()
+    number = np.append(known, -1)[row]
+    tally.add("variable is not in the mapping", "rows", number < 0, rows.table[mapping.variable])
     found = []
     cells = (("mean", mapping.value), ("stdev", mapping.stdev), ("count", mapping.count))
     for i, name in enumerate(label_of.values()):
@@ -237,7 +241,7 @@ def _wide(rows: _Rows, source: SourceTable, mapping: ImportMapping, name: str, t
     }
     parts: list[Observations] = []
     for text, column in by_text["mean"].items():
-        day = days_of_texts([text], np.zeros(rows.place.size, np.int32), rows.years, mapping)
+        day = days_of_texts([text], np.zeros(rows.place.size, np.int64), rows.years, mapping)
         if rows.place.size and (day == NO_DAY).all():
             tally.found.append(LeftOut(_no_date(mapping), "columns", 1, (column,)))
             continue
@@ -249,7 +253,7 @@ def _wide(rows: _Rows, source: SourceTable, mapping: ImportMapping, name: str, t
         }
         seen = np.isfinite(values[f"{name}_mean"])
         tally.add(f"no value of {name}", "values", ~seen)
-        tally.add("day is not in the year", "values", seen & (day == NO_DAY), as_texts(rows.table[mapping.parcel]))
+        tally.add("day is not in the year", "values", seen & (day == NO_DAY))
         has = seen & (day != NO_DAY)
         when = Moment.codes(day[has], rows.passed[has], rows.orbit[has])
         parts.append(Observations(rows.place[has], when, {n: v[has] for n, v in values.items()}))
@@ -267,7 +271,7 @@ def _values(
     column: pa.ChunkedArray, mapping: ImportMapping, variable: ImportedVariable, statistic: str, tally: Tally
 ) -> NDArray[np.float32]:
     stored, bad = numbers(column, mapping)
-    tally.add("is no number", "values", bad, as_texts(column) if bad.any() else None)
+    tally.add("is no number", "values", bad, column)
     return scaled(stored, variable, statistic)
 
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import fcntl
 import hashlib
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.imports import ImportMapping
 from s4c_hpc.core.atomic import sha256_file, sync_directory, sync_file, write_text
-from s4c_hpc.core.errors import NoInputsError, TemporaryError, is_disk_full, listing
+from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels.publish import disk_full_is_temporary, temporary_folder
 from s4c_hpc.series.generation import Acquisition, SeriesSet
 from s4c_hpc.series.import_parcels import Declaration, read_declaration
 from s4c_hpc.series.import_read import read_table
 from s4c_hpc.series.import_rows import Observations, Tally, observations
 from s4c_hpc.series.import_write import Written, described_columns, write_files
 from s4c_hpc.series.imported import N_VALID, POINTER, Imported, ImportedColumns, edition_dir
-
-_PREFIX: Final = ".table-"
-_LOCK: Final = ".import.lock"
 
 
 def import_table(path: Path, mapping: ImportMapping, workspace: Workspace, config: Config) -> tuple[Imported, bool]:
@@ -60,7 +53,7 @@ def import_table(path: Path, mapping: ImportMapping, workspace: Workspace, confi
             where=str(path),
             hint=f"'match' is {mapping.match!r}; mend the mapping or the table",
         )
-    with _folder(workspace) as folder:
+    with disk_full_is_temporary(workspace), temporary_folder(workspace) as folder:
         made = folder / "made"
         made.mkdir()
         written = list(write_files(made, found, mapping, declaration))
@@ -153,31 +146,6 @@ def _notes(days: Sequence[dt.date], mapping: ImportMapping, config: Config) -> I
         yield f"{len(days) - inside} of {len(days)} days are not in the season {start} to {end} and make no features"
     if mapping.season_year is not None:
         yield f"years of all rows were moved onto {mapping.season_year}, by day of the year"
-
-
-@contextlib.contextmanager
-def _folder(workspace: Workspace) -> Iterator[Path]:
-    """A private folder in the workspace, removed afterwards; what killed imports have left goes as well."""
-    home = workspace.imported
-    home.mkdir(parents=True, exist_ok=True)
-    try:
-        with (home / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise TemporaryError(
-                    "another import of a table is at work", where=str(home), hint="try again when it is done"
-                ) from error
-            for left in home.glob(f"{_PREFIX}*"):
-                shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=home) as folder:
-                yield Path(folder)
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise TemporaryError(
-            "no room on the disk", where=str(home), hint="make room and import again; what was there stays"
-        ) from error
 
 
 def _is_there(made: Path, final: Path) -> bool:

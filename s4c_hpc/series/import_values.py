@@ -65,20 +65,33 @@ def scaled(values: NDArray[np.float64], variable: ImportedVariable, statistic: s
     return np.where(np.isfinite(result), result, np.float32(np.nan))
 
 
+def coded(column: pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.int64]]:
+    """What occurs in a column, as texts, and (n,) the place of what stands in each row, -1 for nothing.
+
+    Of millions of rows only what differs is looked at as text.
+    """
+    if pa.types.is_null(column.type) or not len(column):
+        return pa.array([], pa.string()), np.full(len(column), -1, np.int64)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    encoded = column.dictionary_encode().unify_dictionaries()
+    places = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks]
+    return as_text(encoded.chunk(0).dictionary), np.concatenate(places).astype(np.int64)
+
+
 def whole_numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """(n,) of a column of years or orbits; ``UNKNOWN`` where there is none that is whole and positive."""
-    texts = as_text(column)
+    texts, place = coded(column)
     good = pc.match_substring_regex(texts, r"^[0-9]{1,9}$")
     known = pc.if_else(good, texts, pa.scalar(None, texts.type)).cast(pa.int64())
-    return np.asarray(known.fill_null(UNKNOWN), np.int64)
+    return np.append(np.asarray(known.fill_null(UNKNOWN), np.int64), UNKNOWN)[place]
 
 
 def passes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """(n,) code of each pass, see ``PASSES``; ``UNKNOWN`` where it is none."""
-    texts = pc.utf8_lower(as_text(column))
-    place = pc.index_in(texts, value_set=pa.array(list(_PASSES))).fill_null(len(_PASSES)).to_numpy()
-    codes = np.array([*_PASSES.values(), UNKNOWN], np.int64)
-    return np.asarray(codes[place])
+    texts, place = coded(column)
+    codes = [_PASSES.get((text or "").lower(), UNKNOWN) for text in texts.to_pylist()]
+    return np.array([*codes, UNKNOWN], np.int64)[place]
 
 
 def days(column: pa.ChunkedArray, years: NDArray[np.int64] | None, mapping: ImportMapping) -> NDArray[np.int32]:
@@ -92,14 +105,12 @@ def days(column: pa.ChunkedArray, years: NDArray[np.int64] | None, mapping: Impo
         known = column.cast(pa.date32(), safe=False).cast(pa.int32())
         found = known.fill_null(NO_DAY).to_numpy().astype(np.int32)
         return found if years is None else _in_season_year(found, years, mapping)
-    coded = as_text(column).dictionary_encode()
-    texts = coded.dictionary.to_pylist()
-    place = coded.indices.fill_null(len(texts)).to_numpy()
-    return days_of_texts([*texts, ""], place, years, mapping)
+    texts, place = coded(column)
+    return days_of_texts([*(text or "" for text in texts.to_pylist()), ""], place, years, mapping)
 
 
 def days_of_texts(
-    texts: list[str], place: NDArray[np.int32], years: NDArray[np.int64] | None, mapping: ImportMapping
+    texts: list[str], place: NDArray[np.int64], years: NDArray[np.int64] | None, mapping: ImportMapping
 ) -> NDArray[np.int32]:
     """(n,) days since 1970; see ``days``.
 

@@ -101,5 +101,5 @@ class ImportSpace:
     def bytes_of(self) -> dict[str, bytes]:
         """Everything that imports have left, by relative path."""
         home = self.workspace.imported
-        files = (path for path in sorted(home.rglob("*")) if path.is_file() and path.name != ".import.lock")
+        files = (path for path in sorted(home.rglob("*")) if path.is_file())
         return {str(path.relative_to(home)): path.read_bytes() for path in files}
