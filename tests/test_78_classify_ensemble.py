@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 
 from s4c_hpc.classify.ensemble import TRUSTED, CropEnsemble, make_ensemble
+from s4c_hpc.core.errors import InputError
 
 
 def season(n_rows: int = 400, *, missing: float = 0.0, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
@@ -172,7 +173,7 @@ def test_importance_finds_the_dates_that_matter() -> None:
 
 def test_one_class_is_refused_with_its_name() -> None:
     features, _ = season(20)
-    with pytest.raises(ValueError, match=r"one class only \(maize\)"):
+    with pytest.raises(InputError, match=r"one class only \(maize\)"):
         make_ensemble(0, 5).fit(features, np.full(20, "maize"))
 
 

@@ -26,6 +26,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from s4c_hpc.core.errors import InputError
+
 Floats = NDArray[np.float64]
 
 LANDMARKS: Final = 500
@@ -72,7 +74,7 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     Notes
     -----
-    Features may be NaN, also in all rows of a fit: each split of a tree learns to which side such rows go, the
+    Features may be NaN, also in all rows of a fit: each split of a tree has a side for such rows, the
     discriminant takes the median of the fit. Memory is bounded: trees by ``forest_bytes``, the discriminant by
     ``max_rows``, some 50 kB a row at 600 features.
     """
@@ -99,11 +101,19 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self.n_jobs = n_jobs
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
-        """Learn from features (n_rows, n_features), NaN where unknown, and labels (n_rows,)."""
+        """Learn from features (n_rows, n_features), NaN where unknown, and labels (n_rows,).
+
+        Raises
+        ------
+        InputError
+            If there is one class only.
+        ValueError
+            If a feature is infinite, or nothing is left to learn from (scikit-learn's own words).
+        """
         rows, labels = validate_data(self, X, y, dtype=np.float32, ensure_all_finite="allow-nan")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"one class only ({self.classes_[0]}), nothing to tell apart: select at least two")
+            raise InputError(f"one class only ({self.classes_[0]}), nothing to tell apart", hint="select at least two")
         with threadpool_limits(1, "blas"):  # first, so that its working memory is free again when the trees grow
             self._fit_discriminant(rows, codes)
         self.forest_ = ExtraTreesClassifier(
