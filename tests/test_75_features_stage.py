@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from support.updates import (
 
 from s4c_hpc.catalog import scan
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import ConfigError, ExitCode, InputError
+from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, InternalError
 from s4c_hpc.core.plan_schema import tasks_from_table
 from s4c_hpc.core.publish import Publisher
 from s4c_hpc.core.stage import TaskIO, stage
@@ -270,6 +271,7 @@ def given(site: Site, row: Task, without: set[str]) -> TaskIO:
         run_dir=run_dir,
         config=site.config,
         publisher=Publisher(site.workspace.root, site.workspace.temporary / "test"),
+        settled=frozenset(row.depends_on) - frozenset(there),
         upstream_outputs={key: plan[key].outputs for key in there},
         upstream_subjects={key: f"{plan[key].stage} {plan[key].tile} {plan[key].subject}" for key in row.depends_on},
         upstream_reasons={key: "cannot be decoded" for key in row.depends_on if key not in there},
@@ -281,8 +283,15 @@ def test_a_season_of_which_nothing_is_there_is_bad_input(finished: Site, without
     row = rows(finished)[0]
     with pytest.raises(InputError) as refused:
         stage("features").run(row, given(finished, row, without))
-    assert "cannot be decoded" in str(refused.value)
-    assert row.tile in f"{refused.value}{refused.value.where}"
+    assert row.tile in refused.value.what
+    assert refused.value.hint is not None
+    assert "cannot be decoded" in refused.value.hint
+
+
+def test_a_task_that_is_begun_too_early_is_no_bad_input(finished: Site) -> None:
+    row = rows(finished)[0]
+    with pytest.raises(InternalError, match="before its input was settled"):
+        stage("features").run(row, replace(given(finished, row, {"gather"}), settled=frozenset()))
 
 
 def test_features_of_changed_parcels_are_those_of_a_new_workspace(finished: Site, tmp_path: Path) -> None:

@@ -107,9 +107,20 @@ class FeatureStage:
         Raises
         ------
         InputError
-            If no product can be used.
+            If there is no mask or no index, or no product can be used.
         """
         params = json.loads(task.params)
+        absent = tuple(key for key in task.depends_on if key not in io.upstream_outputs)
+        for key in absent:
+            if key not in io.settled:
+                raise InternalError("was started before its input was settled", where=f"{task.stage} {task.subject}")
+        for key in task.depends_on[:2]:
+            if key in absent:
+                raise InputError(
+                    f"features of tile {task.tile} cannot be made without '{io.upstream_subjects[key]}'",
+                    where=task.subject,
+                    hint=io.upstream_reasons.get(key),
+                )
         mask_path, index_path = (io.workspace.root / io.upstream_outputs[key][0] for key in task.depends_on[:2])
         given = [
             (
@@ -117,9 +128,8 @@ class FeatureStage:
                 [io.workspace.root / p for p in io.upstream_outputs[key]],
             )
             for key in task.depends_on[2:]
-            if key in io.upstream_outputs
+            if key not in absent
         ]
-        absent = tuple(key for key in task.depends_on[2:] if key not in io.upstream_outputs)
         notes = tuple(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent)
         usable = [(product, paths) for product, paths in given if _has(product, params["bands"])]
         if not usable:
