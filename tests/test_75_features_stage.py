@@ -105,9 +105,10 @@ def table(file: FeatureFile) -> np.ndarray:
 
 
 def done(site: Site) -> dict[str, Done]:
-    """How tasks ended, by id."""
+    """How tasks ended last, by id."""
     paths = site.workspace.runs.glob("*/journal/*.jsonl")
-    return {e.id: e for path in paths for e in read_events(path)[0] if isinstance(e, Done)}
+    events = [event for path in paths for event in read_events(path)[0] if isinstance(event, Done)]
+    return {event.id: event for event in sorted(events, key=lambda event: event.t)}
 
 
 def test_a_task_a_tile_set_and_sensor_with_a_grid_of_its_own(finished: Site) -> None:

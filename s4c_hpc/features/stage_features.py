@@ -153,7 +153,8 @@ class FeatureStage:
             task=task.id,
         )
         schema = feature_schema(header, made.columns(header.sensor))
-        with io.publisher.new(task.outputs[0]) as path:
+        # Replaced, not published once: a product that was absent the first time makes a fuller file of the same name.
+        with io.publisher.replace(task.outputs[0]) as path:
             write_together(path, schema, index, OpticalFeatures(made, season, index.weighting), season, io.comm)
         return Outcome(outputs=task.outputs, n_rows=index.n_parcels, absent=absent, notes=notes)
 
