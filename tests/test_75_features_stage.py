@@ -35,7 +35,7 @@ from s4c_hpc.core.task import Task
 from s4c_hpc.execute import current_plan, run
 from s4c_hpc.execute.journal import Done, read_events
 from s4c_hpc.features import FeatureFile, collect, read_features
-from s4c_hpc.parcels import read_attributes
+from s4c_hpc.parcels import read_attributes, read_places
 
 FEATURES: dict[str, Any] = {
     "sets": ["optical", "red-edge"],
@@ -95,8 +95,12 @@ def files(site: Site, chosen: str = "optical") -> list[Path]:
 def values(site: Site, version: str, chosen: str = "optical") -> dict[str, bytes]:
     """Features of the current parcels by the declaration's id."""
     found = read_attributes(site.workspace, version, ["NewID", "ori_id"]).to_pydict()
-    table = collect(files(site, chosen), np.array(found["NewID"], np.int32))
-    return {key: line.tobytes() for key, line in zip(found["ori_id"], table.values, strict=True)}
+    names = dict(zip(found["NewID"], found["ori_id"], strict=True))
+    only, begins = read_places(site.workspace, version)
+    ends = [*(row for row, _ in begins[1:]), only.size]
+    tiles = [tile for (start, tile), end in zip(begins, ends, strict=True) for _ in range(start, end)]
+    table = collect(files(site, chosen), only, tiles)
+    return {names[key]: line.tobytes() for key, line in zip(only.tolist(), table.values, strict=True)}
 
 
 def table(file: FeatureFile) -> np.ndarray:
