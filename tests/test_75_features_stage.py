@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from support.updates import (
 
 from s4c_hpc.catalog import scan
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, InternalError
+from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, InternalError, TemporaryError
 from s4c_hpc.core.plan_schema import tasks_from_table
 from s4c_hpc.core.publish import Publisher
 from s4c_hpc.core.stage import TaskIO, stage
@@ -174,6 +174,25 @@ def test_a_late_product_makes_the_features_of_its_season_again(finished: Site, t
     assert header == [one.name for one in read_features(files(finished)[0]).features]
 
 
+def test_stacks_that_are_not_kept_are_gathered_again_for_a_late_product(
+    products: Path, finished: Site, tmp_path: Path
+) -> None:
+    kept = finished.copy(tmp_path / "kept")
+    kept.deliver(2)
+    make(kept)
+    site = Site(tmp_path / "site", products, **WIDE, retention={"keep_stacks": "none"})
+    site.deliver(0, 1)
+    site.declare(twenty_fields())
+    site.run()
+    assert not list(site.workspace.root.glob("tiles/*/stack/**/*.arrow"))
+    assert values(site, "v0001") == values(finished, "v0001")
+    assert todo(site.plan()) == {}
+    site.deliver(2)
+    site.run()
+    assert values(site, "v0001") == values(kept, "v0001")
+    assert not list(site.workspace.root.glob("tiles/*/stack/**/*.arrow"))
+
+
 @pytest.mark.parametrize(
     ("features", "where", "what"),
     [
@@ -297,6 +316,19 @@ def test_a_task_that_is_begun_too_early_is_no_bad_input(finished: Site) -> None:
     row = rows(finished)[0]
     with pytest.raises(InternalError, match="before its input was settled"):
         stage("features").run(row, replace(given(finished, row, {"gather"}), settled=frozenset()))
+
+
+@pytest.mark.parametrize("damage", [truncate, Path.unlink])
+def test_a_stack_that_was_whole_once_is_not_held_against_the_season(
+    finished: Site, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    site = finished.copy(tmp_path / "site")
+    row = rows(site)[0]
+    task = given(site, row, set())
+    damage(site.workspace.root / task.upstream_outputs[row.depends_on[2]][0])
+    with pytest.raises(TemporaryError, match=r"not a whole Arrow file|no such file") as refused:
+        stage("features").run(row, task)
+    assert str(site.workspace.root) in str(refused.value.where)
 
 
 def test_features_of_changed_parcels_are_those_of_a_new_workspace(finished: Site, tmp_path: Path) -> None:

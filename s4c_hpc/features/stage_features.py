@@ -17,7 +17,7 @@ import pyarrow as pa
 from s4c_hpc.catalog import Product, load_product, read_products
 from s4c_hpc.config import Config
 from s4c_hpc.config.features import FeatureSet
-from s4c_hpc.core.errors import ConfigError, InputError, InternalError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, InternalError, MissingDataError, TemporaryError, listing
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
@@ -108,6 +108,8 @@ class FeatureStage:
         ------
         InputError
             If there is no mask or no index, or no product can be used.
+        TemporaryError
+            If a file that is done has gone or is damaged: the next run makes it again.
         """
         params = json.loads(task.params)
         absent = tuple(key for key in task.depends_on if key not in io.upstream_outputs)
@@ -139,8 +141,13 @@ class FeatureStage:
                 hint=listing(list(notes)) or None,
             )
         made = _recipe_of(params, io.config, usable[0][0])
-        mask, index = read_mask(mask_path), read_index(index_path)
-        season = Season(usable, mask, mask.grid(params["res_m"]), made.bands, io.config)
+        try:
+            mask, index = read_mask(mask_path), read_index(index_path)
+            season = Season(usable, mask, mask.grid(params["res_m"]), made.bands, io.config)
+        except (MissingDataError, InputError) as error:  # it was whole when it was done: no fault of the season
+            raise TemporaryError(
+                error.what, where=error.where, hint="delete the file and run 's4c run' again"
+            ) from error
         header = FeatureHeader(
             tile=task.tile,
             set=made.set,
