@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from support.features import ScenesOfASeason, weighted
 from support.polygons import coverage_of
 from support.series import RES, TILE, Oracle, Scene, config, parcels
 
+from s4c_hpc.catalog import Product
 from s4c_hpc.config import Weighting
+from s4c_hpc.config.features import FeaturePreset
 from s4c_hpc.extract.index import read_index
 from s4c_hpc.features import FeatureFile, read_features
 from s4c_hpc.features.optical import OpticalFeatures
@@ -133,10 +137,21 @@ def test_how_a_block_is_cut_into_pieces_shows_nowhere(season: ScenesOfASeason) -
         assert whole.tobytes() == b"".join(column.to_numpy().tobytes() for column in batch.columns[1:])
 
 
-def test_the_order_in_which_products_are_given_shows_nowhere(season: ScenesOfASeason, tmp_path: Path) -> None:
-    turned = ScenesOfASeason(season.scenes, season.days, season.folder, season.settings)
-    first = made(season, "optical").path.read_bytes()
-    products = turned.products
-    object.__setattr__(turned, "products", lambda bands: products(bands)[::-1])
-    turned.features(tmp_path / "turned.arrow", 10)
-    assert (tmp_path / "turned.arrow").read_bytes() == first
+@dataclass(frozen=True)
+class Turned(ScenesOfASeason):
+    """The last product first."""
+
+    def products(self, bands: Sequence[str]) -> list[tuple[Product, list[Path]]]:
+        return super().products(bands)[::-1]
+
+
+@pytest.mark.parametrize("preset", ["default", "reference"])
+def test_the_order_in_which_products_are_given_shows_nowhere(
+    season: ScenesOfASeason, tmp_path: Path, preset: str
+) -> None:
+    """Of the two products of one day the reference takes the later one."""
+    features = season.settings.features.model_copy(update={"preset": FeaturePreset(preset)})
+    settings = season.settings.model_copy(update={"features": features})
+    for kind in (ScenesOfASeason, Turned):
+        kind(season.scenes, season.days, season.folder, settings).features(tmp_path / f"{kind.__name__}.arrow", 10)
+    assert (tmp_path / "Turned.arrow").read_bytes() == (tmp_path / "ScenesOfASeason.arrow").read_bytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +174,25 @@ def test_a_late_product_makes_the_features_of_its_season_again(finished: Site, t
     assert all(after[key] != before[key] for key in before)
     header = [one.name for one in read_features(files(site)[0]).features]
     assert header == [one.name for one in read_features(files(finished)[0]).features]
+
+
+def test_dates_of_the_reference_are_those_of_the_whole_site(products: Path, tmp_path: Path) -> None:
+    """Else tiles would not stand side by side in one table."""
+    site = Site(tmp_path / "site", products, **{**WIDE, "features": {"sets": ["optical"], "preset": "reference"}})
+    site.deliver(0, 1)
+    (first,) = (site.root / "archive").glob(f"*MSIL2A_{DAYS[0]:%Y%m%d}*T32UQU*")
+    shutil.rmtree(first)
+    scan(site.config, site.workspace)
+    site.declare(twenty_fields())
+    make(site)
+    made = [read_features(path) for path in files(site)]
+    assert [file.header.tile for file in made] == list(TILES)
+    assert made[0].features == made[1].features
+    assert [one.first for one in made[0].features[1:3]] == [DAYS[0], DAYS[0] + dt.timedelta(days=10)]
+    observed = {file.header.tile: table(file)[1] for file in made}
+    assert (observed["32UQU"] == 0).all(), "nothing was seen there on the first day, and it is told"
+    assert (observed["32UPU"] > 0.5).all()
+    assert np.isfinite(table(made[1])[3]).all(), "the nearest value stands in for it"
 
 
 def test_stacks_that_are_not_kept_are_gathered_again_for_a_late_product(
