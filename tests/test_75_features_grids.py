@@ -122,6 +122,38 @@ def test_features_equal_those_of_whole_rasters(season: ScenesOfASeason, chosen: 
     assert {RES[band] for band in recipe.bands} == ({10, 20, 60} if chosen == "optical" else {20})
 
 
+def test_the_preset_of_the_reference_on_mixed_grids(season: ScenesOfASeason, tmp_path: Path) -> None:
+    """Offsets make reflectances negative, two products share a day, and a band is coarser than the others."""
+    features = season.settings.features.model_copy(update={"preset": FeaturePreset.REFERENCE})
+    settings = season.settings.model_copy(update={"features": features})
+    theirs = ScenesOfASeason(season.scenes, season.days, season.folder, settings)
+    theirs.features(tmp_path / "reference.arrow", 10)
+    found = table(read_features(tmp_path / "reference.arrow"))
+    oracles = [Oracle(scene, settings) for scene in season.scenes]
+    shares = weights(season, 10).reshape(len(season.scenes[0].geometry), -1)
+    inside = shares.any(axis=0)
+    physical = {
+        name: np.stack([o.physical(f"B{int(name[1:]):02d}", 10).ravel()[inside] for o in oracles])
+        for name in reference_features.OPTICAL
+    }
+    usable = np.stack([usable_codes(settings.validity)[o.categories(10)].ravel()[inside] for o in oracles])
+    valid = usable & np.all([np.isfinite(cube) for cube in physical.values()], axis=0)
+    at = [DAYS[0] + dt.timedelta(days=10 * i) for i in range(10)]
+    b = {
+        name: reference_features.interpolated(np.rint(np.nan_to_num(cube) * 1e4).astype(np.int64), valid, DAYS, at)
+        for name, cube in physical.items()
+    }
+    assert min(np.nanmin(cube) for cube in b.values()) < -500, "the test has what it is about"
+    b |= reference_features.indices(b, reference_features.INDEX_NAMES["reference"])
+    is_centre = settings.extract.weighting is Weighting.CENTRE
+    for row, share in enumerate(shares[:, inside]):
+        for k, day in enumerate(at):
+            for name, cube in b.items():
+                for short, value in zip(("mean", "dev"), weighted(cube[k], share, is_centre=is_centre), strict=True):
+                    column = f"XX_{day:%Y_%m_%d}_s2_{short}_{name}"
+                    np.testing.assert_allclose(found[column][row], value, 1e-6, 1e-6, err_msg=f"{row} {column}")
+
+
 def test_how_a_block_is_cut_into_pieces_shows_nowhere(season: ScenesOfASeason) -> None:
     recipe = season.recipe()
     index = read_index(season.folder / "first" / "index_10m.arrow")
