@@ -322,5 +322,5 @@ def _take_valid(
         stored = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
         number = np.float64(stored)
         out[i] = stored
-        is_none = classes[i] == NO_RASTER or number in (nodata, saturated) or np.isnan(number)
+        is_none = classes[i] == NO_RASTER or number in (nodata, saturated) or not np.isfinite(number)
         valid[i] = 0 if is_none else valid[i]
