@@ -273,18 +273,39 @@ def test_a_band_that_no_sensor_has_is_named(tmp_path: Path) -> None:
     assert refused.value.where == "features.red_edge"
 
 
+def damage(site: Site, day: dt.date) -> None:
+    """Cut off a band of the products of a day."""
+    for product in (site.root / "archive").glob(f"*MSIL2A_{day:%Y%m%d}*"):
+        path = image_path(product, "B08")
+        whole = path.read_bytes()
+        path.unlink()  # it is a link to the file of other tests
+        path.write_bytes(whole)
+        truncate(path, 0.6)
+
+
+def test_a_season_without_a_usable_product_has_a_reason(products: Path, tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", products, **WIDE)
+    site.deliver(0)
+    site.declare(twenty_fields())
+    damage(site, DAYS[0])
+    make(site, ExitCode.PARTIAL)
+    plan = current_plan(site.workspace, site.config, stages=["features"])
+    states = zip(plan.tasks.to_pylist(), plan.status.to_pylist(), strict=True)
+    reasons = {row["tile"]: status for row, status in states if row["stage"] == "features"}
+    assert set(reasons) == set(TILES)
+    for tile, status in reasons.items():
+        assert status["state"] == "quarantined"
+        assert f"no usable product for features of tile {tile}" in status["reason"]
+    assert not list(site.workspace.root.glob("tiles/*/features/**/*.arrow"))
+
+
 def test_bad_products_are_done_without_and_the_rest_as_if_they_had_never_been(
     products: Path, finished: Site, tmp_path: Path
 ) -> None:
     site = Site(tmp_path / "site", products, **WIDE)
     site.deliver(0, 1, 2)
     site.declare(twenty_fields())
-    for product in (site.root / "archive").glob(f"*MSIL2A_{DAYS[2]:%Y%m%d}*"):
-        path = image_path(product, "B08")
-        whole = path.read_bytes()
-        path.unlink()  # it is a link to the file of other tests
-        path.write_bytes(whole)
-        truncate(path, 0.6)
+    damage(site, DAYS[2])
     make(site, ExitCode.PARTIAL)
     assert values(site, "v0001") == values(finished, "v0001")
     ended = done(site)
@@ -339,14 +360,14 @@ def test_a_task_that_is_begun_too_early_is_no_bad_input(finished: Site) -> None:
         stage("features").run(row, replace(given(finished, row, {"gather"}), settled=frozenset()))
 
 
-@pytest.mark.parametrize("damage", [truncate, Path.unlink])
+@pytest.mark.parametrize("spoil", [truncate, Path.unlink])
 def test_a_stack_that_was_whole_once_is_not_held_against_the_season(
-    finished: Site, tmp_path: Path, damage: Callable[[Path], None]
+    finished: Site, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     site = finished.copy(tmp_path / "site")
     row = rows(site)[0]
     task = given(site, row, set())
-    damage(site.workspace.root / task.upstream_outputs[row.depends_on[2]][0])
+    spoil(site.workspace.root / task.upstream_outputs[row.depends_on[2]][0])
     with pytest.raises(TemporaryError, match=r"not a whole Arrow file|no such file") as refused:
         stage("features").run(row, task)
     assert str(site.workspace.root) in str(refused.value.where)
