@@ -74,7 +74,7 @@ def _of_parcel(
         values = {name: composites(dn * 1e-4, valid, of, len(at), MAX_EMPTY) for name, dn in pixels.items()}
         seen = [np.any(valid[of == k], axis=0) for k in steps]
     if "b8" in values:
-        values |= _indices(values, INDEX_NAMES[preset])
+        values |= indices(values, INDEX_NAMES[preset])
     columns = {f"XX_s2_pixels{'' if 'b8' in values else '_re'}": float(valid.shape[1])}
     suffix = "" if "b8" in values else "_re"
     columns |= {f"XX_{at[k]:%Y_%m_%d}_s2_observed{suffix}": float(seen[k].mean()) for k in steps}
@@ -86,7 +86,7 @@ def _of_parcel(
     return columns
 
 
-def _indices(b: Mapping[str, Cube], names: Sequence[str]) -> dict[str, Cube]:
+def indices(b: Mapping[str, Cube], names: Sequence[str]) -> dict[str, Cube]:
     """Of values that are interpolated already; the sign of ndwi is the matter of each preset."""
     with np.errstate(all="ignore"):
         sign = 1.0 if names[1] == "ndwi" else -1.0
@@ -105,6 +105,7 @@ def interpolated(
     number = np.array([day.toordinal() for day in days])
     for i in range(dn.shape[1]):
         seen = np.flatnonzero(valid[:, i])
+        seen = seen[np.append(number[seen][1:] != number[seen][:-1], True)[: seen.size]]  # of a day the last one
         for k, day in enumerate(day.toordinal() for day in at if seen.size):
             before, after = seen[number[seen] <= day], seen[number[seen] >= day]
             if not before.size or not after.size:
@@ -113,7 +114,7 @@ def interpolated(
             a, b = before[-1], after[0]
             length = max(int(number[b] - number[a]), 1)
             total = int(dn[a, i]) * (length - (day - int(number[a]))) + int(dn[b, i]) * (day - int(number[a]))
-            result[k, i] = total // length  # all of the demo's values are positive
+            result[k, i] = abs(total) // length * (1 if total > 0 else -1)
     return result
 
 

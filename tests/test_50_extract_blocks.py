@@ -106,6 +106,39 @@ def test_physical_values_and_missing_ones(
     assert np.isnan(found).any()
 
 
+@pytest.mark.parametrize("name", ["B04", "B11", "B01"])
+def test_stored_values_and_which_of_them_are_values(mask: Mask, stacks: dict[str, Stack], name: str) -> None:
+    reader = BlockReader(stacks, mask, TILE.grid(10))
+    rows = np.random.default_rng(2).permutation(reader.cells.n_cells).astype(np.uint32)
+    stored, valid = np.empty(rows.size, np.int32), (rows % 3 > 0).astype(np.uint8)
+    before = valid.copy()
+    reader.take(name, rows, stored, valid)
+    assert np.array_equal(stored, reader.read(name, rows))
+    assert np.array_equal(valid, before & np.isfinite(reader.physical(name, rows)))
+    if name == "B04":
+        assert 0 < valid.sum() < before.sum()
+
+
+def test_numbers_that_are_no_values(mask: Mask, tmp_path: Path) -> None:
+    """Real rasters of single precision hold infinities: a division that came before."""
+    cells = mask.cells(TILE.grid(10))
+    odd = np.array([0.25, np.nan, np.inf, -np.inf, -9999.9, 60000.0, 0.5], np.float32)
+    values = np.resize(odd, cells.n_cells)
+    classes = np.zeros(cells.n_cells, np.uint8)
+    classes[6] = 255  # off the raster
+    columns = [
+        StackColumn(name="B04", dtype="float32", nodata=-9999.9, saturated=60000.0),
+        StackColumn(name="class", dtype="uint8", nodata=255),
+    ]
+    with StackWriter(tmp_path / "10m", columns, {"class_kind": "none"}) as writer:
+        writer.append({"B04": values, "class": classes})
+    reader = BlockReader({"10m": Stack(tmp_path / "10m")}, mask, TILE.grid(10))
+    stored, valid = np.empty(14, np.float32), np.ones(14, np.uint8)
+    reader.take("B04", np.arange(14, dtype=np.uint32), stored, valid)
+    assert valid.tolist() == [1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+    assert stored[valid == 1].tolist() == [0.25, 0.25, 0.5]
+
+
 def test_categories_know_the_cells_off_the_raster(
     mask: Mask, stacks: dict[str, Stack], layers: dict[int, NDArray[np.uint16]]
 ) -> None:

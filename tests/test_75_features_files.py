@@ -133,6 +133,24 @@ def test_files_stand_side_by_side_and_the_last_layer_wins(tmp_path: Path) -> Non
     assert collect([], only).values.shape == (4, 0)
 
 
+def test_what_another_tile_says_of_a_parcel_is_of_where_it_was(tmp_path: Path) -> None:
+    files = []
+    for tile, ids, values in [("T1", [1, 2], [11, 12]), ("T2", [2, 3], [22, 23]), ("", [3], [33])]:
+        lay_out(
+            tmp_path / f"{tile}.arrow",
+            feature_schema(replace(HEADER, tile=tile), [column("a")]),
+            [np.array(ids, np.int32)],
+        )
+        with BlockWriter(tmp_path / f"{tile}.arrow") as writer:
+            writer.write(0, np.array([values], np.float32))
+        files.append(tmp_path / f"{tile}.arrow")
+    only = np.array([3, 2, 1], np.int32)
+    assert collect(files, only).values.ravel().tolist() == [33, 22, 11]
+    assert collect(files, only, ["T2", "T1", "T1"]).values.ravel().tolist() == [33, 12, 11], "of no tile: of all"
+    np.testing.assert_array_equal(collect(files, only, ["T2", "T2", "T2"]).values.ravel(), [33, 22, np.nan])
+    assert collect(files, only[:0], []).values.shape == (0, 1)
+
+
 @pytest.mark.parametrize("change", [{"source": "B04 + B08"}, {"unit": "1e-4"}, {"observed": "o"}])
 def test_one_name_for_two_things_is_refused(tmp_path: Path, change: dict[str, str]) -> None:
     files = [

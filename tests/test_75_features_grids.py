@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from support.features import ScenesOfASeason, weighted
 from support.polygons import coverage_of
 from support.series import RES, TILE, Oracle, Scene, config, parcels
 
+from s4c_hpc.catalog import Product
 from s4c_hpc.config import Weighting
+from s4c_hpc.config.features import FeaturePreset
 from s4c_hpc.extract.index import read_index
 from s4c_hpc.features import FeatureFile, read_features
 from s4c_hpc.features.optical import OpticalFeatures
@@ -118,6 +122,38 @@ def test_features_equal_those_of_whole_rasters(season: ScenesOfASeason, chosen: 
     assert {RES[band] for band in recipe.bands} == ({10, 20, 60} if chosen == "optical" else {20})
 
 
+def test_the_preset_of_the_reference_on_mixed_grids(season: ScenesOfASeason, tmp_path: Path) -> None:
+    """Offsets make reflectances negative, two products share a day, and a band is coarser than the others."""
+    features = season.settings.features.model_copy(update={"preset": FeaturePreset.REFERENCE})
+    settings = season.settings.model_copy(update={"features": features})
+    theirs = ScenesOfASeason(season.scenes, season.days, season.folder, settings)
+    theirs.features(tmp_path / "reference.arrow", 10)
+    found = table(read_features(tmp_path / "reference.arrow"))
+    oracles = [Oracle(scene, settings) for scene in season.scenes]
+    shares = weights(season, 10).reshape(len(season.scenes[0].geometry), -1)
+    inside = shares.any(axis=0)
+    physical = {
+        name: np.stack([o.physical(f"B{int(name[1:]):02d}", 10).ravel()[inside] for o in oracles])
+        for name in reference_features.OPTICAL
+    }
+    usable = np.stack([usable_codes(settings.validity)[o.categories(10)].ravel()[inside] for o in oracles])
+    valid = usable & np.all([np.isfinite(cube) for cube in physical.values()], axis=0)
+    at = [DAYS[0] + dt.timedelta(days=10 * i) for i in range(10)]
+    b = {
+        name: reference_features.interpolated(np.rint(np.nan_to_num(cube) * 1e4).astype(np.int64), valid, DAYS, at)
+        for name, cube in physical.items()
+    }
+    assert min(np.nanmin(cube) for cube in b.values()) < -500, "the test has what it is about"
+    b |= reference_features.indices(b, reference_features.INDEX_NAMES["reference"])
+    is_centre = settings.extract.weighting is Weighting.CENTRE
+    for row, share in enumerate(shares[:, inside]):
+        for k, day in enumerate(at):
+            for name, cube in b.items():
+                for short, value in zip(("mean", "dev"), weighted(cube[k], share, is_centre=is_centre), strict=True):
+                    column = f"XX_{day:%Y_%m_%d}_s2_{short}_{name}"
+                    np.testing.assert_allclose(found[column][row], value, 1e-6, 1e-6, err_msg=f"{row} {column}")
+
+
 def test_how_a_block_is_cut_into_pieces_shows_nowhere(season: ScenesOfASeason) -> None:
     recipe = season.recipe()
     index = read_index(season.folder / "first" / "index_10m.arrow")
@@ -133,10 +169,21 @@ def test_how_a_block_is_cut_into_pieces_shows_nowhere(season: ScenesOfASeason) -
         assert whole.tobytes() == b"".join(column.to_numpy().tobytes() for column in batch.columns[1:])
 
 
-def test_the_order_in_which_products_are_given_shows_nowhere(season: ScenesOfASeason, tmp_path: Path) -> None:
-    turned = ScenesOfASeason(season.scenes, season.days, season.folder, season.settings)
-    first = made(season, "optical").path.read_bytes()
-    products = turned.products
-    object.__setattr__(turned, "products", lambda bands: products(bands)[::-1])
-    turned.features(tmp_path / "turned.arrow", 10)
-    assert (tmp_path / "turned.arrow").read_bytes() == first
+@dataclass(frozen=True)
+class Turned(ScenesOfASeason):
+    """The last product first."""
+
+    def products(self, bands: Sequence[str]) -> list[tuple[Product, list[Path]]]:
+        return super().products(bands)[::-1]
+
+
+@pytest.mark.parametrize("preset", ["default", "reference"])
+def test_the_order_in_which_products_are_given_shows_nowhere(
+    season: ScenesOfASeason, tmp_path: Path, preset: str
+) -> None:
+    """Of the two products of one day the reference takes the later one."""
+    features = season.settings.features.model_copy(update={"preset": FeaturePreset(preset)})
+    settings = season.settings.model_copy(update={"features": features})
+    for kind in (ScenesOfASeason, Turned):
+        kind(season.scenes, season.days, season.folder, settings).features(tmp_path / f"{kind.__name__}.arrow", 10)
+    assert (tmp_path / "Turned.arrow").read_bytes() == (tmp_path / "ScenesOfASeason.arrow").read_bytes()

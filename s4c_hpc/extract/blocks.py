@@ -383,9 +383,8 @@ def _take_valid(
     """Copy pixels of a column as they are stored, and strike out those that are no values."""
     fetched = _fetch(values, first, reach[0], reach[1])
     n = row.size
-    if (
-        reach[0] >> _PAGE_SHIFT == (reach[1] - 1) >> _PAGE_SHIFT and n
-    ):  # one page, as most often: its place is looked up once
+    is_one_page = reach[0] >> _PAGE_SHIFT == (reach[1] - 1) >> _PAGE_SHIFT
+    if is_one_page and n:  # as most often: its place is looked up once
         base = first[row[0] >> _PAGE_SHIFT]
         for i in range(n):
             out[i] = values[base + np.uint64(row[i] & _IN_PAGE)]
@@ -394,6 +393,6 @@ def _take_valid(
             out[i] = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
     for i in range(n):  # apart, for the compiler takes many at a time
         number = np.float64(out[i])
-        is_value = (number != nodata) & (number != saturated) & (number == number) & (classes[i] != NO_RASTER)  # noqa: PLR0124
+        is_value = (number != nodata) & (number != saturated) & np.isfinite(number) & (classes[i] != NO_RASTER)
         valid[i] &= np.uint8(is_value)
     return fetched

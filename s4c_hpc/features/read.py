@@ -82,13 +82,15 @@ class FeatureTable:
         return FeatureTable(self.new_id, tuple(self.columns[i] for i in numbers), self.values[:, list(numbers)])
 
 
-def collect(files: Iterable[Path], only: NDArray[np.int32]) -> FeatureTable:
+def collect(files: Iterable[Path], only: NDArray[np.int32], tiles: Sequence[str] | None = None) -> FeatureTable:
     """Features of parcels from files of tiles and sets; for a parcel that several files of a set have, the last one.
 
     Parameters
     ----------
     files : later ones are layers over earlier ones
     only : (n,) parcels that count, each once
+    tiles : (n,) tile of each: what the files of another one say of it is of where it was before. ``None``: no parcel
+        has ever moved to another tile
 
     Notes
     -----
@@ -112,7 +114,11 @@ def collect(files: Iterable[Path], only: NDArray[np.int32]) -> FeatureTable:
     values: NDArray[Any] = np.full((only.size, len(columns)), np.nan, np.float32)
     order = np.argsort(only, kind="stable")
     for file in opened:
-        file.fill(values, _rows_of(file.new_id, only, order), places)
+        rows = _rows_of(file.new_id, only, order)
+        if tiles is not None and file.header.tile:
+            is_here = np.append(np.array(tiles, dtype=object) == file.header.tile, False)
+            rows = np.where(is_here[rows], rows, -1)
+        file.fill(values, rows, places)
     return FeatureTable(only, tuple(columns.values()), values)
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from s4c_hpc.catalog import Product, load_product, read_products
 from s4c_hpc.config import Config
 from s4c_hpc.config.features import FeatureSet
-from s4c_hpc.core.errors import ConfigError, InputError, InternalError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, InternalError, MissingDataError, TemporaryError, listing
 from s4c_hpc.core.grid import Grid
 from s4c_hpc.core.ids import canonical_json, short, task_id
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
@@ -112,9 +112,22 @@ class FeatureStage:
         Raises
         ------
         InputError
-            If no product can be used.
+            If there is no mask or no index, or no product can be used.
+        TemporaryError
+            If a file that is done has gone or is damaged: the next run makes it again.
         """
         params = json.loads(task.params)
+        absent = tuple(key for key in task.depends_on if key not in io.upstream_outputs)
+        for key in absent:
+            if key not in io.settled:
+                raise InternalError("was started before its input was settled", where=f"{task.stage} {task.subject}")
+        for key in task.depends_on[:2]:
+            if key in absent:
+                raise InputError(
+                    f"features of tile {task.tile} cannot be made without '{io.upstream_subjects[key]}'",
+                    where=task.subject,
+                    hint=io.upstream_reasons.get(key),
+                )
         mask_path, index_path = (io.workspace.root / io.upstream_outputs[key][0] for key in task.depends_on[:2])
         given = [
             (
@@ -122,9 +135,8 @@ class FeatureStage:
                 [io.workspace.root / p for p in io.upstream_outputs[key]],
             )
             for key in task.depends_on[2:]
-            if key in io.upstream_outputs
+            if key not in absent
         ]
-        absent = tuple(key for key in task.depends_on[2:] if key not in io.upstream_outputs)
         notes = tuple(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent)
         usable = [(product, paths) for product, paths in given if _is_usable(product, params)]
         if not usable:
@@ -134,13 +146,18 @@ class FeatureStage:
                 hint=listing(list(notes)) or None,
             )
         made = _recipe_of(params, io.config)
-        mask, index = read_mask(mask_path), read_index(index_path)
-        seasons = _Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
-        features = (
-            OpticalFeatures(made, seasons.of(made.bands), index.weighting)
-            if isinstance(made, Recipe)
-            else RadarFeatures(made, *seasons.by_pass(made), index.weighting)
-        )
+        try:
+            mask, index = read_mask(mask_path), read_index(index_path)
+            seasons = _Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
+            features = (
+                OpticalFeatures(made, seasons.of(made.bands), index.weighting)
+                if isinstance(made, Recipe)
+                else RadarFeatures(made, *seasons.by_pass(made), index.weighting)
+            )
+        except (MissingDataError, InputError) as error:  # it was whole when it was done: no fault of the season
+            raise TemporaryError(
+                error.what, where=error.where, hint="delete the file and run 's4c run' again"
+            ) from error
         header = FeatureHeader(
             tile=task.tile,
             set=made.set,
@@ -153,7 +170,8 @@ class FeatureStage:
             task=task.id,
         )
         schema = feature_schema(header, made.columns(header.sensor))
-        with io.publisher.new(task.outputs[0]) as path:
+        # Replaced, not published once: a product that was absent the first time makes a fuller file of the same name.
+        with io.publisher.replace(task.outputs[0]) as path:
             write_together(path, schema, index, features, seasons.release, io.comm)
         return Outcome(outputs=task.outputs, n_rows=index.n_parcels, absent=absent, notes=notes)
 
