@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from s4c_hpc.catalog import Product, load_product, read_products
+from s4c_hpc.catalog import load_product
 from s4c_hpc.config import Config
 from s4c_hpc.config.features import FeatureSet
-from s4c_hpc.core.errors import ConfigError, InputError, InternalError, MissingDataError, TemporaryError, listing
-from s4c_hpc.core.grid import Grid
-from s4c_hpc.core.ids import canonical_json, short, task_id
+from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, TemporaryError, listing
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
-from s4c_hpc.core.subject import joined, name_of
+from s4c_hpc.core.subject import name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
-from s4c_hpc.core.workspace import tile_dir
-from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, boundary_m, cells_bytes
-from s4c_hpc.extract.cells import Mask
+from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, cells_bytes
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.index import ParcelIndex, read_index
-from s4c_hpc.extract.planning import tile_units
-from s4c_hpc.extract.units import Unit
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
+from s4c_hpc.features.groups import is_usable, planned_recipe
 from s4c_hpc.features.optical import OpticalFeatures
 from s4c_hpc.features.pixels import PIECE_PIXELS, PieceFeatures, block_features
+from s4c_hpc.features.planner import FeaturePlanner
 from s4c_hpc.features.radar import RadarFeatures
-from s4c_hpc.features.radar_recipe import BACKSCATTER, COHERENCE, RadarRecipe, pass_name, radar_recipe
-from s4c_hpc.features.recipe import Recipe, recipe, set_variables
-from s4c_hpc.features.season import Season
+from s4c_hpc.features.recipe import Recipe
+from s4c_hpc.features.seasons import Seasons
 from s4c_hpc.features.shares import ranges_of
 from s4c_hpc.features.write import BlockWriter, lay_out
-from s4c_hpc.optical import Variable
 from s4c_hpc.parcels import BLOCK
-from s4c_hpc.series.params import validity_params
 
 SETS: Final[tuple[FeatureSet, ...]] = ("optical", "red-edge", "sar")
 """Sets that this stage makes."""
@@ -80,7 +70,7 @@ class FeatureStage:
         gathered = tasks_from_table(ctx.upstream["gather"]) if chosen else []
         if not gathered:
             return
-        planner = _Planner(ctx, gathered, self)
+        planner = FeaturePlanner(ctx, gathered, (self.name, self.version), self.resources)
         yield tasks_to_batch(row for one in chosen for row in planner.rows(one))
 
     def resources(self, work: float, params: Mapping[str, Any], sizes: Sizes = MGRS_TILE, ranks: int = 1) -> Resources:
@@ -138,17 +128,17 @@ class FeatureStage:
             if key not in absent
         ]
         notes = tuple(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent)
-        usable = [(product, paths) for product, paths in given if _is_usable(product, params)]
+        usable = [(product, paths) for product, paths in given if is_usable(product, params)]
         if not usable:
             raise InputError(
                 f"no usable product for features of tile {task.tile}",
                 where=task.subject,
                 hint=listing(list(notes)) or None,
             )
-        made = _recipe_of(params, io.config)
+        made = planned_recipe(params, io.config)
         try:
             mask, index = read_mask(mask_path), read_index(index_path)
-            seasons = _Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
+            seasons = Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
             features = (
                 OpticalFeatures(made, seasons.of(made.bands), index.weighting)
                 if isinstance(made, Recipe)
@@ -206,169 +196,6 @@ def write_together(
             release()
 
 
-class _Seasons:
-    """The products of a task, as seasons of some bands each."""
-
-    def __init__(
-        self, products: Sequence[tuple[Product, Sequence[Path]]], mask: Mask, grid: Grid, config: Config
-    ) -> None:
-        self._products, self._place = products, (mask, grid)
-        self._config = config
-        self._made: list[Season] = []
-
-    def of(self, bands: Sequence[str], direction: str = "") -> Season:
-        """Those that have all of these bands, and a pass by its name."""
-        chosen = [
-            (product, paths)
-            for product, paths in self._products
-            if _has(product, bands) and direction in {"", pass_name(product.orbit_direction)}
-        ]
-        self._made.append(Season(chosen, *self._place, bands, self._config))
-        return self._made[-1]
-
-    def by_pass(self, made: RadarRecipe) -> tuple[dict[tuple[str, str], Season], dict[tuple[str, str], Season]]:
-        """Backscatter and coherence by pass and polarisation, as far as there are some."""
-        there = {pair for product, _ in self._products for pair in _pairs(product)}
-        return (
-            {(p, pol): self.of([pol], p) for p, pol in made.backscatter if (p, pol) in there},
-            {(p, pol): self.of([f"COH{pol}"], p) for p, pol in made.coherence if (p, f"COH{pol}") in there},
-        )
-
-    def release(self) -> None:
-        """Let go of the pages that were read."""
-        for season in self._made:
-            season.release()
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """What tasks of a sensor have in common."""
-
-    recipe: Recipe | RadarRecipe
-    bands: tuple[str, ...]
-    """Every product has all of them, of radar one."""
-    grid_res_m: float
-    products: tuple[Product, ...]
-    """Those of all tiles that have the bands."""
-
-
-class _Planner:
-    """Makes plan rows; what tiles share is made once."""
-
-    def __init__(self, ctx: PlanContext, gathered: Sequence[Task], stage: FeatureStage) -> None:
-        self._config: Config = ctx.config
-        self._stage = stage
-        names = {name_of(row.subject) for row in gathered}
-        self._products = {
-            product.id: product for product in read_products(ctx.workspace.catalog) if product.id in names
-        }
-        self._gathered: dict[tuple[str, str], list[Task]] = {}
-        for row in gathered:
-            self._gathered.setdefault((row.tile, row.input_keys[1]), []).append(row)
-        self._indices = {(row.tile, row.subject): row.id for row in tasks_from_table(ctx.upstream["index"])}
-        self._units = {tile: found.units for tile, found in tile_units(ctx, {row.tile for row in gathered}).items()}
-
-    def rows(self, chosen: str) -> Iterator[Task]:
-        """Rows of a set, tile by tile."""
-        groups = self._groups(chosen)
-        for tile, units in self._units.items():
-            for unit in units:
-                for sensor, group in groups.items():
-                    stacks = [
-                        row
-                        for row in sorted(self._gathered[tile, unit.piece.id], key=lambda row: row.subject)
-                        if self._products[name_of(row.subject)] in group.products
-                    ]
-                    if stacks:
-                        yield self._row(chosen, sensor, group, unit, stacks)
-
-    def _groups(self, chosen: str) -> dict[str, _Group]:
-        """By sensor, those that can give at least one feature of the set."""
-        by_sensor = sorted(self._products.values(), key=lambda product: (product.sensor, product.id))
-        of_sensor = itertools.groupby(by_sensor, key=lambda product: product.sensor)
-        if chosen == "sar":
-            return dict(self._radar(of_sensor))
-        variables = set_variables(self._config, chosen)
-        groups = dict(self._optical(of_sensor, chosen, variables))
-        known = {name for group in groups.values() for name, _ in group.recipe.params()["functions"]}
-        for variable in variables:
-            if variable.name not in known:
-                raise ConfigError(
-                    f"no product of the season has all that feature {variable.name!r} needs: "
-                    f"{listing(list(variable.formula.names))}",
-                    where=f"features.{chosen.replace('-', '_')}",
-                    hint="correct the name, or leave it out",
-                )
-        return groups
-
-    def _optical(
-        self, of_sensor: Iterable[tuple[str, Iterable[Product]]], chosen: str, variables: Sequence[Variable]
-    ) -> Iterator[tuple[str, _Group]]:
-        for sensor, found in of_sensor:
-            products = tuple(found)
-            there = {band.name for product in products for band in product.bands}
-            mine = tuple(v for v in variables if set(v.formula.names) <= there)
-            bands = tuple(sorted({name for v in mine for name in v.formula.names}))
-            whole = tuple(product for product in products if _has(product, bands))
-            if mine and whole:
-                made = recipe(self._config, chosen, mine, [product.datetime.date() for product in whole])
-                yield sensor, _Group(made, bands, _finest(whole, bands), whole)
-
-    def _radar(self, of_sensor: Iterable[tuple[str, Iterable[Product]]]) -> Iterator[tuple[str, _Group]]:
-        for sensor, found in of_sensor:
-            products = tuple(product for product in found if _pairs(product))
-            pairs = {pair for product in products for pair in _pairs(product)}
-            if not products:
-                continue
-            made = radar_recipe(
-                self._config,
-                [(p, band) for p, band in pairs if band in BACKSCATTER],
-                [(p, COHERENCE[band]) for p, band in pairs if band in COHERENCE],
-            )
-            bands = tuple(sorted({band for _, band in pairs}))
-            yield sensor, _Group(made, bands, _finest(products, bands), products)
-
-    def _row(self, chosen: str, sensor: str, group: _Group, unit: Unit, stacks: Sequence[Task]) -> Task:
-        config, parcels = self._config, unit.parcels
-        tile, made = parcels.tile.id, group.recipe
-        grid = parcels.tile.grid(group.grid_res_m).name
-        index = self._indices[tile, joined(grid, unit.addition)]
-        rules: dict[str, int] = {}
-        for row in stacks:
-            text = canonical_json(validity_params(self._products[name_of(row.subject)], config))
-            rules.setdefault(text, len(rules))
-        params: dict[str, Any] = {
-            "recipe": made.params(),
-            "bands": list(group.bands),
-            "res_m": group.grid_res_m,
-            "n_dates": len(stacks),
-            "validity": [json.loads(text) for text in rules],
-        }
-        text = canonical_json(params)
-        depends_on = (unit.piece.id, index, *(row.id for row in stacks))
-        identity = task_id(self._stage.name, self._stage.version, depends_on, text)
-        pixels = parcels.area_m2 / group.grid_res_m**2 + boundary_m(parcels) / group.grid_res_m
-        work = pixels * len(group.bands) * len(stacks)
-        n_columns = 1 + len(made.columns(sensor))
-        source = self._products[name_of(stacks[0].subject)].source
-        return Task(
-            id=identity,
-            stage=self._stage.name,
-            tile=tile,
-            subject=joined(f"{chosen} {sensor}", unit.addition),
-            input_keys=depends_on,
-            params=text,
-            depends_on=depends_on,
-            outputs=(f"{tile_dir(tile)}/features/{sensor}/{chosen}.{short(identity)}.arrow",),
-            work=work,
-            bytes_out=n_columns * (4 * parcels.n_parcels + 164 * parcels.n_blocks + 1400) + 2 * len(text) + 8192,
-            opens_imagery=0,
-            resources=self._stage.resources(
-                work, params, Sizes.of(unit.piece.parcels, source), _ranks(work, unit.parcels.n_blocks, config)
-            ),
-        )
-
-
 def _size(said: Mapping[str, Any]) -> tuple[int, int]:
     """Periods of a recipe, and values for each of them."""
     if said["set"] != "sar":
@@ -378,54 +205,6 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int]:
     return n_weeks, 2 * len(said["backscatter"]) + len(said["coherence"]) + 2
 
 
-def _ranks(work: float, n_blocks: int, config: Config) -> int:
-    """Ranks that a task is worth: where there is no cluster, tiles are what runs side by side."""
-    if config.execute.executor == "local":
-        return 1
-    return max(1, min(config.features.ranks, n_blocks, math.ceil(work / config.features.values_per_rank)))
-
-
-def _has(product: Product, bands: Sequence[str] | set[str]) -> bool:
-    return set(bands) <= {band.name for band in product.bands}
-
-
-def _is_usable(product: Product, params: Mapping[str, Any]) -> bool:
-    return bool(_pairs(product)) if params["recipe"]["set"] == "sar" else _has(product, params["bands"])
-
-
-def _pairs(product: Product) -> list[tuple[str, str]]:
-    """Pass and radar bands of a product."""
-    wanted = {*BACKSCATTER, *COHERENCE}
-    return [(pass_name(product.orbit_direction), band.name) for band in product.bands if band.name in wanted]
-
-
-def _finest(products: Sequence[Product], bands: Sequence[str]) -> float:
-    """Pixel size of the finest of some bands, in metres."""
-    return min(band.grid.res_m for product in products for band in product.bands if band.name in bands)
-
-
 def _product_of(io: TaskIO, key: str) -> str:
     """Product id of a gather task from its name ``gather <tile> <product>``; the id may hold spaces."""
     return name_of(io.upstream_subjects[key].split(" ", 2)[2])
-
-
-def _recipe_of(params: Mapping[str, Any], config: Config) -> Recipe | RadarRecipe:
-    """The recipe that a task was planned with.
-
-    Raises
-    ------
-    InternalError
-        If the configuration gives another one.
-    """
-    said = params["recipe"]
-    made: Recipe | RadarRecipe
-    if said["set"] == "sar":
-        made = radar_recipe(config, *([(p, pol) for p, pol in said[kind]] for kind in ("backscatter", "coherence")))
-    else:
-        variables = {v.name: v for v in set_variables(config, said["set"])}
-        chosen = [variables[name] for name, _ in said["functions"]]
-        days = [dt.date.fromisoformat(first) for first, _ in said["periods"]]
-        made = recipe(config, said["set"], chosen, [days[0], days[-1]])
-    if made.params() != said:
-        raise InternalError("the configuration is not the one that the plan was made with", where=f"set {said['set']}")
-    return made
