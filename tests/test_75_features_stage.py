@@ -1,4 +1,4 @@
-"""What the stage plans, what makes it plan anew, and what it does when something is not there."""
+"""What the stage plans, and what makes it plan anew: sets, sensors, late products, changed parcels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.runs import InlineExecutor
-from support.safe import image_path, truncate
+from support.feature_sites import FEATURES, WIDE, files, make, rows, table, values
 from support.updates import (
     DAYS,
     TILES,
@@ -29,23 +27,9 @@ from support.updates import (
 
 from s4c_hpc.catalog import scan
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import ConfigError, ExitCode, InputError, InternalError, TemporaryError
-from s4c_hpc.core.plan_schema import tasks_from_table
-from s4c_hpc.core.publish import Publisher
-from s4c_hpc.core.stage import TaskIO, stage
-from s4c_hpc.core.task import Task
-from s4c_hpc.execute import current_plan, run
-from s4c_hpc.execute.journal import Done, read_events
-from s4c_hpc.features import FeatureFile, collect, read_features
-from s4c_hpc.parcels import read_attributes, read_places
-
-FEATURES: dict[str, Any] = {
-    "sets": ["optical", "red-edge"],
-    "optical": ["B04", "B08", "ndvi", "B11"],
-    "red_edge": ["B05", "B12"],
-    "every_days": 20,
-}
-WIDE = {"parcels": {"layer_share_max": 0.5}, "features": FEATURES}
+from s4c_hpc.core.errors import ConfigError
+from s4c_hpc.execute import current_plan
+from s4c_hpc.features import collect, read_features
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,52 +53,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:
     site.declare(twenty_fields())
     make(site)
     return site
-
-
-def make(site: Site, exit_code: ExitCode = ExitCode.OK, *, retry_quarantined: bool = False) -> None:
-    """Bring the features up to date."""
-    result = run(
-        site.workspace,
-        site.config,
-        executor=InlineExecutor(),
-        stages=["features"],
-        retry_quarantined=retry_quarantined,
-    )
-    assert result.exit_code is exit_code, result.status
-
-
-def rows(site: Site, name: str = "features") -> list[Task]:
-    """Plan rows of a stage, in order."""
-    plan = current_plan(site.workspace, site.config)
-    return [task for task in tasks_from_table(plan.tasks) if task.stage == name]
-
-
-def files(site: Site, chosen: str = "optical") -> list[Path]:
-    """Feature files of a set in the order of the plan: layers behind what they lie over."""
-    return [site.workspace.root / row.outputs[0] for row in rows(site) if row.subject.startswith(f"{chosen} ")]
-
-
-def values(site: Site, version: str, chosen: str = "optical") -> dict[str, bytes]:
-    """Features of the current parcels by the declaration's id."""
-    found = read_attributes(site.workspace, version, ["NewID", "ori_id"]).to_pydict()
-    names = dict(zip(found["NewID"], found["ori_id"], strict=True))
-    only, begins = read_places(site.workspace, version)
-    ends = [*(row for row, _ in begins[1:]), only.size]
-    tiles = [tile for (start, tile), end in zip(begins, ends, strict=True) for _ in range(start, end)]
-    table = collect(files(site, chosen), only, tiles)
-    return {names[key]: line.tobytes() for key, line in zip(only.tolist(), table.values, strict=True)}
-
-
-def table(file: FeatureFile) -> np.ndarray:
-    """(n_columns, n_parcels)"""
-    return np.concatenate([[c.to_numpy() for c in batch.columns[1:]] for batch in file.batches], axis=1)
-
-
-def done(site: Site) -> dict[str, Done]:
-    """How tasks ended last, by id."""
-    paths = site.workspace.runs.glob("*/journal/*.jsonl")
-    events = [event for path in paths for event in read_events(path)[0] if isinstance(event, Done)]
-    return {event.id: event for event in sorted(events, key=lambda event: event.t)}
 
 
 def test_a_task_a_tile_set_and_sensor_with_a_grid_of_its_own(finished: Site) -> None:
@@ -271,106 +209,6 @@ def test_a_band_that_no_sensor_has_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no product of the season has all that feature 'b05' needs: B05") as refused:
         rows(site)
     assert refused.value.where == "features.red_edge"
-
-
-def damage(site: Site, day: dt.date) -> None:
-    """Cut off a band of the products of a day."""
-    for product in (site.root / "archive").glob(f"*MSIL2A_{day:%Y%m%d}*"):
-        path = image_path(product, "B08")
-        whole = path.read_bytes()
-        path.unlink()  # it is a link to the file of other tests
-        path.write_bytes(whole)
-        truncate(path, 0.6)
-
-
-def test_a_season_without_a_usable_product_has_a_reason(products: Path, tmp_path: Path) -> None:
-    site = Site(tmp_path / "site", products, **WIDE)
-    site.deliver(0)
-    site.declare(twenty_fields())
-    damage(site, DAYS[0])
-    make(site, ExitCode.PARTIAL)
-    plan = current_plan(site.workspace, site.config, stages=["features"])
-    states = zip(plan.tasks.to_pylist(), plan.status.to_pylist(), strict=True)
-    reasons = {row["tile"]: status for row, status in states if row["stage"] == "features"}
-    assert set(reasons) == set(TILES)
-    for tile, status in reasons.items():
-        assert status["state"] == "quarantined"
-        assert f"no usable product for features of tile {tile}" in status["reason"]
-    assert not list(site.workspace.root.glob("tiles/*/features/**/*.arrow"))
-
-
-def test_bad_products_are_done_without_and_the_rest_as_if_they_had_never_been(
-    products: Path, finished: Site, tmp_path: Path
-) -> None:
-    site = Site(tmp_path / "site", products, **WIDE)
-    site.deliver(0, 1, 2)
-    site.declare(twenty_fields())
-    damage(site, DAYS[2])
-    make(site, ExitCode.PARTIAL)
-    assert values(site, "v0001") == values(finished, "v0001")
-    ended = done(site)
-    gathered = {row.id: row.subject for row in rows(site, "gather")}
-    for row in rows(site):
-        assert [gathered[key] for key in ended[row.id].absent] == [
-            subject for key, subject in gathered.items() if key in row.depends_on and f"{DAYS[2]:%Y%m%d}" in subject
-        ]
-        (note,) = ended[row.id].notes
-        assert note.startswith("without S2")
-        assert f"{DAYS[2]:%Y%m%d}" in note
-        assert "B08" in note
-    # The archive is repaired: the features are made again.
-    for product in (site.root / "archive").glob(f"*MSIL2A_{DAYS[2]:%Y%m%d}*"):
-        path = image_path(product, "B08")
-        path.write_bytes(image_path(products / product.name, "B08").read_bytes())
-    make(site, retry_quarantined=True)
-    assert values(site, "v0001") != values(finished, "v0001")
-    assert all(done(site)[row.id].absent == () for row in rows(site))
-
-
-def given(site: Site, row: Task, without: set[str]) -> TaskIO:
-    """What a task is given, without the outputs of some stages."""
-    plan = {task.id: task for task in tasks_from_table(current_plan(site.workspace, site.config).tasks)}
-    there = [key for key in row.depends_on if plan[key].stage not in without]
-    run_dir = max(path.parent for path in site.workspace.runs.glob("*/products.parquet"))
-    return TaskIO(
-        workspace=site.workspace,
-        run_dir=run_dir,
-        config=site.config,
-        publisher=Publisher(site.workspace.root, site.workspace.temporary / "test"),
-        settled=frozenset(row.depends_on) - frozenset(there),
-        upstream_outputs={key: plan[key].outputs for key in there},
-        upstream_subjects={key: f"{plan[key].stage} {plan[key].tile} {plan[key].subject}" for key in row.depends_on},
-        upstream_reasons={key: "cannot be decoded" for key in row.depends_on if key not in there},
-    )
-
-
-@pytest.mark.parametrize("without", [{"gather"}, {"index"}, {"mask", "index", "gather"}])
-def test_a_season_of_which_nothing_is_there_is_bad_input(finished: Site, without: set[str]) -> None:
-    row = rows(finished)[0]
-    with pytest.raises(InputError) as refused:
-        stage("features").run(row, given(finished, row, without))
-    assert row.tile in refused.value.what
-    assert refused.value.hint is not None
-    assert "cannot be decoded" in refused.value.hint
-
-
-def test_a_task_that_is_begun_too_early_is_no_bad_input(finished: Site) -> None:
-    row = rows(finished)[0]
-    with pytest.raises(InternalError, match="before its input was settled"):
-        stage("features").run(row, replace(given(finished, row, {"gather"}), settled=frozenset()))
-
-
-@pytest.mark.parametrize("spoil", [truncate, Path.unlink])
-def test_a_stack_that_was_whole_once_is_not_held_against_the_season(
-    finished: Site, tmp_path: Path, spoil: Callable[[Path], None]
-) -> None:
-    site = finished.copy(tmp_path / "site")
-    row = rows(site)[0]
-    task = given(site, row, set())
-    spoil(site.workspace.root / task.upstream_outputs[row.depends_on[2]][0])
-    with pytest.raises(TemporaryError, match=r"not a whole Arrow file|no such file") as refused:
-        stage("features").run(row, task)
-    assert str(site.workspace.root) in str(refused.value.where)
 
 
 def test_features_of_changed_parcels_are_those_of_a_new_workspace(finished: Site, tmp_path: Path) -> None:
