@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+from s4c_hpc.config.classify import Classify
 from s4c_hpc.config.features import Features
 from s4c_hpc.config.secrets import without_password
 from s4c_hpc.config.section import Section, Slug
@@ -684,6 +685,7 @@ class Config(Section):
     variables: Variables = Variables()
     series: Series = Series()
     features: Features = Features()
+    classify: Classify = Classify()
     markers: Markers = Markers()
     rasters: Rasters = Rasters()
     retention: Retention = Retention()
