@@ -1,4 +1,4 @@
-"""Features as a matrix, and what they are called in another year: what is measured, and how long after the season began."""
+"""Features as a matrix, and what they are called in another year: what is measured, and when in the season."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def matched(wanted: Sequence[Key], matrix: Matrix, where: str) -> NDArray[np.flo
         raise InputError(
             f"{len(missing)} of {len(wanted)} features of the model are not there: {listing(missing)}",
             where=where,
-            hint="make features with the settings that the model was taught with: 's4c classify model FILE' shows them",
+            hint="make them with the settings that the model was taught with: 's4c classify model FILE' shows it",
         )
     return matrix.values[:, chosen]
 
@@ -163,4 +163,5 @@ def _pixels(table: FeatureTable, names: Sequence[str]) -> NDArray[np.float32] | 
     if not rows:
         return None
     # Of several columns the one that knows most: fmax passes over NaN.
-    return np.fmax.reduce(table.values[:, rows], axis=1)
+    most: NDArray[np.float32] = np.fmax.reduce(table.values[:, rows], axis=1)
+    return most

@@ -50,7 +50,7 @@ class Metrics:
 
     @property
     def users(self) -> Floats:
-        """(c,) user's accuracy (precision): of those predicted as a class, the share declared as it; NaN if none was."""
+        """(c,) user's accuracy (precision): of those predicted as a class, the share declared as it; NaN for none."""
         return _shares(np.diagonal(self.confusion), self.confusion.sum(axis=0))
 
     @property
@@ -61,7 +61,8 @@ class Metrics:
     @property
     def f1(self) -> Floats:
         """(c,) F1 of each class; NaN for one that is neither declared nor predicted."""
-        return _f1(self.confusion[None])[0]
+        found: Floats = _f1(self.confusion[None])[0]
+        return found
 
     def intervals(self, seed: int) -> dict[str, tuple[float, float]]:
         """95 % intervals, for counts: of accuracy Wilson's, of the others from matrices drawn at random.

@@ -26,17 +26,18 @@ CONTRACT: Final = "s4c-crops-1"
 SET: Final = "l4a"
 """The marker set of these files."""
 
+_ROLE: Final = (
+    "training, related: judged by a model of the cross-validation that did not see the parcel; validation, predicted: "
+    "judged by the model itself; none: not classified"
+)
+
 _COLUMNS: Final[dict[str, tuple[pa.DataType, str]]] = {
     "CT_decl": (pa.string(), "Declared class; empty where there is none"),
     "CT_pred_1": (pa.string(), "Most likely class; empty where the parcel is not classified"),
     "CT_conf_1": (pa.float32(), "Its probability, 0 to 1"),
     "CT_pred_2": (pa.string(), "Second class"),
     "CT_conf_2": (pa.float32(), "Its probability, 0 to 1"),
-    "role": (
-        pa.string(),
-        "training, related: judged by a model of the cross-validation that did not see the parcel; validation, "
-        "predicted: judged by the model itself; none: not classified",
-    ),
+    "role": (pa.string(), _ROLE),
     "reason": (pa.string(), "Why the parcel neither teaches nor validates; empty if it does"),
     "agreement": (pa.string(), "Declared class among the predicted ones: first, second, other, none (cannot be told)"),
     "light": (pa.string(), "Check of the declaration: green, yellow, red, grey"),

@@ -135,7 +135,7 @@ def read_model(path: Path) -> SavedModel:
 
 
 def _without_chance(raw: Path, path: Path) -> None:
-    """Copy a file of skops with numbers in the order of their appearance instead of addresses in memory, and no times."""
+    """Copy a file of skops: numbers in the order of their appearance instead of addresses in memory, and no times."""
     with zipfile.ZipFile(raw) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         schema = json.loads(source.read("schema.json"))
         numbers: dict[int, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,9 @@ class Declared:
 
     def taken(self, rows: NDArray[np.intp]) -> Declared:
         """Some rows."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Declared(**{name: None if v is None else v[rows] for name, v in values.items()})
+        every: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        some: dict[str, Any] = {name: None if values is None else values[rows] for name, values in every.items()}
+        return Declared(**some)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,5 +190,5 @@ def require_classes(selection: Selection, where: str, config: Classify) -> None:
     raise InputError(
         f"{what}{details}",
         where=where,
-        hint="lower classify.class_min_parcels (3 at least), group crop codes in parcels.crop_table, or use a model_file",
+        hint="lower classify.class_min_parcels (3 at least), or group crop codes in parcels.crop_table",
     )

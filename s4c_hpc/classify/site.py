@@ -106,10 +106,8 @@ def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedM
                 one = judge(values[rows], mine, selection, config, name=name)
                 strata.append(one)
                 out.put(rows, selection, one.role, one.classes, one.chances, one.chances_cv)
-            elif model is None:
-                raise InputError("the saved model has none for it", where=where, hint="teach one with its parcels")
             else:
-                out.put(rows, selection, *_by_saved(saved, model, values[rows], selection, config))
+                out.put(rows, selection, *_by_saved(saved, model, values[rows], selection, config, where))
         except InputError as error:
             refused.append(error)
             notes.append(str(error))
@@ -197,9 +195,16 @@ def best_two(
 
 
 def _by_saved(
-    saved: SavedModel, model: str, values: NDArray[np.float32], selection: Selection, config: Classify
+    saved: SavedModel,
+    model: str | None,
+    values: NDArray[np.float32],
+    selection: Selection,
+    config: Classify,
+    where: str,
 ) -> tuple[Texts, tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
     """Judgement of a stratum by a model that was taught elsewhere: whoever is chosen validates."""
+    if model is None:
+        raise InputError("the saved model has none for it", where=where, hint="teach one with its parcels")
     classes = saved.classes[model]
     able = selection.is_classified
     chances = np.full((able.size, len(classes)), np.nan)

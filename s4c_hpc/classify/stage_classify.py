@@ -52,8 +52,8 @@ SITE: Final = "site"
 _BASE_BYTES: Final = 640 * 2**20
 """Anonymous memory of a worker with scikit-learn, imbalanced-learn and skops loaded, and of the page."""
 _COPIES: Final = 8
-"""Matrices of all features that are in memory at a time, at most: as read, chosen, of a stratum, of what teaches, filled
-and with what was made up, of what is judged."""
+"""Matrices of all features that are in memory at a time, at most: as read, chosen, of a stratum, of what teaches, without
+gaps, with what was made up, of what is judged."""
 _CELLS_PER_S: Final = 2e5
 """Features times rows that a tree of a forest is grown over in a second, on a slow core."""
 
@@ -291,7 +291,7 @@ class _Size:
     @property
     def bytes_out(self) -> int:
         """Most bytes of all files but what is said of inputs and tiles."""
-        return 400 * self.n_parcels + 2 * self.model_bytes + 3 * 2**20
+        return 400 * self.n_parcels + self.model_bytes + 3 * 2**20
 
     def params(self) -> dict[str, int]:
         """For ``resources``."""

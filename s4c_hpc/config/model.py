@@ -578,6 +578,8 @@ class Markers(Section):
         names = [s.name for s in self.sets]
         if len(set(names)) < len(names):
             raise ValueError("two marker sets have the same name")
+        if "l4a" in names:
+            raise ValueError("'l4a' is the set of crop types ([classify]); choose another name")
         return self
 
 

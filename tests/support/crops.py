@@ -1,4 +1,4 @@
-"""A workspace with parcels, a table of crop codes and feature files: what the stage classify finds when they are done."""
+"""A workspace with parcels, a table of crop codes and feature files: what the stage classify finds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ from s4c_hpc.features import Feature, FeatureHeader, feature_schema
 from s4c_hpc.parcels import import_parcels, latest_version, read_attributes, read_tiles
 
 SEASON = dt.date(2018, 1, 1)
-LUT = "ori_crop,CTnum,CT,LC,CTnumL4A,CTL4A\nW,1,Wheat,1,11,Wheat\nM,2,Maize,1,12,Maize\nR,3,Rape,1,13,Rape\nG,4,Grass,3,14,Grass\nF,5,Forest,5,15,Forest\n"
+LUT = """ori_crop,CTnum,CT,LC,CTnumL4A,CTL4A
+W,1,Wheat,1,11,Wheat
+M,2,Maize,1,12,Maize
+R,3,Rape,1,13,Rape
+G,4,Grass,3,14,Grass
+F,5,Forest,5,15,Forest
+"""
 """Five crops; forest is of a land cover that is left out by default."""
 PIXELS = Feature(name="XX_s2_pixels", feature="", statistic="pixels", unit="1")
 
