@@ -113,8 +113,8 @@ def keys_of(columns: Iterable[Feature], season_start: dt.date) -> tuple[Key, ...
 def matched(wanted: Sequence[Key], matrix: Matrix, where: str) -> NDArray[np.float32]:
     """(n, q) the features that a model was taught with, out of those of another year or place.
 
-    A feature is the one of the same name, statistic and length of period that begins nearest, at most five days away, or
-    half of a longer period; each counts once.
+    A feature is the one of the same name, statistic and length of period that begins nearest, at most five days away,
+    or half of a longer period; each counts once.
 
     Raises
     ------

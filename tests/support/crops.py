@@ -174,9 +174,9 @@ class CropSpace:
         """A file of the site."""
         return self.workspace.markers / "l4a" / period / f"site{end}"
 
-    def accuracy(self) -> Any:
+    def accuracy(self, period: str = "2018") -> Any:
         """What was measured."""
-        return json.loads(self.path(".accuracy.json").read_text())
+        return json.loads(self.path(".accuracy.json", period).read_text())
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """What was found of each parcel, by the user's id."""
