@@ -142,7 +142,8 @@ def test_probabilities_are_the_same_bits_for_any_number_of_cores(tmp_path: Path,
     made.run()
     saved = read_model(made.path(".skops"))
     values = np.random.default_rng(0).normal(size=(9000, 12)).astype(np.float32)
-    one, three = (probabilities(saved.models[""], values, saved.classes[""], cores) for cores in (1, 3))
+    everyone = np.ones(9000, np.bool_)
+    one, three = (probabilities(saved.models[""], values, everyone, saved.classes[""], cores) for cores in (1, 3))
     assert one.tobytes() == three.tobytes()
 
 

@@ -56,7 +56,7 @@ def apply_model(
     if not has.any():
         raise InputError("no parcel has a value of a feature", where=listing([str(path) for path in files], 3))
     classes = saved.classes[name]
-    chances = probabilities(saved.models[name], values[has], classes, cores)
+    chances = probabilities(saved.models[name], values, has, classes, cores)
     (first, sure), (second, less) = best_two(chances, classes)
     return pa.table(
         {

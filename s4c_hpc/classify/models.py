@@ -24,21 +24,17 @@ _BLOCK_ROWS = 4096
 
 
 def forest(config: Classify, seed: int) -> Any:
-    """A random forest over features whose gaps are filled with the median.
+    """A random forest; a split sends parcels without a value to the side that tells crops apart better.
 
     Notes
     -----
-    As Sen4CAP's ranger: probabilities of leaves, sqrt(p) features at a node, nodes of ``min_node`` rows are split.
+    As Sen4CAP's ranger: probabilities of leaves, sqrt(p) features at a node, nodes of ``min_node`` rows are split. Gaps
+    filled with medians tell no more, and cost a forest of many parcels eight copies of its features.
     """
     from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - heavy, and not needed to plan
-    from sklearn.impute import SimpleImputer  # noqa: PLC0415 - as above
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
 
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        RandomForestClassifier(
-            n_estimators=config.trees, max_features="sqrt", min_samples_split=config.min_node, random_state=seed
-        ),
+    return RandomForestClassifier(
+        n_estimators=config.trees, max_features="sqrt", min_samples_split=config.min_node, random_state=seed
     )
 
 
@@ -84,21 +80,36 @@ def fit(model: Any, values: Matrix, labels: NDArray[np.object_], cores: int) -> 
     return model
 
 
-def probabilities(model: Any, values: Matrix, classes: tuple[str, ...], cores: int) -> NDArray[np.float64]:
-    """(n, c) probability of each class, 0 for one that the model does not know.
+def probabilities(
+    model: Any, values: Matrix, rows: NDArray[np.bool_], classes: tuple[str, ...], cores: int
+) -> NDArray[np.float64]:
+    """Probability of each class for some rows.
 
+    Parameters
+    ----------
+    values : (n, p)
+    rows : (n,) which are judged; a copy is made of a block of them at a time
+
+    Returns
+    -------
+    (m, c), 0 for a class that the model does not know
+
+    Notes
+    -----
     Blocks of rows go to threads, and each is judged by one: a forest adds up the votes of its trees in the order in
     which threads come by, which the last digit shows.
     """
-    out = np.zeros((len(values), len(classes)))
+    chosen = np.flatnonzero(rows)
+    out = np.zeros((chosen.size, len(classes)))
     known = [classes.index(name) for name in model.classes_]
 
     def judge(start: int) -> None:
         with threadpool_limits(limits=1):
-            out[start : start + _BLOCK_ROWS, known] = model.predict_proba(values[start : start + _BLOCK_ROWS])
+            block = slice(start, start + _BLOCK_ROWS)
+            out[block, known] = model.predict_proba(values[chosen[block]])
 
     with ThreadPoolExecutor(cores) as threads:
-        list(threads.map(judge, range(0, len(values), _BLOCK_ROWS)))
+        list(threads.map(judge, range(0, chosen.size, _BLOCK_ROWS)))
     return out
 
 

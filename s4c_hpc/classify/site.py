@@ -89,6 +89,7 @@ def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedM
     for name in names:
         rows = np.flatnonzero(declared.stratum == name)
         mine = declared.taken(rows)
+        features = values if rows.size == len(declared) else values[rows]
         model = None if saved is None else saved.of(name)
         selection = select(
             mine,
@@ -103,11 +104,11 @@ def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedM
         try:
             if saved is None:
                 require_classes(selection, where, config)
-                one = judge(values[rows], mine, selection, config, name=name)
+                one = judge(features, mine, selection, config, name=name)
                 strata.append(one)
                 out.put(rows, selection, one.role, one.classes, one.chances, one.chances_cv)
             else:
-                out.put(rows, selection, *_by_saved(saved, model, values[rows], selection, config, where))
+                out.put(rows, selection, *_by_saved(saved, model, features, selection, config, where))
         except InputError as error:
             refused.append(error)
             notes.append(str(error))
@@ -208,7 +209,7 @@ def _by_saved(
     classes = saved.classes[model]
     able = selection.is_classified
     chances = np.full((able.size, len(classes)), np.nan)
-    chances[able] = probabilities(saved.models[model], values[able], classes, config.cores)
+    chances[able] = probabilities(saved.models[model], values, able, classes, config.cores)
     role = np.where(able, Role.PREDICTED.value, Role.NONE.value).astype(object)
     role[selection.is_chosen] = Role.VALIDATION.value
     return role, classes, chances, np.full_like(chances, np.nan)

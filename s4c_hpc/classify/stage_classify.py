@@ -54,7 +54,7 @@ _BASE_BYTES: Final = 640 * 2**20
 _COPIES: Final = 8
 """Matrices of all features that are in memory at a time, at most: as read, chosen, of a stratum, of what teaches,
 without gaps, with what was made up, of what is judged."""
-_CELLS_PER_S: Final = 2e5
+_CELLS_PER_S: Final = 2e6
 """Features times rows that a tree of a forest is grown over in a second, on a slow core."""
 
 

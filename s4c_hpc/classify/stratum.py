@@ -81,7 +81,7 @@ def judge(
     model, taught = _taught(values, labels, drawn, config, config.seed, training)
     by_model = selection.is_classified
     chances = np.full((len(declared), len(classes)), np.nan)
-    chances[by_model] = probabilities(model, values[by_model], classes, config.cores)
+    chances[by_model] = probabilities(model, values, by_model, classes, config.cores)
     folds = np.full(len(declared), -1, np.int64)
     folds[chosen] = fold_numbers(labels[chosen], declared.ori_id[chosen], config.folds, config.seed)
     by_fold = np.full_like(chances, np.nan)
@@ -90,7 +90,7 @@ def judge(
         rows = draw(labels, selection.is_best & ~left_out, wanted, config.seed)
         if left_out.any() and rows.size:
             one, _ = _taught(values, labels, rows, config, config.seed + 1 + number, training)
-            by_fold[left_out] = probabilities(one, values[left_out], classes, config.cores)
+            by_fold[left_out] = probabilities(one, values, left_out, classes, config.cores)
     role = np.where(by_model, Role.PREDICTED.value, Role.NONE.value).astype(object)
     role[chosen] = Role.VALIDATION.value
     named = chosen & (declared.ori_id != "")
