@@ -125,7 +125,7 @@ def seen_by_models(make: Any = None) -> list[tuple[TrainingSet, NDArray[np.bool_
 
     def watched(rows: NDArray[np.float32], labels: NDArray[np.object_], settings: Classify) -> TrainingSet:
         found: TrainingSet = (make(values, parcels.label) if make else training_set)(rows, labels, settings)
-        kept.append((found, rows.any(axis=0)))
+        kept.append((found, np.asarray(rows.any(axis=0), np.bool_)))
         return found
 
     judge(values, parcels, selection, config, training=watched)

@@ -96,7 +96,10 @@ def find_declarations(workspace: Workspace, key: str, config: Classify) -> Decla
         If no version has.
     """
     for version in reversed(versions(workspace)):
-        found = read_declarations(workspace, version, config)
+        try:
+            found = read_declarations(workspace, version, config)
+        except (ConfigError, NoInputsError):
+            continue  # one without classes or parcels, which came after the plan
         if found.key == key:
             return found
     raise MissingDataError(

@@ -104,11 +104,10 @@ def probabilities(
     known = [classes.index(name) for name in model.classes_]
 
     def judge(start: int) -> None:
-        with threadpool_limits(limits=1):
-            block = slice(start, start + _BLOCK_ROWS)
-            out[block, known] = model.predict_proba(values[chosen[block]])
+        block = slice(start, start + _BLOCK_ROWS)
+        out[block, known] = model.predict_proba(values[chosen[block]])
 
-    with ThreadPoolExecutor(cores) as threads:
+    with threadpool_limits(limits=1), ThreadPoolExecutor(cores) as threads:
         list(threads.map(judge, range(0, chosen.size, _BLOCK_ROWS)))
     return out
 

@@ -134,6 +134,7 @@ def classification_html(
             max_classes=MAX_CLASSES,
             n_classes=len(found.classes),
             lights=[(light.value, SIGNS[light.value], light_counts.get(light.value, 0)) for light in LIGHTS],
+            max_doubted=MAX_DOUBTED,
             rule=rule_text(config.classify.lights),
             lights_plot=_lights(found, names),
             doubted=_doubted(found, names),

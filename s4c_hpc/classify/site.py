@@ -224,4 +224,6 @@ def _rules_not_applied(matrix: Matrix, declared: Declared, config: Classify) -> 
         notes.append("no feature file counts Sentinel-1 pixels: min_s1_pixels is not applied")
     if declared.land_cover is None and config.lc:
         notes.append("no land cover class (LC) is known of the crops: lc is not applied")
+    if matrix.s2_pixels is None and config.weights == "pixels":
+        notes.append("no feature file counts Sentinel-2 pixels: there is no table of accuracies by pixels")
     return notes

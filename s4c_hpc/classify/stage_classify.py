@@ -178,7 +178,7 @@ class ClassifyStage:
             )
             for i in absent
         )
-        for tile in sorted({p.tile.id for p in read_tiles(io.workspace, declared.version)}):
+        for tile in _tile_keys(task):
             self._write_tile(tile, task, io, found, names, declared, inputs, missing)
         stem = f"markers/{SET}/{params['period']}/{params['site']}"
         accuracy = accuracy_json(found, names, config.classify)
@@ -224,7 +224,6 @@ class ClassifyStage:
     ) -> None:
         params = json.loads(task.params)
         site, period = params["site"], params["period"]
-        keys = dict(key.split(" ", 1) for key in task.input_keys if " " in key)
         schema = crop_schema(
             crop_metadata(
                 found,
@@ -233,7 +232,7 @@ class ClassifyStage:
                 site=site,
                 tile=tile,
                 period=period,
-                parcels=keys[tile],
+                parcels=_tile_keys(task)[tile],
                 task=task.id,
             )
         )
@@ -300,6 +299,11 @@ class _Size:
             "made_up_bytes": (self.n_taught + self.n_made_up) * self.row_bytes,
             "model_bytes": self.model_bytes,
         }
+
+
+def _tile_keys(task: Task) -> dict[str, str]:
+    """Key of the parcels of each tile, by tile."""
+    return dict(sorted(key.split(" ", 1) for key in task.input_keys if " parcels:" in key))
 
 
 def _feature_rows(ctx: PlanContext) -> list[dict[str, Any]]:
