@@ -112,12 +112,18 @@ def test_settings_stand_at_the_end(page: Element) -> None:
     assert rows["classify.lights.red_from"] == "0.7"
 
 
-def test_boosting_says_that_it_does_not_tell_what_it_looked_at(tmp_path: Path) -> None:
-    crops = [*"WM" * 8]
+def test_boosting_is_asked_by_shuffling(tmp_path: Path) -> None:
+    crops = [*"WM" * 30]
     found = CropSpace(tmp_path, crops, settings={"model": "gradient-boosting", "sampling": "none"})
-    found.features(crop_values(crops, 6), columns_of(6))
+    noise = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
+    columns = [*columns_of(4), *columns_of(4, feature="b04")]
+    values = crop_values(crops, 4, noise=0.02)
+    found.features(np.column_stack([values, noise]), columns)
     found.run()
     page = parse(found.path(".html").read_text())
-    assert "does not say what it looked at" in text_of(by_id(page, "features"))
+    shown = by_id(page, "features")
+    assert "lost when it is shuffled" in text_of(shown)
+    (bars,) = by_class(shown, "bars")
+    assert text_of(next(by_class(bars, "end"))) == "ndvi mean"
     assert "Cross-validation" in text_of(by_id(page, "accuracy"))
     assert "that did not see the parcel" in text_of(next(by_class(page, "outcome")))

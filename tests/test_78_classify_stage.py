@@ -348,8 +348,9 @@ from support.crops import CropSpace, columns_of, crop_values
 from s4c_hpc.execute.memory import MemoryPeak
 
 crops = [*"WMRG" * 1000]
-made = CropSpace(Path(sys.argv[1]), crops, settings={"sampling": "none", "trees": 20})
-made.features(np.tile(crop_values(crops, 40), (1, 10)), columns_of(400, days=1))
+made = CropSpace(Path(sys.argv[1]), crops, settings={"sampling": "none", "trees": 40, "folds": 2})
+# Noise makes the largest trees that there are.
+made.features(np.tile(crop_values(crops, 40, noise=5), (1, 10)), columns_of(400, days=1))
 task = made.plan()
 with MemoryPeak() as peak:
     made.run()

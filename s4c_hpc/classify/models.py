@@ -1,4 +1,4 @@
-"""The kinds of models by name: how one is made, and whether it says what it looked at.
+"""The kinds of models by name: how one is made, fitted and asked.
 
 A further kind is a function and a row of ``MODELS``: what it makes follows scikit-learn's interface and takes features
 with gaps (NaN).
@@ -110,13 +110,6 @@ def probabilities(
     with threadpool_limits(limits=1), ThreadPoolExecutor(cores) as threads:
         list(threads.map(judge, range(0, chosen.size, _BLOCK_ROWS)))
     return out
-
-
-def importance(model: Any) -> NDArray[np.float64] | None:
-    """(p,) share of each feature in what the trees learnt (decrease of impurity), summing to 1; ``None``: not said."""
-    last = model.steps[-1][1] if hasattr(model, "steps") else model
-    found = getattr(last, "feature_importances_", None)
-    return None if found is None else np.asarray(found, np.float64)
 
 
 def _set_jobs(model: Any, cores: int | None) -> None:

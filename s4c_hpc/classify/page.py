@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from s4c_hpc import __version__
+from s4c_hpc.classify.importance import importance
 from s4c_hpc.classify.lights import Agreement, Light, rule_text
 from s4c_hpc.classify.matrix import Matrix
 from s4c_hpc.classify.metrics import Calibration, Metrics, counts
-from s4c_hpc.classify.models import importance
 from s4c_hpc.classify.outputs import settings, weights_of
 from s4c_hpc.classify.plots import (
     LIGHTS,
@@ -105,7 +103,8 @@ def classification_html(
     missing : sentences on features that were to be there and are not
     """
     measured = _measured(found, names, config)
-    by_name, by_date = _importance(found, matrix)
+    looked_at = importance(found, matrix, config.classify)
+    by_name = list(looked_at.by_name.items())
     light_counts = counts(found.light)
     reasons = {Reason(r): n for r, n in counts(found.reason).items() if r}
     return (
@@ -126,7 +125,8 @@ def classification_html(
             measured=measured,
             bars=importance_bars(by_name[:_MAX_BARS]) if by_name else None,
             n_bars_more=max(0, len(by_name) - _MAX_BARS),
-            season=importance_season(by_date) if by_date else None,
+            season=importance_season(looked_at.by_date) if any(looked_at.by_date.values()) else None,
+            how=looked_at.how,
             best=by_name[:3],
             reasons=[(r.value, WORDS[r], n) for r, n in sorted(reasons.items(), key=lambda one: -one[1])],
             small=[(label_of(c, names), n) for c, n in sorted(found.small.items(), key=lambda one: -one[1])],
@@ -219,21 +219,6 @@ def _class_rows(found: Classified, measured: Measured | None, names: Mapping[str
             )
         )
     return rows
-
-
-def _importance(found: Classified, matrix: Matrix) -> tuple[list[tuple[str, float]], dict[dt.date, float]]:
-    """Importance by what is measured and by the first day of the period, over strata by the parcels that taught."""
-    by_name: defaultdict[str, float] = defaultdict(float)
-    by_date: defaultdict[dt.date, float] = defaultdict(float)
-    shares = [(one, importance(one.model)) for one in found.strata]
-    told = [(sum(one.n_taught.values()), values) for one, values in shares if values is not None]
-    whole = sum(n for n, _ in told)
-    for n, values in told:
-        for column, value in zip(matrix.columns, values.tolist(), strict=True):
-            by_name[f"{column.feature} {column.statistic}"] += value * n / whole
-            if column.first is not None:
-                by_date[column.first] += value * n / whole
-    return sorted(by_name.items(), key=lambda one: (-one[1], one[0])), dict(by_date)
 
 
 def _lights(found: Classified, names: Mapping[str, str]) -> Markup:

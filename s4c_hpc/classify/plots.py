@@ -17,6 +17,7 @@ from s4c_hpc.drawing.text import count, decimal, share
 MAX_CLASSES = 40
 """Classes of a confusion plot; the largest are shown where there are more."""
 _CELL = 30.0
+_WIDE = 860.0
 _NAME = 150.0
 """Room for the names of classes."""
 LIGHTS = (Light.GREEN, Light.YELLOW, Light.RED, Light.GREY)
@@ -65,7 +66,7 @@ def confusion_plot(metrics: Metrics, names: Mapping[str, str]) -> Markup:
     side = _NAME + n * _CELL
     return drawing(
         join(parts),
-        width=side + 60,
+        width=max(side + 60, _WIDE),  # few classes are not blown up to the width of the page
         height=side + 8,
         label="Confusion matrix: declared classes by row, predicted ones by column",
         class_="plot confusion",

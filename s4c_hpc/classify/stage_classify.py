@@ -49,7 +49,7 @@ FEATURE_STAGES: Final = ("features", "series-features")
 SITE: Final = "site"
 """What stands in the place of the tile: the task is of all of them."""
 
-_BASE_BYTES: Final = 640 * 2**20
+_BASE_BYTES: Final = 384 * 2**20
 """Anonymous memory of a worker with scikit-learn, imbalanced-learn and skops loaded, and of the page."""
 _COPIES: Final = 8
 """Matrices of all features that are in memory at a time, at most: as read, chosen, of a stratum, of what teaches,
@@ -143,10 +143,12 @@ class ClassifyStage:
         params : ``feature_bytes``, ``model_bytes`` and ``made_up_bytes`` of ``_Size``; ``cores``
         """
         held = _COPIES * params.get("feature_bytes", 0) + 4 * params.get("made_up_bytes", 0)
+        # Two models at a time, or one and the file that it goes into.
+        held += 2.5 * params.get("model_bytes", 0)
         cores = int(params.get("cores", 1))
         return Resources(
             cpus=cores,
-            mem_bytes=int(_BASE_BYTES + held + 2 * params.get("model_bytes", 0)),
+            mem_bytes=int(_BASE_BYTES + held),
             walltime_s=int(300 + work / _CELLS_PER_S / cores),
         )
 
@@ -280,8 +282,9 @@ class _Size:
         made_up = sum(max(0, config.smote_target - n) for n in taught) if filled else 0
         found = cls(feature_bytes, len(parcels), max(1, able.size), sum(taught), made_up)
         rows = found.n_taught + found.n_made_up
-        # A node of fewer than min_node rows is a leaf, and a split leaves one row at least on either side.
-        nodes = 2 * rows / max(1, config.min_node / 4)
+        # Of noise, a tree has 2.6 to 3.5 nodes for each min_node rows, and never two for each row.
+        nodes = min(2 * rows, 4 * rows / config.min_node)
+        # A node of scikit-learn's trees, and a share for each class.
         found.model_bytes = int(config.trees * nodes * (64 + 8 * found.n_classes))
         columns = found.row_bytes / 4
         found.work = (config.folds + 1) * config.trees * rows * max(1.0, columns) ** 0.5 * 10

@@ -91,6 +91,7 @@ def judge(
         if left_out.any() and rows.size:
             one, _ = _taught(values, labels, rows, config, config.seed + 1 + number, training)
             by_fold[left_out] = probabilities(one, values, left_out, classes, config.cores)
+            del one  # a forest may be larger than what it was taught with: two at a time are enough
     role = np.where(by_model, Role.PREDICTED.value, Role.NONE.value).astype(object)
     role[chosen] = Role.VALIDATION.value
     named = chosen & (declared.ori_id != "")
