@@ -20,6 +20,7 @@ from support.parcels import squares, write_layer
 
 from s4c_hpc.classify.stage_classify import ClassifyStage
 from s4c_hpc.core.errors import ConfigError, InputError, TemporaryError
+from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.core.stage import PlanContext, stages
 from s4c_hpc.markers import export_markers, list_markers, query, read_manifest, show_marker
 
@@ -199,6 +200,42 @@ def test_strata_have_models_of_their_own_and_a_small_one_is_said(tmp_path: Path)
     assert {rows[f"F{i + 1:04d}"]["reason"] for i in range(80, 84)} == {"no-model"}
     assert rows["F0081"]["CT_pred_1"] == ""
     assert np.isnan(rows["F0081"]["CT_conf_1"])
+
+
+def test_tiles_teach_together_and_have_a_file_each(tmp_path: Path) -> None:
+    place = {"crs": "EPSG:32632", "uly": 5301000, "width_m": 600, "height_m": 1200}
+    tiles = [{"id": "WEST", "ulx": 599940, **place}, {"id": "EAST", "ulx": 600540, **place}]
+    made = space(tmp_path, grid={"tiles": tiles})
+    assert len(made.feature_tasks) == 2
+    outcome = made.run()
+    assert sum(path.endswith(".arrow") for path in outcome.outputs) == 2
+    held = {}
+    for tile in ("WEST", "EAST"):
+        with pa.ipc.open_file(made.path(f"_{tile}.arrow")) as reader:
+            held[tile] = reader.read_all()["NewID"].to_pylist()
+        assert held[tile] == sorted(n for own, n in made.new_id.items() if made.tile_of[own] == tile)
+        (one,) = read_manifest(made.path(f"_{tile}.arrow")).inputs
+        assert f"tiles/{tile}/" in one.series[0].path
+    assert made.accuracy()["cross_validation"]["n"] == 48
+    together = query(made.workspace, columns=["light"])
+    assert together["NewID"].to_pylist() == sorted(held["WEST"] + held["EAST"])
+    assert query(made.workspace, tiles=["EAST"])["NewID"].to_pylist() == held["EAST"]
+    said = query(made.workspace, sql="select tile, count(*) n from markers group by tile order by tile").to_pylist()
+    assert said == [{"tile": tile, "n": len(held[tile])} for tile in ("EAST", "WEST")]
+
+
+def test_crop_types_do_not_get_in_the_way_of_the_only_set_of_markers(tmp_path: Path) -> None:
+    made = space(tmp_path)
+    made.run()
+    path = made.workspace.markers / "mdb1" / "2018-05" / "site_32UNU.arrow"
+    path.parent.mkdir(parents=True)
+    name = "s2_ndvi_mean__20180507"
+    fields = [pa.field("NewID", pa.int32()), pa.field(name, pa.float32())]
+    schema = pa.schema(fields, metadata={"contract": "s4c-markers-1"})
+    values = [pa.array([1], pa.int32()), pa.array([0.5], pa.float32())]
+    write_ipc(path, schema, [pa.RecordBatch.from_arrays(values, schema=schema)])
+    assert query(made.workspace).column_names == ["NewID", name]
+    assert query(made.workspace, set_name="l4a").num_rows == len(CROPS)
 
 
 def test_parcels_that_cannot_be_told_apart_on_the_ground_are_not_classified(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class CropSpace:
     """Of the section classify."""
     parcels: Mapping[str, Any] = field(default_factory=dict)
     lut: str | None = LUT
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Any] = field(default_factory=dict)
     geometry: Any = None
     start: dt.date = SEASON
     feature_tasks: list[Task] = field(default_factory=list)
@@ -78,9 +78,7 @@ class CropSpace:
         self.workspace.root.mkdir(parents=True)
         shapes = squares(len(self.crops)) if self.geometry is None else self.geometry
         ids = [f"F{i + 1:04d}" for i in range(len(self.crops))]
-        layer = write_layer(
-            self.root / "fields.gpkg", shapes, columns={"id": ids, "crop": list(self.crops), **self.attributes}
-        )
+        layer = write_layer(self.root / "fields.gpkg", shapes, columns={"id": ids, "crop": list(self.crops)})
         parcels: dict[str, Any] = {"file": str(layer), "id_columns": ["id"], "crop_column": "crop", **self.parcels}
         if self.lut is not None:
             (self.root / "lut.csv").write_text(self.lut)
@@ -92,6 +90,7 @@ class CropSpace:
                 "season_end": self.start.replace(month=12, day=31).isoformat(),
             },
             "parcels": parcels,
+            "grid": dict(self.grid),
             "features": {"sets": ["series"]},
         }
         self.config = self.configured()
