@@ -86,14 +86,13 @@ def crop_metadata(found: Classified, names: Mapping[str, str], config: Classify,
 
     Parameters
     ----------
-    header : site, tile, period, parcels, task
+    header : model, site, tile, period, parcels, task
     """
     reasons = [Reason(r) for r in counts(found.reason) if r]
     return {
         "contract": CONTRACT,
         "set": SET,
         **header,
-        "model": config.model if config.model_file is None else config.model_file.name,
         "light_rule": rule_text(config.lights),
         "classes": json.dumps({c: names.get(c, "") for c in found.classes}, ensure_ascii=False),
         "reasons": json.dumps({r.value: WORDS[r] for r in reasons}),

@@ -93,6 +93,7 @@ def classification_html(
     names: Mapping[str, str],
     config: Config,
     *,
+    saved: str | None = None,
     missing: Sequence[str] = (),
 ) -> str:
     """The page as text; a function of what was found, without times.
@@ -100,6 +101,7 @@ def classification_html(
     Parameters
     ----------
     names : class -> its name
+    saved : whose model judged, if it was not taught here
     missing : sentences on features that were to be there and are not
     """
     measured = _measured(found, names, config)
@@ -115,7 +117,7 @@ def classification_html(
             style=Markup(style() + asset("s4c_hpc.classify", "classify.css")),  # noqa: S704 - our own files
             site=config.site,
             settings=_flat(settings(config.classify)),
-            model_file=None if config.classify.model_file is None else config.classify.model_file.name,
+            saved=saved,
             n=len(found.declared),
             n_classified=int((found.first != "").sum()),
             n_chosen=int(np.isin(found.reason.astype(str), [Reason.NONE.value]).sum()),

@@ -9,7 +9,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from s4c_hpc.classify.declarations import Declarations, find_declarations, read_declarations
@@ -24,11 +23,10 @@ from s4c_hpc.classify.outputs import (
     settings,
 )
 from s4c_hpc.classify.page import classification_html
-from s4c_hpc.classify.sampling import n_taught
 from s4c_hpc.classify.saved import SavedModel, read_model, software, write_model
 from s4c_hpc.classify.site import Classified, classify
+from s4c_hpc.classify.size import Size
 from s4c_hpc.config import Config
-from s4c_hpc.config.classify import Classify
 from s4c_hpc.core.atomic import sha256_file
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
@@ -104,6 +102,7 @@ class ClassifyStage:
                 "site": site,
                 "period": period,
                 "season_start": config.site.season_start.isoformat(),
+                "season_end": config.site.season_end.isoformat(),
             }
         )
         ids = tuple(row["id"] for row in rows)
@@ -118,7 +117,7 @@ class ClassifyStage:
             *(f"{one}{end}" for one in per_tile for end in (".arrow", ".manifest.json")),
             *(f"{stem}{end}" for end in ends),
         )
-        size = _Size.of(declared, config.classify, sum(row["bytes_out"] for row in rows))
+        size = Size.of(declared, config.classify, sum(row["bytes_out"] for row in rows))
         return Task(
             id=task_id(self.name, self.version, input_keys, params),
             stage=self.name,
@@ -140,9 +139,9 @@ class ClassifyStage:
         Parameters
         ----------
         work : values that trees are grown over, in all models
-        params : ``feature_bytes``, ``model_bytes`` and ``made_up_bytes`` of ``_Size``; ``cores``
+        params : ``feature_bytes``, ``model_bytes`` and ``taught_bytes`` of ``Size``; ``cores``
         """
-        held = _COPIES * params.get("feature_bytes", 0) + 4 * params.get("made_up_bytes", 0)
+        held = _COPIES * params.get("feature_bytes", 0) + 4 * params.get("taught_bytes", 0)
         # Two models at a time, or one and the file that it goes into.
         held += 2.5 * params.get("model_bytes", 0)
         cores = int(params.get("cores", 1))
@@ -174,6 +173,7 @@ class ClassifyStage:
         matrix = read_matrix([io.workspace.root / p for p in paths], declared.parcels.new_id, season_start)
         found = classify(matrix, declared.parcels, config.classify, saved)
         names = declared.names if saved is None else {**saved.names, **declared.names}
+        model = config.classify.model if saved is None else f"saved, of {saved.site} {saved.season_start.year}"
         missing = tuple(
             Missing(
                 product=io.upstream_subjects.get(i, i), datetime=None, reason=io.upstream_reasons.get(i, "not there")
@@ -181,7 +181,7 @@ class ClassifyStage:
             for i in absent
         )
         for tile in _tile_keys(task):
-            self._write_tile(tile, task, io, found, names, declared, inputs, missing)
+            self._write_tile(tile, task, io, found, names, declared, inputs, missing, model)
         stem = f"markers/{SET}/{params['period']}/{params['site']}"
         accuracy = accuracy_json(found, names, config.classify)
         with io.publisher.replace(f"{stem}.accuracy.json") as path:
@@ -190,7 +190,12 @@ class ClassifyStage:
             path.write_text(confusion_csv(found, names), encoding="utf-8")
         with io.publisher.replace(f"{stem}.html") as path:
             page = classification_html(
-                found, matrix, names, config, missing=[f"{m.product}: {m.reason}" for m in missing]
+                found,
+                matrix,
+                names,
+                config,
+                saved=None if saved is None else model,
+                missing=[f"{m.product}: {m.reason}" for m in missing],
             )
             path.write_text(page, encoding="utf-8")
         if saved is None:
@@ -223,6 +228,7 @@ class ClassifyStage:
         declared: Declarations,
         inputs: Mapping[str, tuple[Input, ...]],
         missing: tuple[Missing, ...],
+        model: str,
     ) -> None:
         params = json.loads(task.params)
         site, period = params["site"], params["period"]
@@ -231,6 +237,7 @@ class ClassifyStage:
                 found,
                 names,
                 io.config.classify,
+                model=model,
                 site=site,
                 tile=tile,
                 period=period,
@@ -258,50 +265,6 @@ class ClassifyStage:
         )
         with io.publisher.replace(f"{stem}.manifest.json") as path:
             path.write_text(manifest.to_json(), encoding="utf-8")
-
-
-class _Size:
-    """What a site will take, from the numbers of its parcels and the sizes of its features."""
-
-    def __init__(self, feature_bytes: int, n_parcels: int, n_classes: int, n_taught: int, n_made_up: int) -> None:
-        self.n_parcels, self.n_classes, self.n_taught, self.n_made_up = n_parcels, n_classes, n_taught, n_made_up
-        self.feature_bytes = feature_bytes
-        self.row_bytes = feature_bytes // max(n_parcels, 1)
-        self.model_bytes = 0
-        self.work = 0.0
-
-    @classmethod
-    def of(cls, declared: Declarations, config: Classify, feature_bytes: int) -> _Size:
-        """Upper bounds: every parcel of a class may turn out able to teach."""
-        parcels = declared.parcels
-        pairs = np.char.add(np.char.add(parcels.stratum.astype(str), "\x1f"), parcels.label.astype(str))
-        _, n_each = np.unique(pairs, return_counts=True)
-        able = n_each[n_each >= config.class_min_parcels]
-        taught = [n_taught(int(n), config) for n in able]
-        filled = config.sampling == "reference"
-        made_up = sum(max(0, config.smote_target - n) for n in taught) if filled else 0
-        found = cls(feature_bytes, len(parcels), max(1, able.size), sum(taught), made_up)
-        rows = found.n_taught + found.n_made_up
-        # Of noise, a tree has 2.6 to 3.5 nodes for each min_node rows, and never two for each row.
-        nodes = min(2 * rows, 4 * rows / config.min_node)
-        # A node of scikit-learn's trees, and a share for each class.
-        found.model_bytes = int(config.trees * nodes * (64 + 8 * found.n_classes))
-        columns = found.row_bytes / 4
-        found.work = (config.folds + 1) * config.trees * rows * max(1.0, columns) ** 0.5 * 10
-        return found
-
-    @property
-    def bytes_out(self) -> int:
-        """Most bytes of all files but what is said of inputs and tiles."""
-        return 400 * self.n_parcels + self.model_bytes + 3 * 2**20
-
-    def params(self) -> dict[str, int]:
-        """For ``resources``."""
-        return {
-            "feature_bytes": self.feature_bytes,
-            "made_up_bytes": (self.n_taught + self.n_made_up) * self.row_bytes,
-            "model_bytes": self.model_bytes,
-        }
 
 
 def _tile_keys(task: Task) -> dict[str, str]:
