@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from s4c_hpc.config.section import Section
 
@@ -60,6 +60,16 @@ class Features(Section):
     ranks: int = Field(
         8, ge=1, le=4096, description="Most MPI ranks that share a tile on a cluster; small tiles take fewer."
     )
+
+    values_per_rank: float = Field(
+        2e9, gt=0, description="Pixel values (pixels x bands x dates) that are worth a rank: some 10 seconds."
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Features:
+        if twice := sorted({name.lower() for name in self.optical} & {name.lower() for name in self.red_edge}):
+            raise ValueError(f"{twice[0]!r} is in optical and in red_edge; leave it out of one")
+        return self
 
     @field_validator("sets", "optical", "red_edge")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -51,12 +51,18 @@ class Cut:
     """Of stages that run elsewhere: in a partition of their own."""
     longest_s_of: Mapping[str, float] = field(default_factory=dict)
     """``longest_s`` of stages that have one of their own."""
+    most_spread: Most | None = None
+    """Of stages whose ranks may be spread over nodes, all ranks together; ``None``: they stay on one."""
+    is_spread: Callable[[str], bool] = lambda _: False
+    """Whether the ranks of a stage may."""
     memory_classes: tuple[int, ...] = ()
     """Amounts to ask for, ascending, in bytes: tasks of about one size then share an array. Empty: any amount."""
 
     def most_for(self, stage: str) -> Most:
         """What a chunk of a stage may ask for."""
-        return self.most_of.get(stage, self.most)
+        if stage in self.most_of:
+            return self.most_of[stage]
+        return self.most_spread if self.most_spread is not None and self.is_spread(stage) else self.most
 
 
 def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_wave: str) -> list[list[Chunk]]:
@@ -95,10 +101,15 @@ def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, in
     """Ready rows of one stage that ask for the same, the longest first, with the cores and memory asked for."""
     if not len(ready):
         return
-    most = [cut.most_for(stage) for stage in board.stage_names]
     stage_code = board.stage_code[ready]
+    here = set(stage_code.tolist())
+    # Others are not asked for: a stage that is looked at is imported.
+    most = [cut.most_for(stage) if code in here else cut.most for code, stage in enumerate(board.stage_names)]
     cpus = np.minimum(board.cpus[ready], np.asarray([m.cpus for m in most])[stage_code])
     mem_bytes = board.mem_bytes[ready]
+    is_spread = np.asarray([m is cut.most_spread for m in most])[stage_code]
+    # Fewer ranks need less: each of them has its share.
+    mem_bytes = np.where(is_spread, -(-mem_bytes * cpus // board.cpus[ready]), mem_bytes)
     if cut.memory_classes:
         classes = np.asarray([*cut.memory_classes, np.iinfo(np.int64).max])
         mem_bytes = classes[np.searchsorted(classes, mem_bytes)]

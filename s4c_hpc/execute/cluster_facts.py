@@ -45,6 +45,13 @@ class Cluster:
     """That work is cut for."""
     max_array: int
 
+    @property
+    def most_spread(self) -> Most:
+        """What ranks that are spread over all nodes may ask for together."""
+        cpus = sum(group.count * group.cpus for group in self.nodes)
+        mem_bytes = sum(group.count * min(group.mem_bytes, self.most.mem_bytes) for group in self.nodes)
+        return replace(self.most, cpus=max(cpus, self.most.cpus), mem_bytes=max(mem_bytes, self.most.mem_bytes))
+
     def most_of(self, site: Slurm) -> dict[str, Most]:
         """What a job can have, of stages that are sent to a partition of their own."""
         return {

@@ -96,6 +96,8 @@ class SlurmExecutor:
             shortest_s=site.min_chunk_s,
             most=of_tasks(cluster.most),
             most_of={stage: of_tasks(most) for stage, most in cluster.most_of(site).items()},
+            most_spread=of_tasks(cluster.most_spread),
+            is_spread=lambda stage: self.launch(stage) is Launch.MPI,
             memory_classes=memory_classes(site),
         )
 

@@ -27,6 +27,7 @@ from s4c_hpc.extract.stack import (
     NO_RASTER,
     STACK_BATCH_ROWS,
     Stack,
+    StackColumn,
 )
 from s4c_hpc.optical import CODE, ExternalRule
 
@@ -54,6 +55,32 @@ class _Way:
     """(n,) what its class column says there."""
 
 
+class Routes:
+    """From pixels of a grid to stack rows of the other grids of a mask; kept while the same array is asked for.
+
+    Products of a season share one: the way does not depend on a product.
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        """Routes of pixels that are rows of stacks with these cells."""
+        self.cells = cells
+        self._nearest: dict[str, Nearest] = {}
+        self._known: dict[str, tuple[NDArray[np.uint32], NDArray[np.uint32]]] = {}
+
+    def rows(self, cells: Cells, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """(n,) rows of a stack with other cells, nearest to ``rows`` (n,)."""
+        name = cells.grid.name
+        if name == self.cells.grid.name:
+            return rows
+        if name not in self._nearest:
+            self._nearest[name] = Nearest(self.cells, cells)
+        known = self._known.get(name)
+        if known is None or known[0] is not rows:
+            known = rows, self._nearest[name].rows(rows)
+            self._known[name] = known
+        return known[1]
+
+
 class BlockReader:
     """Reads the stacks of one product as if all bands were on one grid; other grids by nearest neighbour.
 
@@ -72,6 +99,7 @@ class BlockReader:
         grid: Grid,
         external: ExternalRule | None = None,
         angles: Angles | None = None,
+        routes: Routes | None = None,
     ) -> None:
         """Bind a product's stacks to a grid.
 
@@ -82,13 +110,15 @@ class BlockReader:
         grid : where the pixels are wanted
         external : how FMask is laid over the product's own classes, where it counts
         angles : of sun and view, where they do not stand in one of the stacks
+        routes : of this mask and grid, where readers of several products are asked with the same arrays
 
         Raises
         ------
         InputError
             If a stack has another number of rows than the mask.
         """
-        self.cells = mask.cells(grid)
+        self.cells = routes.cells if routes is not None else mask.cells(grid)
+        self._routes = routes or Routes(self.cells)
         self._external = external
         self._home: dict[str, _Home] = {}
         self._with_classes: list[_Home] = []
@@ -112,7 +142,6 @@ class BlockReader:
         if self._with_classes:
             self._home[CLASS_COLUMN] = (at_hand or self._with_classes)[0]
         self._ways: dict[str, _Way] = {}
-        self._nearest: dict[str, Nearest] = {}
         told = [stack.metadata[ANGLES] for stack in stacks.values() if ANGLES in stack.metadata]
         angles = Angles.from_text(told[0]) if told else angles
         self._cosines = None if angles is None else CosineReader(angles, self.cells)
@@ -161,6 +190,23 @@ class BlockReader:
             pages.values, pages.first, way.source, way.classes, column.scale, column.offset, none, saturated, values
         )
         return values
+
+    def take(self, band: str, rows: NDArray[np.uint32], out: NDArray[Any], valid: NDArray[np.uint8]) -> None:
+        """Stored values of a band, and which of them are values.
+
+        Parameters
+        ----------
+        out : (n,) of the stored type or one that holds it, to be filled
+        valid : (n,) is set to 0 where there is no data, saturation or no raster, and left as it is elsewhere
+        """
+        home = self._home_of(band)
+        way, column, pages = self._way(home, rows), home.stack.bands[band], home.stack.pages(band)
+        none, saturated = (_as_stored(pages.values.dtype, no_value) for no_value in (column.nodata, column.saturated))
+        _take_valid(pages.values, pages.first, way.source, way.classes, none, saturated, out, valid)
+
+    def column(self, band: str) -> StackColumn:
+        """How a band is stored."""
+        return self._home_of(band).stack.bands[band]
 
     def _cosine(self, band: str, rows: NDArray[np.uint32]) -> NDArray[np.float64] | float:
         if self._cosines is None:
@@ -214,18 +260,12 @@ class BlockReader:
             return known
         if rows.size and int(rows.max()) >= self.cells.n_cells:  # kernels do not check
             raise InternalError(f"stack row {rows.max()} is not within 0 to {self.cells.n_cells}")
-        source = rows if name == self.cells.grid.name else self._nearest_of(home.cells).rows(rows)
+        source = self._routes.rows(home.cells, rows)
         pages = home.stack.pages(CLASS_COLUMN)
         classes = np.empty(rows.size, np.uint8)
         _take(pages.values, pages.first, source, classes)
         self._ways[name] = _Way(rows, source, classes)
         return self._ways[name]
-
-    def _nearest_of(self, cells: Cells) -> Nearest:
-        name = cells.grid.name
-        if name not in self._nearest:
-            self._nearest[name] = Nearest(self.cells, cells)
-        return self._nearest[name]
 
 
 def _fields(grid: Grid) -> dict[str, Any]:
@@ -264,3 +304,23 @@ def _to_physical(
         stored = np.float64(values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)])
         is_none = classes[i] == NO_RASTER or stored in (nodata, saturated)
         out[i] = np.nan if is_none else stored * scale + offset
+
+
+@kernel
+def _take_valid(
+    values: NDArray[Any],
+    first: NDArray[np.uint64],
+    row: NDArray[np.uint32],
+    classes: NDArray[np.uint8],
+    nodata: float,
+    saturated: float,
+    out: NDArray[Any],
+    valid: NDArray[np.uint8],
+) -> None:
+    """Copy pixels of a column as they are stored, and strike out those that are no values."""
+    for i in range(row.size):
+        stored = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
+        number = np.float64(stored)
+        out[i] = stored
+        is_none = classes[i] == NO_RASTER or number in (nodata, saturated) or np.isnan(number)
+        valid[i] = 0 if is_none else valid[i]

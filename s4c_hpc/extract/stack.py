@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +23,8 @@ from s4c_hpc.optical import NO_CLASS
 
 STACK_BATCH_ROWS: Final = 262_144
 """Rows of every record batch but the last: a fixed number, so that bytes depend on nothing but the pixels."""
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 CLASS_COLUMN: Final = "class"
 """Name of the column that every stack has: the source's own pixel class on the grid of its class layer, else 0."""
@@ -194,6 +199,21 @@ class Stack:
             else:
                 self._mapped[name] = StackPages(np.empty(0, dtype), address)
         return self._mapped[name]
+
+    def release(self) -> None:
+        """Let go of the pages of the file that were read: some clusters count them as memory of a job.
+
+        They stay in the system's cache, and come back when they are read again.
+        """
+        pages = [page for of_column in self._pages.values() for page in of_column if page.size]
+        if not pages:
+            return
+        first = min(page.__array_interface__["data"][0] for page in pages)
+        end = max(page.__array_interface__["data"][0] + page.nbytes for page in pages)
+        # The pages that hold the first and the last value are part of the same file.
+        first -= first % mmap.PAGESIZE
+        if _LIBC.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED):
+            raise InternalError(f"madvise: {os.strerror(ctypes.get_errno())}")
 
     def _pieces(self, name: str, ranges: RowRanges) -> Iterator[NDArray[Any]]:
         """Views of the mapped pages."""

@@ -9,6 +9,7 @@ from s4c_hpc.optical.catalogue import (
 )
 from s4c_hpc.optical.classes import NO_CLASS, as_classes, to_classes
 from s4c_hpc.optical.formula import Formula, PixelFunction, parse
+from s4c_hpc.optical.named import named_variables
 from s4c_hpc.optical.validity import (
     CATEGORY_ORDER,
     CODE,
@@ -37,6 +38,7 @@ __all__ = [
     "external_rule",
     "index_variable",
     "list_indices",
+    "named_variables",
     "own_lut",
     "parse",
     "resolve",

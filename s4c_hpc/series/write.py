@@ -104,11 +104,17 @@ def write_series(
     schema = series_schema(header, work.variables, statistics, work.resampled)
     external = external_rule(config.validity, has_mask=product.external_mask is not None)
     reader = BlockReader(inputs.stacks, inputs.mask, work.grid, external, mean_angles(product))
-    rules = PixelRules(
+    rules = pixel_rules(product, config)
+    return write_ipc(path, schema, series_batches(index, reader, work.variables, rules, statistics, schema))
+
+
+def pixel_rules(product: Product, config: Config) -> PixelRules:
+    """Which pixels of a product count."""
+    external = external_rule(config.validity, has_mask=product.external_mask is not None)
+    return PixelRules(
         lut=_lut(product, config) if product.class_layers or external is not None else None,
         usable=usable_codes(config.validity),
     )
-    return write_ipc(path, schema, series_batches(index, reader, work.variables, rules, statistics, schema))
 
 
 def _lut(product: Product, config: Config) -> NDArray[np.uint8]:
