@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from s4c_hpc.drawing.svg import Scale, drawing, element, join
 from s4c_hpc.plan import Machine, NodeGroup, Queue, QueueLimits, Workload, simulate
-from s4c_hpc.report.svg import Scale, drawing, element, join
 
 GIB = 1 << 30
 TILES, DATES, PAIRS, MONTHS = 150, 70, 236, 12

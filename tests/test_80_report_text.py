@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s4c_hpc.report import text
-from s4c_hpc.report.svg import element, nice_ticks, number, spread
+from s4c_hpc.drawing import text
+from s4c_hpc.drawing.svg import element, nice_ticks, number, spread
 from s4c_hpc.report.time_axis import TimeAxis
 
 

@@ -35,6 +35,7 @@ COMMANDS = [
     ["logs"],
     *[["markers", c] for c in ("list", "show", "query", "export")],
     *[["series", c] for c in ("list", "show", "import", "compare")],
+    *[["classify", c] for c in ("show", "model", "apply")],
     ["zonal"],
     ["report"],
     *[["slurm", c] for c in ("check", "qos")],
@@ -301,6 +302,7 @@ def test_nothing_to_tell_before_the_first_run(tmp_path: Path) -> None:
     for command in (
         ["status"],
         ["logs", "0123"],
+        ["classify", "show"],
         ["markers", "list"],
         ["series", "list"],
         ["parcels", "list"],

@@ -12,6 +12,7 @@ import typer
 from s4c_hpc import __version__
 from s4c_hpc.cli import (
     catalog,
+    classify,
     config,
     demo,
     markers,
@@ -60,6 +61,7 @@ series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")
 app.command("report")(report.report)
 app.command("zonal")(zonal.zonal)
+app.add_typer(classify.app, name="classify")
 app.add_typer(slurm.app, name="slurm")
 
 

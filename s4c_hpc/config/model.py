@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+from s4c_hpc.config.classify import Classify
 from s4c_hpc.config.features import Features
 from s4c_hpc.config.secrets import without_password
 from s4c_hpc.config.section import Section, Slug
@@ -583,6 +584,8 @@ class Markers(Section):
         names = [s.name for s in self.sets]
         if len(set(names)) < len(names):
             raise ValueError("two marker sets have the same name")
+        if "l4a" in names:
+            raise ValueError("'l4a' is the set of crop types ([classify]); choose another name")
         return self
 
 
@@ -690,6 +693,7 @@ class Config(Section):
     variables: Variables = Variables()
     series: Series = Series()
     features: Features = Features()
+    classify: Classify = Classify()
     markers: Markers = Markers()
     rasters: Rasters = Rasters()
     retention: Retention = Retention()

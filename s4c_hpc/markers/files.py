@@ -13,6 +13,9 @@ from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.manifest import Manifest, read_manifest
 
+DATED = "s4c-markers-"
+"""How the contracts of files begin whose columns are values of dates."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkerFile:
@@ -21,7 +24,7 @@ class MarkerFile:
     path: Path
     set: str
     period: str
-    """``YYYY-MM``."""
+    """``YYYY-MM``; of a table the year in which the season ends."""
     site: str
     tile: str
     n_bytes: int
@@ -38,6 +41,8 @@ class MarkerFile:
     """``parcels:<16 hex>``; ``None`` where the file cannot be read."""
     created: str | None
     """ISO 8601, UTC."""
+    is_table: bool
+    """Whether its columns are facts of the whole season, such as crop types, and not values of dates."""
     problem: str
     """What is wrong with the file or its manifest; empty if nothing is."""
 
@@ -129,9 +134,11 @@ def choose_files(
         raise NoInputsError("there are no marker files", where=str(workspace.markers), hint="run 's4c run' first")
     sets = sorted({f.set for f in everything})
     if set_name is None:
-        if len(sets) > 1:
+        # Crop types are asked for by name, so that they do not get in the way of the only set of markers.
+        likely = sorted({f.set for f in everything if not f.is_table}) or sets
+        if len(likely) > 1:
             raise ConfigError(f"there are {len(sets)} marker sets: {listing(sets)}", hint="name one with --marker-set")
-        set_name = sets[0]
+        set_name = likely[0]
     elif set_name not in sets:
         raise NoInputsError(
             f"there is no marker set {set_name!r}", where=str(workspace.markers), hint=f"there are {listing(sets)}"
@@ -212,5 +219,6 @@ def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> Ma
         parcels_version=None if manifest is None else manifest.parcels_version,
         parcels_key=metadata.get("parcels"),
         created=None if manifest is None else manifest.created,
+        is_table=not metadata.get("contract", DATED).startswith(DATED),
         problem="; ".join(problems),
     )

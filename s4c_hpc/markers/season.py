@@ -17,6 +17,10 @@ from s4c_hpc.markers.files import MarkerFile, choose_columns
 from s4c_hpc.markers.merge import Merged, merge_parts, native_order
 from s4c_hpc.markers.naming import parse_name
 from s4c_hpc.markers.part import ID_COLUMN, Ids, part_from_file
+from s4c_hpc.markers.tables import joined
+
+REFERENCE_PREFIX = "CT_"
+"""How the reference system's columns of crop types begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ def wide_season(
     InputError
         If a NewID is in none of the files, or names are not unique.
     """
+    if files[0].is_table:
+        return _of_tables(files, columns, ids, compat=compat)
     found = {name for f in files for name in open_ipc(f.path).schema.names if name != ID_COLUMN}
     chosen = set(choose_columns(sorted(found, key=native_order), columns))
     renamed, left_out = _rename(files, chosen, compat=compat)
@@ -63,6 +69,18 @@ def wide_season(
     if not merged.n_rows:
         raise NoInputsError("there is no parcel in the chosen marker files", hint="choose other tiles")
     return Season(merged=merged, left_out=left_out)
+
+
+def _of_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids: Ids | None, *, compat: bool) -> Season:
+    """The same of files whose columns are no values of dates; those of the reference have its names anyway."""
+    if ids is not None:
+        check_ids(np.concatenate([open_ipc(f.path).read_all()[ID_COLUMN].to_numpy() for f in files]), ids)
+    names = choose_columns([n for n in open_ipc(files[0].path).schema.names if n != ID_COLUMN], columns)
+    left_out = tuple(n for n in names if compat and not n.startswith(REFERENCE_PREFIX))
+    kept = [n for n in names if n not in left_out]
+    if not kept:
+        raise NoInputsError("no column is left", hint="none of the chosen columns has a name in the reference system")
+    return Season(merged=joined(files, kept, ids), left_out=left_out)
 
 
 def check_ids(known: Ids, ids: Ids) -> None:

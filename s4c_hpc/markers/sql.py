@@ -19,9 +19,10 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.markers.files import MarkerFile, choose_columns
 from s4c_hpc.markers.merge import native_order
-from s4c_hpc.markers.naming import parse_name
+from s4c_hpc.markers.naming import is_marker_name, parse_name
 from s4c_hpc.markers.part import ID_COLUMN, Ids
 from s4c_hpc.markers.season import check_ids, wide_season
+from s4c_hpc.markers.tables import joined
 
 _DICTIONARY = pa.schema(
     [(n, pa.string()) for n in ("column", "tile", "sensor", "orbit", "grid")]
@@ -91,6 +92,10 @@ def run_sql(
 
 def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids: Ids | None) -> dict[str, pa.Table]:
     """One table a tile with the columns of all its months; mapped where the months have the same parcels."""
+    if files[0].is_table:
+        by_tile = {f.tile: [f] for f in sorted(files, key=lambda f: f.tile)}
+        joined(files)  # refuses several seasons
+        return _chosen({tile: joined(group, columns).table() for tile, group in by_tile.items()}, ids)
     names = {name for f in files for name in open_ipc(f.path).schema.names if name != ID_COLUMN}
     chosen = set(choose_columns(sorted(names, key=native_order), columns))
     tables: dict[str, pa.Table] = {}
@@ -107,6 +112,11 @@ def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids
         else:
             wide = wide_season([f for f, _ in months], columns=columns).merged.table()
         tables[tile] = wide
+    return _chosen(tables, ids)
+
+
+def _chosen(tables: dict[str, pa.Table], ids: Ids | None) -> dict[str, pa.Table]:
+    """Only some parcels, all of which must be there."""
     if ids is None:
         return tables
     check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
@@ -119,10 +129,11 @@ def _dictionary(tables: dict[str, pa.Table]) -> pa.Table:
         for field in table.schema:
             if field.name == ID_COLUMN:
                 continue
-            name, time = parse_name(field.name), _time(field)
+            name, time = parse_name(field.name) if is_marker_name(field.name) else None, _time(field)
             rows.append(
                 {n: _said(field).get(n) for n in _DICTIONARY.names}
-                | {"column": field.name, "tile": tile, "date": name.day, "orbit": name.orbit}
+                | {"column": field.name, "tile": tile}
+                | ({} if name is None else {"date": name.day, "orbit": name.orbit})
                 | {"datetime": None if time is None else dt.datetime.fromisoformat(time)}
             )
     return pa.Table.from_pylist(rows, _DICTIONARY)
@@ -152,6 +163,8 @@ def _observations_view(connection: duckdb.DuckDBPyConnection, tables: dict[str, 
     for tile, table in tables.items():
         by_kind = defaultdict[tuple[str | None, ...], list[pa.Field]](list)
         for field in _markers(table):
+            if not is_marker_name(field.name):
+                continue
             name, said = parse_name(field.name), _said(field)
             described = (said.get("grid"), said["variable"], said["statistic"], said.get("unit"))
             by_kind[(name.sensor, name.orbit, *described)].append(field)
@@ -164,6 +177,10 @@ def _observations_view(connection: duckdb.DuckDBPyConnection, tables: dict[str, 
             constants = [f"{_text(v)} AS {n}" for n, v in zip(_KIND, (tile, *kind), strict=True)]
             lists = [f"unnest([{dates}]) AS date", f"unnest([{times}]) AS datetime", f"unnest([{values}]) AS value"]
             branches.append(_select([ID_COLUMN, *constants, *lists], source))
+    if not branches:
+        raise InputError(
+            "columns of this marker set are no values of dates", where="SQL", hint="ask the table markers instead"
+        )
     names = [ID_COLUMN, "tile", "sensor", "orbit", "grid", "date", "datetime", "variable", "statistic", "unit", "value"]
     every = " UNION ALL ".join(branches)
     return f"CREATE VIEW observations AS {_select(names, f'({every})')} WHERE NOT isnan(value)"

@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from s4c_hpc.config import Category, Config
+from s4c_hpc.drawing.svg import Scale, drawing, element, join
+from s4c_hpc.drawing.text import day, share
 from s4c_hpc.report.marker_scan import MarkerScan
 from s4c_hpc.report.sky import CATEGORIES, usable_columns
-from s4c_hpc.report.svg import Scale, drawing, element, join
-from s4c_hpc.report.text import day, share
 from s4c_hpc.report.time_axis import TimeAxis
 from s4c_hpc.report.timeline import LEFT, RIGHT, WIDTH
 

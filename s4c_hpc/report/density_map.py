@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from s4c_hpc.drawing.svg import element
+from s4c_hpc.drawing.text import plural
 from s4c_hpc.report.geometry import centres
 from s4c_hpc.report.map_sheet import Frame, round_up, sheet
 from s4c_hpc.report.sources import Parcels
-from s4c_hpc.report.svg import element
-from s4c_hpc.report.text import plural
 
 _CELLS = 60
 """Cells along the longer side, about."""

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from s4c_hpc.catalog import Product
+from s4c_hpc.drawing.text import count, plural
 from s4c_hpc.report.marker_scan import MarkerScan
 from s4c_hpc.report.sources import Parcels, Sources
-from s4c_hpc.report.text import count, plural
 
 MAX_ROWS = 50
 """Rows of a list in the report; of more, the first and the number of the rest."""

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from s4c_hpc.report.svg import drawing, element, join, number
-from s4c_hpc.report.text import distance
+from s4c_hpc.drawing.svg import drawing, element, join, number
+from s4c_hpc.drawing.text import distance
 
 _SIZE = 800.0
 _MAX_HEIGHT = 720.0

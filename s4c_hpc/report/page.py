@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.drawing.svg import spread
 from s4c_hpc.report.coverage import Coverage, coverage, time_axis
 from s4c_hpc.report.density_map import DensityMap, density_map
 from s4c_hpc.report.dictionary import Dictionary, dictionary
@@ -22,7 +23,6 @@ from s4c_hpc.report.marker_scan import MarkerScan, scan_markers
 from s4c_hpc.report.parcel_map import MAX_OUTLINES, Crop, ParcelMap, crop_slots, parcel_map
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
 from s4c_hpc.report.sources import Parcels, Sources, read_sources
-from s4c_hpc.report.svg import spread
 from s4c_hpc.report.timeline import Observation, ValueRange, parcel_timeline_svg
 from s4c_hpc.report.usage import Usage, usage
 

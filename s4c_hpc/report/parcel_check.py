@@ -13,14 +13,14 @@ from markupsafe import Markup
 
 from s4c_hpc import __version__
 from s4c_hpc.core.atomic import write_text
+from s4c_hpc.drawing.pages import environment, style
+from s4c_hpc.drawing.svg import drawing, element, join, spread
+from s4c_hpc.drawing.text import plural
 from s4c_hpc.parcels.check import Check
 from s4c_hpc.parcels.findings import Finding, Weight
 from s4c_hpc.parcels.projection import is_metric, reproject
 from s4c_hpc.report.map_sheet import Frame, sheet
 from s4c_hpc.report.parcel_map import MAX_CROPS, hatchings, outline_path
-from s4c_hpc.report.svg import drawing, element, join, spread
-from s4c_hpc.report.text import plural
-from s4c_hpc.report.write import environment, style
 
 MAX_DRAWN = 2000
 """Offenders on the map; of more, evenly spread ones."""
@@ -64,7 +64,7 @@ def write_page(path: Path, check: Check, *, now: dt.datetime | None = None) -> N
     shown = [f for f in check.findings if f.n]
     largest = np.argsort(-check.overlaps.pair_area_m2, kind="stable")[:MAX_LISTED]
     text = (
-        environment()
+        environment("s4c_hpc.report")
         .get_template("parcel_check.html.j2")
         .render(
             check=check,

@@ -13,11 +13,11 @@ import shapely
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from s4c_hpc.drawing.svg import element, join, polyline
+from s4c_hpc.drawing.text import hectares, plural
 from s4c_hpc.report.geometry import outlines
 from s4c_hpc.report.map_sheet import Frame, sheet
 from s4c_hpc.report.sources import Parcels
-from s4c_hpc.report.svg import element, join, polyline
-from s4c_hpc.report.text import hectares, plural
 
 MAX_OUTLINES = 5000
 """Above this number of parcels the report shows ``density_map`` instead."""

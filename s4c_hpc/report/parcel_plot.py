@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
 from markupsafe import Markup
 
 from s4c_hpc.config import Config
+from s4c_hpc.drawing.pages import style
+from s4c_hpc.drawing.svg import element
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
-from s4c_hpc.report.svg import element
 from s4c_hpc.report.timeline import Observation, parcel_timeline_svg
 from s4c_hpc.series import CLASS_COUNTS, ParcelSeries
 
@@ -51,8 +50,4 @@ def parcel_plot(series: ParcelSeries, variable: str, statistic: str, config: Con
         standalone=True,
     )
     opening, _, rest = drawing.partition(Markup(">"))
-    return f"{opening}>{element('style', Markup(_style()))}{rest}\n"  # noqa: S704 - our own file
-
-
-def _style() -> str:
-    return files("s4c_hpc.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    return f"{opening}>{element('style', style())}{rest}\n"

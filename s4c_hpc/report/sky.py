@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Category
-from s4c_hpc.report.svg import element, number
+from s4c_hpc.drawing.svg import element, number
 
 CATEGORIES: tuple[Category, ...] = (
     Category.VALID,

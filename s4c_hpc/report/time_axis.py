@@ -8,7 +8,7 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from s4c_hpc.report.svg import Scale, element, join
+from s4c_hpc.drawing.svg import Scale, element, join
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

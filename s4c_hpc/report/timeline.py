@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from s4c_hpc.config import Category
+from s4c_hpc.drawing.svg import Scale, drawing, element, join, nice_ticks, number, polyline
+from s4c_hpc.drawing.text import count, day, decimal
 from s4c_hpc.report.sky import Sky, sign
-from s4c_hpc.report.svg import Scale, drawing, element, join, nice_ticks, number, polyline
-from s4c_hpc.report.text import count, day, decimal
 from s4c_hpc.report.time_axis import TimeAxis
 
 WIDTH = 1000.0

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from s4c_hpc.drawing.svg import spread
+from s4c_hpc.drawing.text import duration, size
 from s4c_hpc.report.sources import Sources
 from s4c_hpc.report.stage_order import in_order
-from s4c_hpc.report.svg import spread
-from s4c_hpc.report.text import duration, size
 from s4c_hpc.report.usage_plot import MARKS, Point, byte_ticks, second_ticks, usage_plot
 
 MAX_POINTS = 400

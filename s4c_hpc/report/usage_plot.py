@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from s4c_hpc.report.svg import Scale, drawing, element, join, number, polyline
+from s4c_hpc.drawing.svg import Scale, drawing, element, join, number, polyline
 
 MARKS = (
     "m-3.2 0a3.2 3.2 0 1 1 6.4 0a3.2 3.2 0 1 1-6.4 0z",

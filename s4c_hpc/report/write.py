@@ -5,23 +5,21 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from s4c_hpc import __version__
 from s4c_hpc.config import Config
 from s4c_hpc.core.atomic import write_text
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.report import text
+from s4c_hpc.drawing.pages import asset, environment, style
+from s4c_hpc.drawing.svg import drawing, element
 from s4c_hpc.report.coverage import LABELS
 from s4c_hpc.report.findings import MAX_ROWS
 from s4c_hpc.report.page import MAX_PRODUCTS, Page, make_page
 from s4c_hpc.report.parcel_map import MAX_CROPS
 from s4c_hpc.report.sky import CATEGORIES, Sky, sign
-from s4c_hpc.report.svg import drawing, element
 from s4c_hpc.report.timeline import LONG_GAP_DAYS
 from s4c_hpc.report.usage_plot import MARKS
 
@@ -52,9 +50,9 @@ def write_report(workspace: Workspace, config: Config, path: Path, *, now: dt.da
 
 def render(page: Page) -> str:
     """The HTML text of a page. Everything from outside is escaped: parcel ids and reasons are other people's text."""
-    script = _asset("script.js")
+    script = asset("s4c_hpc.report", "script.js")
     return (
-        environment()
+        environment("s4c_hpc.report")
         .get_template("report.html.j2")
         .render(
             page=page,
@@ -74,39 +72,6 @@ def render(page: Page) -> str:
             max_tried_again=MAX_ROWS,
         )
     )
-
-
-def environment() -> jinja2.Environment:
-    """Where templates are, and the filters that they use."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("s4c_hpc.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {
-        "count": text.count,
-        "plural": text.plural,
-        "size": text.size,
-        "duration": text.duration,
-        "share": text.share,
-        "decimal": text.decimal,
-        "hectares": text.hectares,
-        "distance": text.distance,
-        "day": text.day,
-        "minute": text.minute,
-    }
-    return found
-
-
-def style() -> Markup:
-    """The style sheet of all pages."""
-    return Markup(_asset("style.css"))  # noqa: S704 - our own file
-
-
-def _asset(name: str) -> str:
-    return files("s4c_hpc.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _sky_icon(state: Sky) -> Markup:

@@ -1,0 +1,162 @@
+"""Models in files that run no code when they are read (skops), with all that is needed to use them elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import platform
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from s4c_hpc.classify.matrix import Key
+from s4c_hpc.core.errors import InputError, MissingDataError, listing
+
+FORMAT: Final = "s4c-model-1"
+"""Changes when the structure of the file changes."""
+
+TRUSTED: Final = frozenset(
+    {
+        "numpy.dtype",
+        "sklearn.tree._tree.Tree",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    }
+)
+"""Types beyond those that skops takes anyway: what the trees of our models are made of. No other is read."""
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""The time that every part of the file bears: the same model is the same file."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """The models of a site, one a stratum."""
+
+    models: Mapping[str, Any]
+    """By stratum; the empty text is parcels without one."""
+    classes: Mapping[str, tuple[str, ...]]
+    """Classes that each tells apart."""
+    names: Mapping[str, str]
+    """Class -> its name."""
+    features: tuple[Key, ...]
+    """In the order of the columns that the models take."""
+    season_start: dt.date
+    site: str
+    config: Mapping[str, Any]
+    """Settings that they were taught with."""
+    software: Mapping[str, str]
+
+    def of(self, stratum: str) -> str | None:
+        """Whose model judges a stratum: its own, or that of parcels without one; ``None`` if there is neither."""
+        return next((name for name in (stratum, "") if name in self.models), None)
+
+    def about(self) -> dict[str, Any]:
+        """All but the models."""
+        return {
+            "format": FORMAT,
+            "site": self.site,
+            "season_start": self.season_start.isoformat(),
+            "strata": {name: list(classes) for name, classes in self.classes.items()},
+            "names": dict(self.names),
+            "features": [dataclasses.asdict(key) for key in self.features],
+            "config": dict(self.config),
+            "software": dict(self.software),
+        }
+
+
+def software() -> dict[str, str]:
+    """Versions of what decides predictions."""
+    packages = ("s4c-hpc", "numpy", "scikit-learn", "imbalanced-learn", "skops")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def write_model(path: Path, saved: SavedModel) -> None:
+    """Write models into one file; the same models give the same bytes."""
+    import skops.io  # noqa: PLC0415 - heavy, and not needed to plan
+
+    about = json.dumps(saved.about(), sort_keys=True, ensure_ascii=False)
+    raw = path.with_name(f"{path.name}.raw")
+    try:
+        skops.io.dump({"about": about, "models": dict(saved.models)}, raw)
+        _without_chance(raw, path)
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def read_model(path: Path) -> SavedModel:
+    """Models out of a file.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    InputError
+        If it is not one of ours, damaged, or holds types that are none of a model's.
+    """
+    import skops.io  # noqa: PLC0415 - heavy, and not needed to plan
+    from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 - as above
+
+    try:
+        foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - TRUSTED)
+        if foreign:
+            raise InputError(
+                f"holds what no model of ours is made of, and is not read: {listing(foreign)}",
+                where=str(path),
+                hint="use a model that 's4c run' has written, from somebody whom you trust",
+            )
+        found = skops.io.load(path, trusted=sorted(TRUSTED))
+        about = json.loads(found["about"])
+        if about["format"] != FORMAT:
+            raise InputError(f"is of format {about['format']}, not {FORMAT}", where=str(path))
+        return SavedModel(
+            models=found["models"],
+            classes={name: tuple(classes) for name, classes in about["strata"].items()},
+            names=about["names"],
+            features=tuple(Key(**key) for key in about["features"]),
+            season_start=dt.date.fromisoformat(about["season_start"]),
+            site=about["site"],
+            config=about["config"],
+            software=about["software"],
+        )
+    except FileNotFoundError as error:
+        if isinstance(error, MissingDataError):
+            raise
+        raise MissingDataError("no such model", where=str(path), hint="check classify.model_file") from error
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, UntrustedTypesFoundException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"is no model of ours ({error})", where=str(path), hint="use a .skops file that 's4c run' has written"
+        ) from error
+
+
+def _without_chance(raw: Path, path: Path) -> None:
+    """Copy a file of skops: numbers in the order of their appearance instead of addresses in memory, and no times."""
+    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        schema = json.loads(source.read("schema.json"))
+        numbers: dict[int, int] = {}
+        files: dict[str, str] = {}
+        _renumber(schema, numbers, files)
+        for old, new in files.items():
+            target.writestr(zipfile.ZipInfo(new, _EARLIEST), source.read(old), zipfile.ZIP_DEFLATED)
+        text = json.dumps(schema, separators=(",", ":"))
+        target.writestr(zipfile.ZipInfo("schema.json", _EARLIEST), text, zipfile.ZIP_DEFLATED)
+
+
+def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> None:
+    """Change addresses in a node and those below it, which stay equal where they were."""
+    if isinstance(node, list):
+        for one in node:
+            _renumber(one, numbers, files)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "__id__":
+                node[key] = numbers.setdefault(value, len(numbers))
+            elif key == "file" and isinstance(value, str):
+                node[key] = files.setdefault(value, f"{len(files)}{Path(value).suffix}")
+            else:
+                _renumber(value, numbers, files)

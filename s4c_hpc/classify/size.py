@@ -1,0 +1,67 @@
+"""What a site will take, from the numbers of its parcels and the sizes of its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from s4c_hpc.classify.declarations import Declarations
+from s4c_hpc.classify.sampling import n_taught
+from s4c_hpc.config.classify import Classify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Upper bounds: every parcel of a class may turn out able to teach."""
+
+    n_parcels: int
+    n_rows: int
+    """Parcels that teach, and those that are made up."""
+    feature_bytes: int
+    """Size of all features, as they are planned."""
+    model_bytes: int
+    """Size of the trees of a model."""
+    work: float
+    """Values that trees are grown over, in all models."""
+
+    @classmethod
+    def of(cls, declared: Declarations, config: Classify, feature_bytes: int) -> Size:
+        """Size of the classification of a site.
+
+        Parameters
+        ----------
+        feature_bytes : of all feature files together
+        """
+        parcels = declared.parcels
+        pairs = np.char.add(np.char.add(parcels.stratum.astype(str), "\x1f"), parcels.label.astype(str))
+        _, n_each = np.unique(pairs, return_counts=True)
+        able = n_each[n_each >= config.class_min_parcels]
+        taught = [n_taught(int(n), config) for n in able]
+        made_up = sum(max(0, config.smote_target - n) for n in taught) if config.sampling == "reference" else 0
+        n_rows = sum(taught) + made_up
+        # Of noise, a tree has 2.6 to 3.5 nodes for each min_node rows, and never two for each row.
+        n_nodes = min(2 * n_rows, 4 * n_rows / config.min_node)
+        n_columns = feature_bytes / 4 / max(len(parcels), 1)
+        return cls(
+            n_parcels=len(parcels),
+            n_rows=n_rows,
+            feature_bytes=feature_bytes,
+            # A node of scikit-learn's trees, and a share for each class.
+            model_bytes=int(config.trees * n_nodes * (64 + 8 * max(1, able.size))),
+            # sqrt(p) features are looked at on each of some ten levels.
+            work=(config.folds + 1) * config.trees * n_rows * max(1.0, n_columns) ** 0.5 * 10,
+        )
+
+    @property
+    def bytes_out(self) -> int:
+        """Most bytes of all files but what is said of inputs and tiles."""
+        return 400 * self.n_parcels + self.model_bytes + 3 * 2**20
+
+    def params(self) -> dict[str, int]:
+        """For ``resources`` of the stage."""
+        return {
+            "feature_bytes": self.feature_bytes,
+            "taught_bytes": self.n_rows * (self.feature_bytes // max(self.n_parcels, 1)),
+            "model_bytes": self.model_bytes,
+        }
