@@ -136,7 +136,7 @@ def test_other_files_are_no_models(taught: CropSpace, tmp_path: Path) -> None:
         read_model(tmp_path / "none.skops")
 
 
-@pytest.mark.parametrize("model", ["forest", "gradient-boosting"])
+@pytest.mark.parametrize("model", ["forest", "ensemble", "gradient-boosting"])
 def test_probabilities_are_the_same_bits_for_any_number_of_cores(tmp_path: Path, model: str) -> None:
     made = space(tmp_path, settings={"model": model})
     made.run()

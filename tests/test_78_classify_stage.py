@@ -125,7 +125,7 @@ def digest(made: CropSpace) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("model", ["forest", "gradient-boosting"])
+@pytest.mark.parametrize("model", ["forest", "ensemble", "gradient-boosting"])
 def test_bytes_do_not_depend_on_cores_or_on_what_was_before(tmp_path: Path, model: str) -> None:
     made = space(tmp_path / "one", settings={"model": model})
     made.run()

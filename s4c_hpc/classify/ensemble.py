@@ -123,6 +123,7 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             random_state=self.seed,
             n_jobs=self.n_jobs,
         ).fit(rows, codes)
+        self.forest_.set_params(n_jobs=None)  # no part of the model
         return self
 
     def predict_proba(self, X: ArrayLike) -> Floats:  # noqa: N803

@@ -64,13 +64,16 @@ class Matrix:
         return found
 
 
-def read_matrix(files: Sequence[Path], only: NDArray[np.int32], season_start: dt.date) -> Matrix:
+def read_matrix(
+    files: Sequence[Path], only: NDArray[np.int32], season_start: dt.date, tiles: Sequence[str] | None = None
+) -> Matrix:
     """The features of parcels.
 
     Parameters
     ----------
     files : feature files; layers behind those that they lie over
     only : (n,) parcels
+    tiles : (n,) tile of each, where parcels may have been on another one before
 
     Raises
     ------
@@ -79,7 +82,7 @@ def read_matrix(files: Sequence[Path], only: NDArray[np.int32], season_start: dt
     """
     if not files:
         raise InputError("there are no features", where="[features]", hint="set features.sets, then 's4c run'")
-    table = collect(files, only)
+    table = collect(files, only, tiles)
     sensors = _pixel_columns(files)
     s2, s1 = (_pixels(table, sensors.get(sensor, ())) for sensor in ("s2", "s1"))
     used = [i for i, c in enumerate(table.columns) if c.is_feature and not np.isnan(table.values[:, i]).all()]

@@ -45,8 +45,16 @@ def gradient_boosting(config: Classify, seed: int) -> Any:
     return HistGradientBoostingClassifier(max_iter=config.trees, early_stopping=False, random_state=seed)
 
 
+def ensemble(config: Classify, seed: int) -> Any:
+    """Trees and a kernel discriminant, pooled: better on rare classes, see ``classify.ensemble``."""
+    from s4c_hpc.classify.ensemble import make_ensemble  # noqa: PLC0415 - heavy, and not needed to plan
+
+    return make_ensemble(seed, config.trees, config.min_node)
+
+
 MODELS: Final[dict[str, Callable[[Classify, int], Any]]] = {
     "forest": forest,
+    "ensemble": ensemble,
     "gradient-boosting": gradient_boosting,
 }
 """What ``classify.model`` may say."""

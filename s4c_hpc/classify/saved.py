@@ -22,11 +22,12 @@ FORMAT: Final = "s4c-model-1"
 TRUSTED: Final = frozenset(
     {
         "numpy.dtype",
+        "s4c_hpc.classify.ensemble.CropEnsemble",
         "sklearn.tree._tree.Tree",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     }
 )
-"""Types beyond those that skops takes anyway: what the trees of our models are made of. No other is read."""
+"""Types beyond those that skops takes anyway: what our models and their trees are made of. No other is read."""
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time that every part of the file bears: the same model is the same file."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from s4c_hpc.classify.declarations import Declarations
 from s4c_hpc.classify.sampling import n_taught
 from s4c_hpc.config.classify import Classify
+
+_FOREST_BYTES: Final = 1 << 30
+"""Bound of the trees of an ensemble."""
+
+_DISCRIMINANT_ROWS: Final = 20_000
+"""Rows that its discriminant learns from, at most. Both stand in ``ensemble``, which a plan does not load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,8 @@ class Size:
     """Size of all features, as they are planned."""
     model_bytes: int
     """Size of the trees of a model."""
+    discriminant_bytes: int
+    """What the discriminant of an ensemble is made of."""
     work: float
     """Values that trees are grown over, in all models."""
 
@@ -43,12 +52,15 @@ class Size:
         # Of noise, a tree has 2.6 to 3.5 nodes for each min_node rows, and never two for each row.
         n_nodes = min(2 * n_rows, 4 * n_rows / config.min_node)
         n_columns = feature_bytes / 4 / max(len(parcels), 1)
+        # A node of scikit-learn's trees, and a share for each class.
+        model_bytes = config.trees * n_nodes * (64 + 8 * max(1, able.size))
+        is_ensemble = config.model == "ensemble"
         return cls(
             n_parcels=len(parcels),
             n_rows=n_rows,
             feature_bytes=feature_bytes,
-            # A node of scikit-learn's trees, and a share for each class.
-            model_bytes=int(config.trees * n_nodes * (64 + 8 * max(1, able.size))),
+            model_bytes=int(min(model_bytes, _FOREST_BYTES) if is_ensemble else model_bytes),
+            discriminant_bytes=int(is_ensemble * min(n_rows, _DISCRIMINANT_ROWS) * 64 * (n_columns + 500)),
             # sqrt(p) features are looked at on each of some ten levels.
             work=(config.folds + 1) * config.trees * n_rows * max(1.0, n_columns) ** 0.5 * 10,
         )
@@ -64,4 +76,5 @@ class Size:
             "feature_bytes": self.feature_bytes,
             "taught_bytes": self.n_rows * (self.feature_bytes // max(self.n_parcels, 1)),
             "model_bytes": self.model_bytes,
+            "discriminant_bytes": self.discriminant_bytes,
         }

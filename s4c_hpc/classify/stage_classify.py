@@ -139,11 +139,11 @@ class ClassifyStage:
         Parameters
         ----------
         work : values that trees are grown over, in all models
-        params : ``feature_bytes``, ``model_bytes`` and ``taught_bytes`` of ``Size``; ``cores``
+        params : ``Size.params`` and ``cores``
         """
         held = _COPIES * params.get("feature_bytes", 0) + 4 * params.get("taught_bytes", 0)
         # Two models at a time, or one and the file that it goes into.
-        held += 2.5 * params.get("model_bytes", 0)
+        held += 2.5 * params.get("model_bytes", 0) + params.get("discriminant_bytes", 0)
         cores = int(params.get("cores", 1))
         return Resources(
             cpus=cores,
@@ -170,7 +170,12 @@ class ClassifyStage:
         declared = find_declarations(io.workspace, key, config.classify)
         saved = None if config.classify.model_file is None else read_model(config.classify.model_file)
         season_start = dt.date.fromisoformat(params["season_start"])
-        matrix = read_matrix([io.workspace.root / p for p in paths], declared.parcels.new_id, season_start)
+        matrix = read_matrix(
+            [io.workspace.root / p for p in paths],
+            declared.parcels.new_id,
+            season_start,
+            declared.parcels.tile.tolist(),
+        )
         found = classify(matrix, declared.parcels, config.classify, saved)
         names = declared.names if saved is None else {**saved.names, **declared.names}
         model = config.classify.model if saved is None else f"saved, of {saved.site} {saved.season_start.year}"

@@ -71,8 +71,10 @@ class Classify(Section):
         "small one.",
     )
     smote_k: int = Field(5, ge=1, description="Neighbours between which SMOTE makes up parcels; fewer in tiny classes.")
-    model: Literal["forest", "gradient-boosting"] = Field(
-        "forest", description="forest: a random forest; gradient-boosting: boosted trees over histograms."
+    model: Literal["forest", "ensemble", "gradient-boosting"] = Field(
+        "forest",
+        description="forest: a random forest, as Sen4CAP; ensemble: extra trees and a kernel discriminant, better on "
+        "rare classes (best with sampling none); gradient-boosting: boosted trees over histograms.",
     )
     trees: int = Field(300, ge=1, description="Trees of the forest, or rounds of boosting.")
     min_node: int = Field(10, ge=2, description="Smallest node of the forest that is split.")
