@@ -50,6 +50,31 @@ def _sum(values: NDArray[Any], first: int, last: int, centre: float) -> tuple[fl
 
 
 @helper
+def _sum_whole(values: NDArray[Any], first: int, last: int, centre: float) -> tuple[float, float]:
+    """As ``_sum``, for values that are all finite, as they mostly are; NaN if one is not.
+
+    Eight at a time, so that a processor takes them as vectors.
+    """
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    q0 = q1 = q2 = q3 = q4 = q5 = q6 = q7 = 0.0
+    i = first
+    while i + 7 < last:
+        d0, d1 = np.float64(values[i]) - centre, np.float64(values[i + 1]) - centre
+        d2, d3 = np.float64(values[i + 2]) - centre, np.float64(values[i + 3]) - centre
+        d4, d5 = np.float64(values[i + 4]) - centre, np.float64(values[i + 5]) - centre
+        d6, d7 = np.float64(values[i + 6]) - centre, np.float64(values[i + 7]) - centre
+        s0, s1, s2, s3, s4, s5, s6, s7 = s0 + d0, s1 + d1, s2 + d2, s3 + d3, s4 + d4, s5 + d5, s6 + d6, s7 + d7
+        q0, q1, q2, q3 = q0 + d0 * d0, q1 + d1 * d1, q2 + d2 * d2, q3 + d3 * d3
+        q4, q5, q6, q7 = q4 + d4 * d4, q5 + d5 * d5, q6 + d6 * d6, q7 + d7 * d7
+        i += 8
+    while i < last:
+        d0 = np.float64(values[i]) - centre
+        s0, q0 = s0 + d0, q0 + d0 * d0
+        i += 1
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)), ((q0 + q1) + (q2 + q3)) + ((q4 + q5) + (q6 + q7))
+
+
+@helper
 def _first_finite(values: NDArray[Any], first: int, last: int) -> float:
     for i in range(first, last):
         if np.isfinite(values[i]):
@@ -85,7 +110,10 @@ def moments(values: NDArray[Any], members: Members, is_centre: bool, out: NDArra
             if np.isnan(centre):
                 out[row, 0, parcel] = out[row, 1, parcel] = np.nan
                 continue
-            total, first, second = _sum(line, a, b, centre)
+            total = float(b - a)
+            first, second = _sum_whole(line, a, b, centre)
+            if np.isnan(first):
+                total, first, second = _sum(line, a, b, centre)
             for i in range(c, d):
                 distance = np.float64(line[n_whole + i]) - centre
                 if np.isfinite(distance):
