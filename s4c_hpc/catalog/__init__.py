@@ -1,7 +1,7 @@
 """Products: found in the sources, described in one index, opened in one place."""
 
 from s4c_hpc.catalog.acquisitions import Acquisition, Acquisitions, read_acquisitions
-from s4c_hpc.catalog.index import load_product, products_table, read_products
+from s4c_hpc.catalog.index import load_product, load_products, products_table, read_products
 from s4c_hpc.catalog.layout_fields import MEANINGS as FIELD_MEANINGS
 from s4c_hpc.catalog.layouts import Layout, layout_names, load_layout
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, UNKNOWN_TIME, Band, Product
@@ -28,6 +28,7 @@ __all__ = [
     "layout_names",
     "load_layout",
     "load_product",
+    "load_products",
     "open_raster",
     "opened",
     "products_table",

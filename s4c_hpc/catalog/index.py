@@ -6,10 +6,11 @@ extension; the file is GeoParquet 1.1. The same products give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,8 @@ from s4c_hpc.core.atomic import replacing
 from s4c_hpc.core.errors import InputError, MissingDataError
 
 _HINT = "run 's4c catalog scan'"
+_ROWS_A_GROUP = 1024
+"""Rows that are decoded together: rows are sorted by tile, so that those of a tile are found without all others."""
 _COLUMNS = frozenset({field.name for field in FIXED_COLUMNS} | {"assets", "s4c:native_id", "s4c:path"})
 
 
@@ -66,7 +69,7 @@ def write_entries(path: Path, entries: Iterable[Entry]) -> None:
     )
     table = pa.Table.from_pylist(rows, schema=schema)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+        pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=_ROWS_A_GROUP)
 
 
 def read_entries(path: Path) -> list[Entry]:
@@ -109,6 +112,23 @@ def load_product(path: Path, product_id: str) -> Product:
     return _load(path, product_id, (status.st_mtime_ns, status.st_ino, status.st_size))
 
 
+def load_products(path: Path, tile: str, product_ids: Collection[str]) -> dict[str, Product]:
+    """Products of a tile by id, in one look at the index.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        If there is no index, or one of them is not in it.
+    """
+    if not product_ids:
+        return {}
+    table = _read(path, [("s4c:tile", "==", tile), ("id", "in", set(product_ids))])
+    found = {row["id"]: product_of(row) for row in table.to_pylist()}
+    if missing := sorted(set(product_ids) - set(found)):
+        raise InputError(f"holds no product {missing[0]} of tile {tile}", where=str(path), hint=_HINT)
+    return found
+
+
 @lru_cache(maxsize=256)
 def _load(path: Path, product_id: str, _version: tuple[int, int, int]) -> Product:
     rows = _read(path, [("id", "==", product_id)]).to_pylist()
@@ -117,7 +137,7 @@ def _load(path: Path, product_id: str, _version: tuple[int, int, int]) -> Produc
     return product_of(rows[0])
 
 
-def _read(path: Path, filters: list[tuple[str, str, str]] | None) -> pa.Table:
+def _read(path: Path, filters: list[tuple[str, str, Any]] | None) -> pa.Table:
     try:
         table = pq.read_table(path, filters=filters, partitioning=None)
     except FileNotFoundError as error:

@@ -33,7 +33,8 @@ class Features(Section):
     preset: FeaturePreset = Field(
         FeaturePreset.DEFAULT,
         description="default: composites of every_days from season_start, gaps filled up to max_gap_days; reference: "
-        "as Sen4CAP's L4A, whatever the other keys say; those of imported tables are made as by default.",
+        "optical and red-edge as Sen4CAP's L4A (which weighs no pixels: extract.weighting = 'centre'), whatever the "
+        "other keys say; radar and imported tables as by default.",
     )
     optical: tuple[str, ...] = Field(
         ("B03", "B04", "B08", "B11", "ndvi", "ndwi_gao", "brightness"),
@@ -48,8 +49,8 @@ class Features(Section):
     max_gap_days: int | None = Field(
         60,
         ge=1,
-        description="Longest time without an observation of a pixel that is filled, in days, also before its first and "
-        "after its last one; a longer one stays empty.",
+        description="Longest gap that is filled, in days, counted in whole empty periods (less than one: nothing is "
+        "filled), also before the first observation of a pixel and after its last one. A longer one stays empty.",
     )
     sar_months: int = Field(
         2,

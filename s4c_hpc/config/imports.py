@@ -51,13 +51,17 @@ def _with_date(pattern: str | None) -> str | None:
 
 
 def _readable(form: str) -> str:
-    a_day = dt.datetime(2000, 12, 31)  # noqa: DTZ001 - a day
-    try:
-        dt.datetime.strptime(a_day.strftime(form), form)  # noqa: DTZ007 - a day
-    except ValueError as error:
-        raise ValueError(f"{form!r} is no form of dates ({error})") from error
+    a_day = dt.datetime(2000, 12, 30)  # noqa: DTZ001 - a day
     if "%" not in form:
         raise ValueError(f"{form!r} has no directive such as %Y")
+    has_year = "%Y" in form or "%y" in form
+    text, full = (a_day.strftime(form), form) if has_year else (f"2000 {a_day.strftime(form)}", f"%Y {form}")
+    try:
+        read = dt.datetime.strptime(text, full)  # noqa: DTZ007 - a day
+    except ValueError as error:
+        raise ValueError(f"{form!r} is no form of dates ({error})") from error
+    if (read.month, read.day) != (a_day.month, a_day.day):
+        raise ValueError(f"{form!r} does not tell the day: a week or a month is none")
     return form
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from s4c_hpc.catalog import Product
 from s4c_hpc.config import Config
+from s4c_hpc.config.model import MaskChoice
 from s4c_hpc.core.errors import ConfigError, InternalError, listing
 from s4c_hpc.features.radar_recipe import BACKSCATTER, COHERENCE, RadarRecipe, pass_name, radar_recipe
 from s4c_hpc.features.recipe import Recipe, recipe, set_variables
@@ -26,6 +27,8 @@ class Group:
     grid_res_m: float
     products: frozenset[str]
     """Ids of those that have the bands, of all tiles."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of those of the sensor that lack some of them."""
 
 
 def groups_of(config: Config, products: Iterable[Product], chosen: str) -> dict[str, Group]:
@@ -43,7 +46,9 @@ def groups_of(config: Config, products: Iterable[Product], chosen: str) -> dict[
     by_sensor = sorted(products, key=lambda product: (product.sensor, product.id))
     of_sensor = itertools.groupby(by_sensor, key=lambda product: product.sensor)
     if chosen == "sar":
-        return dict(_radar(config, of_sensor))
+        groups = dict(_radar(config, of_sensor))
+        _check_radar(groups)
+        return groups
     variables = set_variables(config, chosen)
     groups = dict(_optical(config, of_sensor, chosen, variables))
     known = {name for group in groups.values() for name, _ in group.recipe.params()["functions"]}
@@ -67,9 +72,20 @@ def _optical(
         mine = tuple(v for v in variables if set(v.formula.names) <= there)
         bands = tuple(sorted({name for v in mine for name in v.formula.names}))
         whole = tuple(product for product in products if has_bands(product, bands))
-        if mine and whole:
-            made = recipe(config, chosen, mine, [product.datetime.date() for product in whole])
-            yield sensor, Group(made, bands, _finest(whole, bands), frozenset(p.id for p in whole))
+        if not mine:
+            continue
+        if 2 * len(whole) < len(products):
+            counts = {name: sum(has_bands(product, (name,)) for product in products) for name in bands}
+            rare = min(counts, key=lambda name: counts[name])
+            raise ConfigError(
+                f"{len(whole)} of {len(products)} products of {sensor} have all bands of the set; {rare} is in "
+                f"{counts[rare]}",
+                where=f"features.{chosen.replace('-', '_')}",
+                hint=f"leave out what needs {rare}: a product counts with all bands or not at all",
+            )
+        made = recipe(config, chosen, mine, [product.datetime.date() for product in whole])
+        left_out = frozenset(product.id for product in products) - {product.id for product in whole}
+        yield sensor, Group(made, bands, _finest(whole, bands), frozenset(p.id for p in whole), left_out)
 
 
 def _radar(config: Config, of_sensor: Iterable[tuple[str, Iterable[Product]]]) -> Iterator[tuple[str, Group]]:
@@ -85,6 +101,29 @@ def _radar(config: Config, of_sensor: Iterable[tuple[str, Iterable[Product]]]) -
         )
         bands = tuple(sorted({band for _, band in pairs}))
         yield sensor, Group(made, bands, _finest(products, bands), frozenset(p.id for p in products))
+
+
+def _check_radar(groups: Mapping[str, Group]) -> None:
+    if not groups:
+        raise ConfigError(
+            "no product of the season has a radar band",
+            where="features.sets",
+            hint=f"leave out 'sar', or name sources with bands {listing([*BACKSCATTER, *COHERENCE])}",
+        )
+    if len(groups) > 1:
+        raise ConfigError(
+            f"several sensors have radar bands, and the columns of both have the same names: {listing(sorted(groups))}",
+            where="features.sets",
+            hint="call the sensor of all radar sources s1",
+        )
+
+
+def applied(chosen: str, config: Config) -> Config:
+    """The configuration as it holds for a set: nobody makes FMask of radar, so its own classes are all that counts."""
+    if chosen != "sar":
+        return config
+    validity = config.validity.model_copy(update={"mask": MaskChoice.PRODUCT})
+    return config.model_copy(update={"validity": validity})
 
 
 def planned_recipe(params: Mapping[str, Any], config: Config) -> Recipe | RadarRecipe:

@@ -33,8 +33,8 @@ def _sum(values: NDArray[Any], first: int, last: int, centre: float) -> tuple[fl
     while i + 3 < last:
         d0, d1 = np.float64(values[i]) - centre, np.float64(values[i + 1]) - centre
         d2, d3 = np.float64(values[i + 2]) - centre, np.float64(values[i + 3]) - centre
-        w0, w1 = (1.0 if d0 == d0 else 0.0), (1.0 if d1 == d1 else 0.0)  # noqa: PLR0124 - NaN is not itself
-        w2, w3 = (1.0 if d2 == d2 else 0.0), (1.0 if d3 == d3 else 0.0)  # noqa: PLR0124
+        w0, w1 = (1.0 if np.isfinite(d0) else 0.0), (1.0 if np.isfinite(d1) else 0.0)
+        w2, w3 = (1.0 if np.isfinite(d2) else 0.0), (1.0 if np.isfinite(d3) else 0.0)
         d0, d1 = (d0 if w0 > 0.0 else 0.0), (d1 if w1 > 0.0 else 0.0)
         d2, d3 = (d2 if w2 > 0.0 else 0.0), (d3 if w3 > 0.0 else 0.0)
         n0, n1, n2, n3 = n0 + w0, n1 + w1, n2 + w2, n3 + w3
@@ -43,7 +43,7 @@ def _sum(values: NDArray[Any], first: int, last: int, centre: float) -> tuple[fl
         i += 4
     while i < last:
         d0 = np.float64(values[i]) - centre
-        if d0 == d0:  # noqa: PLR0124
+        if np.isfinite(d0):
             n0, s0, q0 = n0 + 1.0, s0 + d0, q0 + d0 * d0
         i += 1
     return (n0 + n1) + (n2 + n3), (s0 + s1) + (s2 + s3), (q0 + q1) + (q2 + q3)
@@ -112,7 +112,7 @@ def moments(values: NDArray[Any], members: Members, is_centre: bool, out: NDArra
                 continue
             total = float(b - a)
             first, second = _sum_whole(line, a, b, centre)
-            if np.isnan(first):
+            if not np.isfinite(first):
                 total, first, second = _sum(line, a, b, centre)
             for i in range(c, d):
                 distance = np.float64(line[n_whole + i]) - centre

@@ -18,7 +18,7 @@ from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.extract.bounds import Sizes, boundary_m
 from s4c_hpc.extract.planning import tile_units
 from s4c_hpc.extract.units import Unit
-from s4c_hpc.features.groups import Group, groups_of
+from s4c_hpc.features.groups import Group, applied, groups_of
 from s4c_hpc.series.params import validity_params
 
 Needs = Callable[[float, Mapping[str, Any], Sizes, int], Resources]
@@ -69,23 +69,27 @@ class FeaturePlanner:
         grid = parcels.tile.grid(group.grid_res_m).name
         index = self._indices[tile, joined(grid, unit.addition)]
         rules: dict[str, int] = {}
-        for row in stacks:
-            text = canonical_json(validity_params(self._products[name_of(row.subject)], config))
-            rules.setdefault(text, len(rules))
+        products = [self._products[name_of(row.subject)] for row in stacks]
+        texts = [canonical_json(validity_params(product, applied(chosen, config))) for product in products]
+        of_stack = [rules.setdefault(text, len(rules)) for text in texts]
+        mine = {name_of(row.subject) for row in self._gathered[tile, unit.piece.id]}
         params: dict[str, Any] = {
             "recipe": made.params(),
             "bands": list(group.bands),
             "res_m": group.grid_res_m,
             "n_dates": len(stacks),
             "validity": [json.loads(text) for text in rules],
+            "left_out": sorted(mine & group.left_out),
         }
+        if len(rules) > 1:
+            params["validity_of"] = of_stack
         text = canonical_json(params)
         depends_on = (unit.piece.id, index, *(row.id for row in stacks))
         identity = task_id(*self._stage, depends_on, text)
         pixels = parcels.area_m2 / group.grid_res_m**2 + boundary_m(parcels) / group.grid_res_m
         work = pixels * len(group.bands) * len(stacks)
         n_columns = 1 + len(made.columns(sensor))
-        source = self._products[name_of(stacks[0].subject)].source
+        source = products[0].source
         return Task(
             id=identity,
             stage=self._stage[0],

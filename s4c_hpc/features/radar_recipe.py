@@ -6,12 +6,14 @@ tile lacks is missing there and nowhere else; weeks are those of ISO 8601; gaps 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from s4c_hpc.config import Config
 from s4c_hpc.features.contract import OBSERVED, PIXELS, Feature
+from s4c_hpc.features.fill import longest_gap
 from s4c_hpc.features.periods import Period, months, weeks
 from s4c_hpc.optical.variable import DIMENSIONLESS
 
@@ -210,10 +212,11 @@ def radar_recipe(config: Config, backscatter: Pairs, coherence: Pairs) -> RadarR
     """The recipe of a site that has these anywhere."""
     site, wanted = config.site, config.features
     start, end = site.season_start, site.season_end
+    firsts = [week.first for week in weeks(start, end)]
     return RadarRecipe(
         weeks=weeks(start, end),
-        seasons=months(start, end, wanted.sar_months),
-        months=months(start, end, 1),
+        seasons=_with_weeks(months(start, end, wanted.sar_months), firsts),
+        months=_with_weeks(months(start, end, 1), firsts),
         whole=Period(start, end),
         # VV before VH, as in the reference.
         backscatter=tuple(sorted(set(backscatter), key=_order)),
@@ -222,20 +225,19 @@ def radar_recipe(config: Config, backscatter: Pairs, coherence: Pairs) -> RadarR
     )
 
 
+def _with_weeks(periods: Sequence[Period], firsts: Sequence[dt.date]) -> tuple[Period, ...]:
+    """Those in which a week begins: others would be made of nothing."""
+    return tuple(period for period in periods if any(period.first <= first <= period.last for first in firsts))
+
+
 def _order(pair: tuple[str, str]) -> tuple[str, int]:
     return pair[0], BACKSCATTER.index(pair[1])
 
 
 def longest(periods: Sequence[Period], max_gap_days: int | None) -> int | None:
-    """Most empty periods in a row that are filled; of a season of one period none."""
-    if max_gap_days is None:
-        return None
-    return max_gap_days // max(1, typical_days(periods))
-
-
-def typical_days(periods: Sequence[Period]) -> int:
-    """Days of most periods: those at the ends may be cut."""
-    return max((period.n_days for period in periods), default=1)
+    """Most empty weeks or months in a row that are filled; a month counts as 30 days."""
+    days = max(period.n_days for period in periods)  # those at the ends may be cut
+    return longest_gap(max_gap_days, 7 if days <= 7 else 30 * round(days / 30.4))
 
 
 def _stamp(prefix: str, period: Period) -> str:

@@ -57,7 +57,7 @@ class Recipe:
         if self.interpolates:
             return (
                 "per pixel linear between the nearest valid observations, nearest at the ends, in whole 1/10000; "
-                "indices of these; then mean and sample standard deviation of the parcel (Sen4CAP L4A)"
+                "indices of these; then mean and standard deviation of the parcel (Sen4CAP L4A)"
             )
         gap = "gaps of any length" if self.max_gap >= _UNLIMITED else f"gaps of up to {self.max_gap} empty periods"
         return (
@@ -149,6 +149,13 @@ def set_variables(config: Config, chosen: str) -> tuple[Variable, ...]:
             "names no variable", where=where, hint="name bands or indices, or leave the set out of features.sets"
         )
     variables = named_variables(names, config.variables, where)
+    called = [short_name(v) for v in variables]
+    if len(set(called)) < len(called):
+        raise ConfigError(
+            f"two features would be called {next(name for name in called if called.count(name) > 1)!r}",
+            where=where,
+            hint="give your formula another name",
+        )
     for variable in variables:
         if variable.by_platform:
             raise ConfigError(

@@ -6,12 +6,12 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from s4c_hpc.catalog import load_product
+from s4c_hpc.catalog import load_products
 from s4c_hpc.config import Config
 from s4c_hpc.config.features import FeatureSet
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, TemporaryError, listing
@@ -23,7 +23,7 @@ from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, cells_bytes
 from s4c_hpc.extract.farmland import read_mask
 from s4c_hpc.extract.index import ParcelIndex, read_index
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
-from s4c_hpc.features.groups import is_usable, planned_recipe
+from s4c_hpc.features.groups import applied, is_usable, planned_recipe
 from s4c_hpc.features.optical import OpticalFeatures
 from s4c_hpc.features.pixels import PIECE_PIXELS, PieceFeatures, block_features
 from s4c_hpc.features.planner import FeaturePlanner
@@ -33,6 +33,7 @@ from s4c_hpc.features.seasons import Seasons
 from s4c_hpc.features.shares import ranges_of
 from s4c_hpc.features.write import BlockWriter, lay_out
 from s4c_hpc.parcels import BLOCK
+from s4c_hpc.series.params import mask_note, validity_params
 
 SETS: Final[tuple[FeatureSet, ...]] = ("optical", "red-edge", "sar")
 """Sets that this stage makes."""
@@ -42,6 +43,8 @@ _VALUES_PER_S: Final = 2e7
 
 _COMPILE_S: Final = 180
 """Longest time to compile all kernels, when no cache is there."""
+
+_T = TypeVar("_T")
 
 _STACK_BYTES: Final = 1 << 20
 """Of a product: what is known of its stacks and their pages."""
@@ -119,16 +122,22 @@ class FeatureStage:
                     hint=io.upstream_reasons.get(key),
                 )
         mask_path, index_path = (io.workspace.root / io.upstream_outputs[key][0] for key in task.depends_on[:2])
-        given = [
-            (
-                load_product(io.catalog_path, _product_of(io, key)),
-                [io.workspace.root / p for p in io.upstream_outputs[key]],
-            )
-            for key in task.depends_on[2:]
-            if key not in absent
+        stacks = {_product_of(io, key): io.upstream_outputs[key] for key in task.depends_on[2:] if key not in absent}
+        products = _shared(io.comm, lambda: load_products(io.catalog_path, task.tile, stacks))
+        usable = [
+            (product, [io.workspace.root / path for path in stacks[name]])
+            for name, product in products.items()
+            if is_usable(product, params)
         ]
-        notes = tuple(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent)
-        usable = [(product, paths) for product, paths in given if is_usable(product, params)]
+        notes = (
+            *(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent),
+            *(f"without {name}: it lacks a band that others have" for name in params["left_out"]),
+            *(
+                f"{product.id}: {note}"
+                for product, _ in usable
+                if (note := mask_note(validity_params(product, applied(params["recipe"]["set"], io.config))))
+            ),
+        )
         if not usable:
             raise InputError(
                 f"no usable product for features of tile {task.tile}",
@@ -138,7 +147,7 @@ class FeatureStage:
         made = planned_recipe(params, io.config)
         try:
             mask, index = read_mask(mask_path), read_index(index_path)
-            seasons = Seasons(usable, mask, mask.grid(params["res_m"]), io.config)
+            seasons = Seasons(usable, mask, mask.grid(params["res_m"]), applied(params["recipe"]["set"], io.config))
             features = (
                 OpticalFeatures(made, seasons.of(made.bands), index.weighting)
                 if isinstance(made, Recipe)
@@ -203,6 +212,14 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int]:
     n_weeks = (dt.date.fromisoformat(said["season"][1]) - dt.date.fromisoformat(said["season"][0])).days // 7 + 2
     # Ratios beside backscatter, and what is made of weeks takes less than half as many values.
     return n_weeks, 2 * len(said["backscatter"]) + len(said["coherence"]) + 2
+
+
+def _shared(comm: Any, look_up: Callable[[], _T]) -> _T:
+    """What rank 0 has found, for all ranks: a shared disk is asked once."""
+    if comm is None:
+        return look_up()
+    found: _T = comm.bcast(look_up() if comm.rank == 0 else None)
+    return found
 
 
 def _product_of(io: TaskIO, key: str) -> str:

@@ -82,6 +82,8 @@ def coded(column: pa.ChunkedArray) -> tuple[pa.StringArray, NDArray[np.int64]]:
 def whole_numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """(n,) of a column of years or orbits; ``UNKNOWN`` where there is none that is whole and positive."""
     texts, place = coded(column)
+    # pandas writes whole numbers as 2018.0 where a column has gaps.
+    texts = pc.replace_substring_regex(texts, r"\.0+$", "")
     good = pc.match_substring_regex(texts, r"^[0-9]{1,9}$")
     known = pc.if_else(good, texts, pa.scalar(None, texts.type)).cast(pa.int64())
     return np.append(np.asarray(known.fill_null(UNKNOWN), np.int64), UNKNOWN)[place]
