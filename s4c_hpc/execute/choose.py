@@ -82,7 +82,10 @@ def choose_chunks(board: Board, budget: Budget, cut: Cut, *, now: float, first_w
         room = Room.YES
         stage = board.stage_names[board.stage_code[rows[0]]]
         longest_walltime_s = cut.most_for(stage).walltime_s or np.iinfo(np.int64).max
-        walltime_s = np.minimum(board.walltime_s[rows], longest_walltime_s)
+        walltime_s = board.walltime_s[rows]
+        if cut.is_spread(stage):  # it was reckoned for all ranks that were planned
+            walltime_s = np.ceil(walltime_s * (board.cpus[rows] / cpus)).astype(np.int64)
+        walltime_s = np.minimum(walltime_s, longest_walltime_s)
         longest_s = cut.longest_s_of.get(stage, cut.longest_s)
         for part in _parts(board.seconds[rows], walltime_s, cut, longest_s, longest_walltime_s):
             room = budget.take(stage, cpus, mem_bytes, float(board.seconds[rows[part]].sum()))
@@ -107,18 +110,45 @@ def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, in
     most = [cut.most_for(stage) if code in here else cut.most for code, stage in enumerate(board.stage_names)]
     cpus = np.minimum(board.cpus[ready], np.asarray([m.cpus for m in most])[stage_code])
     mem_bytes = board.mem_bytes[ready]
-    is_spread = np.asarray([m is cut.most_spread for m in most])[stage_code]
-    # Fewer ranks need less: each of them has its share.
-    mem_bytes = np.where(is_spread, -(-mem_bytes * cpus // board.cpus[ready]), mem_bytes)
     if cut.memory_classes:
-        classes = np.asarray([*cut.memory_classes, np.iinfo(np.int64).max])
-        mem_bytes = classes[np.searchsorted(classes, mem_bytes)]
+        mem_bytes = _in_class(mem_bytes, cut.memory_classes)
+    for code in here:
+        if cut.is_spread(board.stage_names[code]):
+            for row in np.flatnonzero(stage_code == code):
+                planned = int(board.cpus[ready[row]]), int(board.mem_bytes[ready[row]])
+                cpus[row], mem_bytes[row] = ranks_that_fit(*planned, most[code], cut.memory_classes)
     mem_bytes = np.minimum(mem_bytes, np.asarray([m.mem_bytes for m in most])[stage_code])
     order = np.lexsort((ready, -board.seconds[ready], mem_bytes, cpus, -board.depth[ready]))
     keys = np.stack([stage_code, cpus, mem_bytes], axis=1)[order]
     starts = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
     for group in np.split(order, starts):
         yield ready[group], int(cpus[group[0]]), int(mem_bytes[group[0]])
+
+
+def ranks_that_fit(ranks: int, mem_bytes: int, most: Most, classes: tuple[int, ...] = ()) -> tuple[int, int]:
+    """As many of the ranks of a task as nodes have cores and memory for, and what these ask for together, in bytes.
+
+    Fewer ranks need less, for each has its share; no rank ever gets less than that.
+
+    Parameters
+    ----------
+    mem_bytes : of all ranks that were planned
+    classes : amounts that are asked for, see ``Cut``
+    """
+    each = -(-mem_bytes // ranks)
+    found = min(ranks, most.cpus, most.ranks(each))
+    while True:
+        asked = int(_in_class(np.asarray([found * each]), classes)[0]) if classes else found * each
+        if found == 1 or most.ranks(-(-asked // found)) >= found:
+            return found, asked
+        found -= 1
+
+
+def _in_class(mem_bytes: npt.NDArray[np.int64], classes: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Amounts rounded up to those that are asked for."""
+    known = np.asarray([*classes, np.iinfo(np.int64).max])
+    rounded: npt.NDArray[np.int64] = known[np.searchsorted(known, mem_bytes)]
+    return rounded
 
 
 def _parts(

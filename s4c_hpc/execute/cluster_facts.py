@@ -50,7 +50,9 @@ class Cluster:
         """What ranks that are spread over all nodes may ask for together."""
         cpus = sum(group.count * group.cpus for group in self.nodes)
         mem_bytes = sum(group.count * min(group.mem_bytes, self.most.mem_bytes) for group in self.nodes)
-        return replace(self.most, cpus=max(cpus, self.most.cpus), mem_bytes=max(mem_bytes, self.most.mem_bytes))
+        nodes = tuple((group.count, group.cpus, min(group.mem_bytes, self.most.mem_bytes)) for group in self.nodes)
+        most = replace(self.most, cpus=max(cpus, self.most.cpus), mem_bytes=max(mem_bytes, self.most.mem_bytes))
+        return replace(most, nodes=nodes)
 
     def most_of(self, site: Slurm) -> dict[str, Most]:
         """What a job can have, of stages that are sent to a partition of their own."""

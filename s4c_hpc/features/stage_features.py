@@ -31,7 +31,7 @@ from s4c_hpc.features.radar import RadarFeatures
 from s4c_hpc.features.recipe import Recipe
 from s4c_hpc.features.seasons import Seasons
 from s4c_hpc.features.shares import ranges_of
-from s4c_hpc.features.write import BlockWriter, lay_out
+from s4c_hpc.features.write import BlockWriter, Layout, lay_out
 from s4c_hpc.parcels import BLOCK
 from s4c_hpc.series.params import mask_note, validity_params
 
@@ -193,10 +193,9 @@ def write_together(
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     if rank == 0:
         lay_out(path, schema, (index.block(i).new_id for i in range(index.n_blocks)))
-    if comm is not None:
-        comm.Barrier()
+    layout = _shared(comm, lambda: Layout.of(path))
     pixels = np.array([int(index.block(i).n_pixels.sum()) for i in range(index.n_blocks)], np.int64)
-    with BlockWriter(path) as writer:
+    with BlockWriter(path, layout) as writer:
         for number in ranges_of(pixels, size)[rank]:
             block = index.block(number)
             values = np.empty((features.n_columns, block.n_parcels), np.float32)

@@ -7,6 +7,8 @@ processes, none of them holds more than a block, and the bytes are those of a si
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -50,17 +52,36 @@ class _Place:
     """From one column to the next, in bytes."""
 
 
-class BlockWriter:
-    """Writes values of blocks into a file that has been laid out."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the values of all blocks of a file stand."""
 
-    def __init__(self, path: Path) -> None:
-        """Find the places of all blocks."""
+    n_columns: int
+    places: tuple[_Place, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> Layout:
+        """That of a file that was laid out."""
         with pa.memory_map(str(path), "r") as source:
             base = source.read_buffer(source.size())
             reader = pa.ipc.open_file(base)
-            self._n_columns = len(reader.schema) - 1
-            self._places = [_place(reader.get_batch(i), base.address) for i in range(reader.num_record_batches)]
-            del reader, base
+            places = tuple(_place(reader.get_batch(i), base.address) for i in range(reader.num_record_batches))
+            return cls(len(reader.schema) - 1, places)
+
+
+class BlockWriter:
+    """Writes values of blocks into a file that has been laid out."""
+
+    def __init__(self, path: Path, layout: Layout | None = None) -> None:
+        """Open the file.
+
+        Parameters
+        ----------
+        layout : where values stand, if somebody has looked. Who has the file's pages at hand from reading it may write
+            whole pages back (NFS), and with them zeros over what another node has just written beside.
+        """
+        found = layout or Layout.of(path)
+        self._n_columns, self._places = found.n_columns, found.places
         self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def write(self, block: int, values: NDArray[np.float32]) -> None:
@@ -80,10 +101,24 @@ class BlockWriter:
         padded = np.zeros((self._n_columns, place.step // 4), np.float32)
         padded[:, : place.n_rows] = values
         data = padded.reshape(-1).view(np.uint8).data[: place.step * (self._n_columns - 1) + 4 * place.n_rows]
-        at = place.offset
-        while data:
-            n = os.pwrite(self._file, data, at)
-            data, at = data[n:], at + n
+        with self._alone(place.offset, len(data)):
+            at = place.offset
+            while data:
+                n = os.pwrite(self._file, data, at)
+                data, at = data[n:], at + n
+
+    @contextlib.contextmanager
+    def _alone(self, start: int, length: int) -> Iterator[None]:
+        """Lock a stretch, where the file system has locks: NFS then writes what was written and no page around it."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX, length, start)
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, length, start)
 
     def __enter__(self) -> Self:
         return self
