@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.safe import DATA, REAL, Baseline, build_skeleton
 
-from s4c_hpc.catalog import Band, Product, load_product, products_table, read_products
+from s4c_hpc.catalog import Band, Product, load_product, load_products, products_table, read_products
 from s4c_hpc.catalog.discover import measure_folder
 from s4c_hpc.catalog.footprint import outline
 from s4c_hpc.catalog.index import Entry, write_entries
@@ -143,6 +143,18 @@ def test_an_index_of_nothing_is_readable(tmp_path: Path) -> None:
     write_entries(path, [])
     assert read_products(path) == []
     assert len(geopandas.read_parquet(path)) == 0
+
+
+def test_products_of_a_tile_are_loaded_in_one_look(tmp_path: Path) -> None:
+    path = tmp_path / "products.parquet"
+    rows = real_products(tmp_path)
+    write_entries(path, map(entry, rows))
+    tile = rows[0].tile
+    wanted = {p.id: p for p in rows if p.tile == tile}
+    assert load_products(path, tile, wanted) == wanted
+    assert load_products(path, tile, []) == {}
+    with pytest.raises(InputError, match="holds no product nothing of tile"):
+        load_products(path, tile, ["nothing"])
 
 
 def test_one_product_is_loaded_by_its_id(tmp_path: Path) -> None:

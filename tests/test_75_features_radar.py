@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from support.rasters import write_tif
 from s4c_hpc.catalog import scan
 from s4c_hpc.config import Config
 from s4c_hpc.core.grid import Tile
+from s4c_hpc.core.stage import stage
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.features import FeatureFile, read_features
 from s4c_hpc.features.over_weeks import low_quantile
@@ -229,6 +231,21 @@ def test_months_and_season_of_coherence_have_both_passes(columns: pd.DataFrame) 
                 low[at] = mquantiles(known, 0.1, alphap=0, betap=1)[0]
         assert_columns(columns, f"XX_M2018{month:02d}_VV_COHE_MIN_*", low)
     assert_columns(columns, "XX_S_VV_COHE_*", spread([of for _, of in both]))
+
+
+def test_fmask_says_nothing_of_radar(chain: tuple[Chain, Config], file: FeatureFile, tmp_path: Path) -> None:
+    """The mask that optical products are to have is none that radar could lack."""
+    made, config = chain
+    optical = {"kind": "sentinel2-l2a", "root": str(tmp_path), "fmask_root": str(tmp_path)}
+    settings = config.model_dump(mode="json")
+    other = Config.model_validate(
+        {**settings, "sources": [*settings["sources"], optical], "validity": {"mask": "fmask"}}
+    )
+    (task,) = made.plan(other, STAGES)["features"]
+    assert made.path(task.outputs[0]) == file.path, "no other task"
+    before = file.path.read_bytes()
+    made.run_task(stage("features"), task, other)
+    assert file.path.read_bytes() == before
 
 
 def test_columns_are_called_as_the_reference_calls_them(file: FeatureFile) -> None:

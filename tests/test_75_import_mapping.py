@@ -52,6 +52,8 @@ WIDE = '[variables.ndvi]\ncolumn = "ndvi_{date}"\n'
         (HEAD + 'form = "wide"\nseason_year = 2018\n' + WIDE, "season_year needs the year"),
         (HEAD + 'form = "wide"\ndate_format = "%Q"\n' + WIDE, "is no form of dates"),
         (HEAD + 'form = "wide"\ndate_format = "year"\n' + WIDE, "has no directive"),
+        (HEAD + 'form = "wide"\ndate_format = "%Y%W"\n' + WIDE, "does not tell the day"),
+        (HEAD + 'form = "wide"\ndate_format = "%Y-%m"\n' + WIDE, "does not tell the day"),
         (
             HEAD + 'form = "wide"\npass_column = "p"\norbit_direction = "ascending"\n' + WIDE,
             "told by 'orbit_direction' and by 'pass_column'",
