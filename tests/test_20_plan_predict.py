@@ -228,7 +228,8 @@ def test_stages_keep_apart_and_rows_keep_their_order() -> None:
 
 
 def test_the_shipped_coefficients_know_the_stages_of_this_package() -> None:
-    assert set(first_coefficients()) == {"mask", "index", "gather", "stats", "merge"}
+    chain = {"mask", "index", "gather", "stats", "merge"}
+    assert set(first_coefficients()) == chain | {"features", "series-features", "classify"}
     assert json.loads(bundled("configs/coefficients.json").read_bytes())["measured_on"]
     for stage in first_coefficients().values():
         for reference in (stage.seconds, stage.memory):
