@@ -49,6 +49,8 @@ class Parcel:
     p_start: str | None = None
     p_end: str | None = None
     country: str = ""
+    first: dt.date = FIRST
+    """First acquisition of radar; its year is that of all days."""
 
     def but(self, **changes: Any) -> Parcel:
         """The same parcel with other values."""
@@ -68,7 +70,7 @@ class Parcel:
 
     def observed(self, max_pair_days: int = 6) -> Observations:
         """As arrays of one parcel."""
-        days = [FIRST + dt.timedelta(days=6 * k) for k in range(len(self.ratio))]
+        days = [self.first + dt.timedelta(days=6 * k) for k in range(len(self.ratio))]
         kept = [k for k in range(len(days)) if k not in self.without]
         pairs = [k for k in kept if k > 0]
         ndvi = sorted(self.ndvi.items())
@@ -81,7 +83,7 @@ class Parcel:
             coherence_day=day,
             coherence=coherence,
             coherence_rise=coherence_rise(day, np.zeros(len(pairs), np.int64), coherence, max_pair_days),
-            ndvi_day=day_numbers([_day(text) for text, _ in ndvi]),
+            ndvi_day=day_numbers([self.day(text) for text, _ in ndvi]),
             ndvi=np.array([[value for _, value in ndvi]], np.float64).reshape(1, -1),
         )
 
@@ -89,12 +91,12 @@ class Parcel:
         """As arrays of one parcel."""
 
         def one(text: str | None) -> Any:
-            return np.array([NO_DAY if text is None else day_number(_day(text))], np.int64)
+            return np.array([NO_DAY if text is None else day_number(self.day(text))], np.int64)
 
         return Declared(
             practice=self.practice,
             country=self.country,
-            year=2021,
+            year=self.first.year,
             veg_start=one(self.veg_start),
             h_start=one(self.h_start),
             h_end=one(self.h_end),
@@ -106,8 +108,12 @@ class Parcel:
     def judged(self, rules: PracticeRules = LOOSE, until: str = "12-31") -> dict[str, int]:
         """The columns of the product."""
         status = np.array([Status.OK], np.int8)
-        made = judge(self.observed(), self.declared(), rules, status, day_number(_day(until)))
+        made = judge(self.observed(), self.declared(), rules, status, day_number(self.day(until)))
         return single(made)
+
+    def day(self, text: str) -> dt.date:
+        """``07-15`` of its year."""
+        return dt.date.fromisoformat(f"{self.first.year}-{text}")
 
 
 def single(columns: Columns) -> dict[str, int]:
@@ -120,5 +126,52 @@ def rules(**changes: Any) -> PracticeRules:
     return PracticeRules.model_validate({**LOOSE.model_dump(), **changes})
 
 
-def _day(text: str) -> dt.date:
-    return dt.date.fromisoformat(f"2021-{text}")
+def random_season(n: int, seed: int, *, missing: float = 0.3, n_ndvi: int = 30) -> Observations:
+    """Seasons of n parcels that look like those of fields, two orbits of radar, gaps as they come."""
+    rng = np.random.default_rng(seed)
+    first = day_number(dt.date(2021, 3, 1))
+    radar = np.sort(np.concatenate([first + np.arange(0, 270, 6), first + 2 + np.arange(0, 270, 6)]))
+    orbit = ((radar - first) % 6 == 2).astype(np.int64)
+    optical = np.sort(first + rng.choice(270, n_ndvi, replace=False))
+    event = first + rng.integers(60, 200, n)[:, None]
+
+    def gaps(values: Any) -> Any:
+        values[rng.random(values.shape) < missing] = np.nan
+        return values
+
+    after = radar >= event
+    ratio = gaps(np.where(after, 9.5, 8.0) + rng.normal(0, 0.3, after.shape))
+    coherence = gaps(np.clip(np.where(after & (radar < event + 60), 0.7, 0.3) + rng.normal(0, 0.05, after.shape), 0, 1))
+    green = 250 + 550 * np.exp(-(((optical - event + 40) / 45.0) ** 2)) + rng.normal(0, 20, (n, n_ndvi))
+    green += 300 * np.exp(-(((optical - event - 80) / 30.0) ** 2)) * (rng.random((n, 1)) < 0.5)
+    day, at = np.unique(optical, return_index=True)
+    return Observations(
+        amplitude_day=radar,
+        ratio_db=ratio,
+        vv_db=np.where(rng.random(ratio.shape) < 0.02, -2.0, -10.0),
+        coherence_day=radar,
+        coherence=coherence,
+        coherence_rise=coherence_rise(radar, orbit, coherence, 6),
+        ndvi_day=day,
+        ndvi=gaps(np.round(green)[:, at]),
+    )
+
+
+def random_declared(n: int, seed: int, practice: Practice, country: str) -> Declared:
+    """Declarations of 2021, some without an end."""
+    rng = np.random.default_rng(seed)
+    year = day_number(dt.date(2021, 1, 1))
+    start = year + rng.integers(150, 250, n)
+    end = np.where(rng.random(n) < 0.5, start + rng.integers(20, 90, n), NO_DAY)
+    kinds = np.array(["CatchCrop_1", "CatchCrop_3", "IS", "PDJ", "PDZ"])
+    return Declared(
+        practice=practice,
+        country=country,
+        year=2021,
+        veg_start=year + rng.integers(60, 120, n),
+        h_start=year + rng.integers(120, 180, n),
+        h_end=year + rng.integers(200, 300, n),
+        p_type=kinds[rng.integers(0, kinds.size, n)],
+        p_start=start,
+        p_end=end if practice == Practice.CATCH_CROP else start + rng.integers(20, 90, n),
+    )
