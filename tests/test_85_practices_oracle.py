@@ -70,7 +70,10 @@ class TestHarvest:
             pytest.param(PLAIN.at_least(350, after="07-08"), NONE, 20210726, id="never below 350 after 8 July"),
             pytest.param(PLAIN.at_least(349, after="07-08"), 20210726, 20210726, id="never below 349 after 8 July"),
             pytest.param(
-                PLAIN.but(ndvi={d: v for d, v in PLAIN.ndvi.items() if d <= "07-14"}), NONE, 20210726, id="no later NDVI"
+                PLAIN.but(ndvi={d: v for d, v in PLAIN.ndvi.items() if d <= "07-14"}),
+                NONE,
+                20210726,
+                id="no later NDVI",
             ),
             pytest.param(WITHOUT_FOUR, 20210726, 20210726, id="without four acquisitions"),
             pytest.param(PLAIN.but(coherence=[0.2] * 13 + [0.24] * 8), 20210719, 20210719, id="coherence .20 to .24"),

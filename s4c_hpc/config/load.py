@@ -35,6 +35,7 @@ _PATHS = (
     ("parcels", "pseudonyms", "key_file"),
     ("parcels", "within"),
     ("parcels", "strata", "file"),
+    ("practices", "table"),
     ("execute", "metrics_file"),
 )
 """Keys that are paths, besides those of sources."""

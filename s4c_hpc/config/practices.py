@@ -75,7 +75,7 @@ class PracticeRules(Section):
         2, gt=0, description="Level of VV - VH: mean less the standard deviation of weeks, divided (AMPTHRVALDEN)."
     )
     backscatter_presence_deviation: bool = Field(
-        True, description="Whether that is taken from the mean (STDDEVINAMPTHR)."
+        default=True, description="Whether that is taken from the mean (STDDEVINAMPTHR)."
     )
     max_vv_db: float = Field(-3.0, description="Acquisitions with more VV are outliers of mean and deviation.")
     max_pair_days: int = Field(
@@ -114,14 +114,17 @@ class PracticeRules(Section):
         None, description="No catch crop begins earlier, 07-15 (CATCHPERIODSTART)."
     )
     undersown_types: tuple[str, ...] = Field(
-        ("CatchCropIsMain",), description="Types of catch crop that need no harvest before (CATCHMAIN, CATCHCROPISMAIN)."
+        ("CatchCropIsMain",),
+        description="Types of catch crop that need no harvest before (CATCHMAIN, CATCHCROPISMAIN).",
     )
     loss_from: DayOfYear | None = Field(
         None, description="Vegetation of fallow land has to be lost from this day on (FLMARKSTARTDATE)."
     )
     loss_to: DayOfYear | None = Field(None, description="To this day (FLMARKSTENDDATE).")
 
-    tillage: bool = Field(False, description="Whether tillage after the harvest is looked for (tillage_monitoring).")
+    tillage: bool = Field(
+        default=False, description="Whether tillage after the harvest is looked for (tillage_monitoring)."
+    )
     tillage_coherence_rise: Share = Field(0.05, description="As coherence_rise, for tillage (TLCOHTHRBASE).")
     tillage_coherence_level: Share = Field(0.75, description="As coherence_level, for tillage (TLCOHTHRABS).")
     tillage_to: DayOfYear | None = Field(
@@ -138,7 +141,7 @@ class PracticeRules(Section):
 class Practices(Section):
     """Agricultural practices: harvest, catch crops, fallow land, nitrogen-fixing crops, tillage."""
 
-    enabled: bool = Field(False, description="Whether practices are judged.")
+    enabled: bool = Field(default=False, description="Whether practices are judged.")
     mode: Literal["reference"] = Field("reference", description="reference: as Sen4CAP's L4C, its defects included.")
     country: str | None = Field(
         None,

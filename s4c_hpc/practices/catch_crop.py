@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.practices.codes import Codes, Index, Seen, all_true, is_true, seen
 from s4c_hpc.practices.days import Days, monday
+from s4c_hpc.practices.decimals import above, any_week, below
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.decimals import above, below
 from s4c_hpc.practices.harvest import Harvest
 from s4c_hpc.practices.judged import Judged, choose
 from s4c_hpc.practices.period import PeriodMarkers, period_markers
@@ -40,10 +41,10 @@ def catch_crop(
 ) -> Judged:
     """Judge the catch crops of n parcels; a period without end is searched for."""
     period = _searched(weeks, found, declared, rules)
-    markers = period_markers(observed, period.first, period.last, rules)
+    markers = period_markers(observed, period.first, period.last, rules, with_slope=True)
     week_a = monday(period.first)
     undersown = np.isin(declared.p_type, rules.undersown_types)
-    has_drop = (found.dropped & (weeks.monday <= week_a[:, None])).any(axis=1)
+    has_drop = any_week(found.dropped & (weeks.monday <= week_a[:, None]))
     m6, m7, m8, m9, m10 = values = _of_period(markers, week_a)
     judged = Judged(
         p_start=period.first,
@@ -97,7 +98,7 @@ def _searched(weeks: Weeks, found: Harvest, declared: Declared, rules: PracticeR
     )
 
 
-def _lowest(weeks: Weeks, inside: np.typing.NDArray[np.bool_], rules: PracticeRules) -> np.typing.NDArray[np.float64]:
+def _lowest(weeks: Weeks, inside: NDArray[np.bool_], rules: PracticeRules) -> NDArray[np.float64]:
     """(n,) lowest NDVI, within limits."""
     up = rules.ndvi_up if rules.practice_ndvi_up is None else rules.practice_ndvi_up
     down = rules.ndvi_down if rules.practice_ndvi_down is None else rules.practice_ndvi_down
@@ -106,7 +107,7 @@ def _lowest(weeks: Weeks, inside: np.typing.NDArray[np.bool_], rules: PracticeRu
     return np.where(np.isfinite(lowest), clipped, down)
 
 
-def _allowed(weeks: Weeks, inside: np.typing.NDArray[np.bool_], rules: PracticeRules) -> np.typing.NDArray[np.float64]:
+def _allowed(weeks: Weeks, inside: NDArray[np.bool_], rules: PracticeRules) -> NDArray[np.float64]:
     """(n,) by how much NDVI may lie above the lowest."""
     down = rules.ndvi_down if rules.practice_ndvi_down is None else rules.practice_ndvi_down
     highest = np.where(inside & np.isfinite(weeks.ndvi), weeks.ndvi, -np.inf).max(axis=1, initial=-np.inf)
@@ -114,8 +115,8 @@ def _allowed(weeks: Weeks, inside: np.typing.NDArray[np.bool_], rules: PracticeR
     return np.fmax((highest - _lowest(weeks, inside, rules)) * rules.catch_crop_share, _LEAST_RISE)
 
 
-def _last_before_gap(weeks: Weeks, breaks: np.typing.NDArray[np.bool_], days: int) -> Days:
-    """(n,) the last break; where breaks lie further apart than a catch crop stands, the one before the last such gap."""
+def _last_before_gap(weeks: Weeks, breaks: NDArray[np.bool_], days: int) -> Days:
+    """(n,) the last break; of breaks further apart than a catch crop stands, the one before the last such gap."""
     at = np.where(breaks, weeks.monday, -FAR)
     latest = np.maximum.accumulate(at, axis=1)
     before = np.concatenate([np.full((len(at), 1), -FAR), latest[:, :-1]], axis=1)
@@ -128,8 +129,8 @@ def _of_period(markers: PeriodMarkers, week_a: Days) -> tuple[Codes, Codes, Code
     """Markers of whole periods."""
     there = markers.weeks.there
     emerged = markers.since(week_a + EMERGED_DAYS)
-    is_green = is_true(markers.m6).any(axis=1)
-    is_observed = (emerged & (markers.m6 != Seen.NA)).any(axis=1)
+    is_green = any_week(is_true(markers.m6))
+    is_observed = any_week(emerged & (markers.m6 != Seen.NA))
     m6 = seen(is_green, is_green | is_observed)
     unknown = m6 == Seen.NA
     na = np.int8(Seen.NA)

@@ -65,7 +65,7 @@ class Status(IntEnum):
     """Whether there was enough to judge a parcel by, and what was missing."""
 
     OK = 0
-    NOT_IMPORTED = 1
+    NO_SERIES = 1
     NO_S1 = 2
     FEW_S1 = 3
     NO_S2 = 4
@@ -76,7 +76,7 @@ class Status(IntEnum):
 
 REASONS: Final[Mapping[Status, str]] = {
     Status.OK: "",
-    Status.NOT_IMPORTED: "no series of this parcel",
+    Status.NO_SERIES: "no series of this parcel",
     Status.NO_S1: "no backscatter or no coherence",
     Status.FEW_S1: "fewer coherence values than the minimum",
     Status.NO_S2: "no NDVI",

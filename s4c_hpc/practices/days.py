@@ -33,13 +33,15 @@ def monday(days: Any) -> Any:
 def iso_week(days: Any) -> Days:
     """ISO number of the week that days are in."""
     thursday = monday(np.asarray(days, np.int64)) + 3
-    return (thursday - _first_of_year(thursday)) // 7 + 1
+    week: Days = (thursday - _first_of_year(thursday)) // 7 + 1
+    return week
 
 
 def iso_year(days: Any) -> Days:
     """ISO year of the week that days are in."""
     thursday = monday(np.asarray(days, np.int64)) + 3
-    return thursday.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+    year: Days = thursday.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+    return year
 
 
 def as_yyyymmdd(days: Days) -> NDArray[np.int32]:

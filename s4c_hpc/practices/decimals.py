@@ -36,6 +36,12 @@ def at_most(values: Floats, limit: Floats | float) -> Flags:
     return found
 
 
+def any_week(flags: Flags) -> Flags:
+    """(n,) whether any week of (n, w) is marked."""
+    found: Flags = np.asarray(flags.any(axis=1))
+    return found
+
+
 def rounded(values: Floats, decimals: int = 0) -> Floats:
     """Halves away from zero, as C's ``round``."""
     scale = 10.0**decimals

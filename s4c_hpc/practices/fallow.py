@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.practices.codes import Codes, Index, Seen, is_true, seen
 from s4c_hpc.practices.days import Days, monday
+from s4c_hpc.practices.decimals import any_week
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.harvest import Harvest
 from s4c_hpc.practices.judged import Judged, choose
@@ -61,9 +63,7 @@ def _black(judged: Judged, found: Harvest, declared: Declared, rules: PracticeRu
     return replace(judged, index=index)
 
 
-def _green(
-    judged: Judged, observed: Observations, found: Harvest, declared: Declared, rules: PracticeRules
-) -> Judged:
+def _green(judged: Judged, observed: Observations, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
     """Czechia: the cover has to go in its time, and not by a harvest."""
     m8 = _loss_in_time(observed, declared, rules)
     index = choose(
@@ -86,7 +86,7 @@ def _loss_in_time(observed: Observations, declared: Declared, rules: PracticeRul
     # A week without NDVI has the marker of the next one with it.
     values = from_here(markers.m8.astype(np.float64), markers.m8 != Seen.NA)
     inside = markers.since(monday(first)) & (markers.weeks.monday <= (last + _GRACE_DAYS)[:, None])
-    return seen(~(inside & (values == 0)).any(axis=1), (inside & np.isfinite(values)).any(axis=1))
+    return seen(~any_week(inside & (values == 0)), any_week(inside & np.isfinite(values)))
 
 
 def _lithuania(judged: Judged, markers: PeriodMarkers, found: Harvest, declared: Declared) -> Judged:
@@ -100,7 +100,9 @@ def _lithuania(judged: Judged, markers: PeriodMarkers, found: Harvest, declared:
         (week <= last + _GRACE_DAYS, Index.STRONG),
         default=Index.MODERATE,
     )
-    index = choose(len(m10), (is_black & ~is_kept, Index.STRONG), (is_black, Index.WEAK), (~is_black, green), default=Index.NR)
+    index = choose(
+        len(m10), (is_black & ~is_kept, Index.STRONG), (is_black, Index.WEAK), (~is_black, green), default=Index.NR
+    )
     return replace(
         judged,
         m6=np.where(is_black, np.int8(Seen.NR), judged.m6),
@@ -110,13 +112,13 @@ def _lithuania(judged: Judged, markers: PeriodMarkers, found: Harvest, declared:
     )
 
 
-def _harvested(found: Harvest, first: Days, last: Days) -> np.typing.NDArray[np.bool_]:
+def _harvested(found: Harvest, first: Days, last: Days) -> NDArray[np.bool_]:
     """(n,) whether the harvest is after the first week and not after the last one."""
-    inside: np.typing.NDArray[np.bool_] = found.found & (found.week > first) & (found.week <= last)
+    inside: NDArray[np.bool_] = found.found & (found.week > first) & (found.week <= last)
     return inside
 
 
-def _has_run(markers: PeriodMarkers, length: int) -> np.typing.NDArray[np.bool_]:
+def _has_run(markers: PeriodMarkers, length: int) -> NDArray[np.bool_]:
     """(n,) whether M10 is TRUE in so many weeks in a row."""
     run = np.zeros(len(markers.m10), np.int64)
     longest = run.copy()

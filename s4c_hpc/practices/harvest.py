@@ -12,8 +12,8 @@ import numpy as np
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.practices.codes import NO_DAY, Codes, Seen, is_true, seen
 from s4c_hpc.practices.days import Days, monday
+from s4c_hpc.practices.decimals import Flags, Floats, above, any_week, below
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.decimals import Flags, Floats, above, below
 from s4c_hpc.practices.loss import buffer, coherence_marker, drop_limit
 from s4c_hpc.practices.weeks import FAR, Weeks, before, first_monday, from_here
 
@@ -65,7 +65,7 @@ def harvest(weeks: Weeks, declared: Declared, rules: PracticeRules) -> Harvest:
     since = weeks.there & (weeks.monday >= first[:, None])
     ndvi = np.where(since, weeks.ndvi, np.nan)
     green = above(ndvi, rules.ndvi_vegetation) & in_season
-    vegetation = green.any(axis=1)
+    vegetation = any_week(green)
     m1 = np.logical_or.accumulate(green, axis=1) & in_season
     observed = np.isfinite(ndvi)
     previous = before(ndvi, observed)
@@ -90,7 +90,7 @@ def harvest(weeks: Weeks, declared: Declared, rules: PracticeRules) -> Harvest:
         & above(previous, rules.ndvi_before_loss)
         & (weeks.monday >= begins[:, None])
         & above(previous + rules.ndvi_down, following)
-        & dropped.any(axis=1)[:, None]
+        & any_week(dropped)[:, None]
         & weeks.there
     )
     m5 = coherence_marker(weeks, rules.coherence_rise, rules.coherence_level)
@@ -131,7 +131,9 @@ def backscatter_loss(weeks: Weeks, rules: PracticeRules) -> Flags:
 
 
 def _backscatter_presence(weeks: Weeks, rules: PracticeRules) -> Flags:
-    below_mean = weeks.ratio_stdev_db / rules.backscatter_presence_divisor if rules.backscatter_presence_deviation else 0
+    below_mean = (
+        weeks.ratio_stdev_db / rules.backscatter_presence_divisor if rules.backscatter_presence_deviation else 0
+    )
     return above(weeks.amplitude_max_db, (weeks.ratio_mean_db - below_mean)[:, None]) & weeks.there
 
 

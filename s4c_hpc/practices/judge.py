@@ -29,9 +29,11 @@ Columns = dict[str, NDArray[np.generic]]
 
 MARKERS: Final = tuple(f"M{i}" for i in range(1, 11))
 
-_JUDGES: Final[
-    Mapping[Practice, Callable[[Observations, Weeks, Harvest, Declared, PracticeRules], Judged]]
-] = {Practice.CATCH_CROP: catch_crop, Practice.FALLOW: fallow, Practice.NFC: nitrogen_fixing}
+_JUDGES: Final[Mapping[Practice, Callable[[Observations, Weeks, Harvest, Declared, PracticeRules], Judged]]] = {
+    Practice.CATCH_CROP: catch_crop,
+    Practice.FALLOW: fallow,
+    Practice.NFC: nitrogen_fixing,
+}
 
 
 def judge(observed: Observations, declared: Declared, rules: PracticeRules, status: Codes, until: int) -> Columns:

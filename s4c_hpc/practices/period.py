@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s4c_hpc.config.practices import PracticeRules
-from s4c_hpc.practices.codes import Codes, seen
+from s4c_hpc.practices.codes import Codes, Seen, seen
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Flags, at_least, at_most, below
 from s4c_hpc.practices.loss import drop_limit
@@ -39,12 +39,15 @@ class PeriodMarkers:
         return self.weeks.there & (self.weeks.monday >= day[:, None])
 
 
-def period_markers(observed: Observations, first: Days, last: Days, rules: PracticeRules) -> PeriodMarkers:
+def period_markers(
+    observed: Observations, first: Days, last: Days, rules: PracticeRules, *, with_slope: bool = False
+) -> PeriodMarkers:
     """Markers of each week; what was observed outside the period is as if it had not been.
 
     Parameters
     ----------
     first, last : (n,) the period
+    with_slope : whether M9 is wanted, which costs as much as all the others; else it is NA
     """
     inside = observed.within(first, last, _BEYOND_DAYS)
     weeks = weekly(inside, rules.max_vv_db)
@@ -58,8 +61,11 @@ def period_markers(observed: Observations, first: Days, last: Days, rules: Pract
     m7 = (m6 | (has_drop & ~drop)) & at_least(ndvi, rules.practice_ndvi_least)
     limit = drop_limit(ndvi, drop, down=down, up=up, step=rules.ndvi_step)
     m8 = ~(drop & at_most(ndvi, limit))
-    growing, known = grows(inside, rules.practice_backscatter_slope_db)
-    growing, known = (np.take_along_axis(flags, weeks.order, axis=1) for flags in (growing, known))
+    m9 = np.full(ndvi.shape, Seen.NA, np.int8)
+    if with_slope:
+        flags = grows(inside, rules.practice_backscatter_slope_db)
+        growing, known = (np.take_along_axis(one, weeks.order, axis=1) for one in flags)
+        m9 = seen(~growing, known & _inner(weeks))
     rise = rules.coherence_rise_high if rules.practice_coherence_rise is None else rules.practice_coherence_rise
     level = rules.coherence_level if rules.practice_coherence_level is None else rules.practice_coherence_level
     m10 = ~(at_least(weeks.coherence_rise, rise) | at_least(weeks.coherence, level))
@@ -68,14 +74,14 @@ def period_markers(observed: Observations, first: Days, last: Days, rules: Pract
         m6=seen(m6, has_ndvi),
         m7=seen(m7, has_ndvi),
         m8=seen(m8, has_drop),
-        m9=seen(~growing, known & _inner(weeks)),
+        m9=m9,
         m10=seen(m10, weeks.there),
     )
 
 
 def any_vegetation(markers: PeriodMarkers) -> Codes:
     """(n,) M6 of a whole period: NA without NDVI."""
-    return seen((markers.m6 == 1).any(axis=1), (markers.m6 >= 0).any(axis=1))
+    return seen((markers.m6 == Seen.TRUE).any(axis=1), (markers.m6 != Seen.NA).any(axis=1))
 
 
 def _inner(weeks: Weeks) -> Flags:

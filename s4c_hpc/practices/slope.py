@@ -43,7 +43,11 @@ def grows(seen: Observations, slope_db: float) -> tuple[Flags, Flags]:
     is_in = finite.astype(np.float64)
     day = seen.amplitude_day
     n = sums_of(is_in, day, calendar)
-    parts = [n, *(sums_of(one, day, calendar) for one in (is_in * x, y, is_in * x * x, x * y, y * y)), (n > 0) * 1.0]
+    parts = [
+        n,
+        *(sums_of(one, day, calendar) for one in (is_in * x, y, is_in * x * x, x * y, y * y)),
+        (n > 0).astype(np.float64),
+    ]
     n, sx, sy, sxx, sxy, syy, n_weeks = (_around(one, calendar) for one in parts)
     with np.errstate(invalid="ignore", divide="ignore"):
         xx, xy, yy = sxx - sx * sx / n, sxy - sx * sy / n, syy - sy * sy / n

@@ -7,8 +7,8 @@ import numpy as np
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.practices.codes import NA_DAY, NO_DAY
 from s4c_hpc.practices.days import Days
-from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.decimals import above
+from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.harvest import Harvest
 from s4c_hpc.practices.loss import coherence_marker
 from s4c_hpc.practices.weeks import FAR, Weeks, first_monday

@@ -104,7 +104,8 @@ class Weeks:
     @property
     def last(self) -> Days:
         """(n,) Monday of the last week; -``FAR`` if there is none."""
-        return np.where(self.there, self.monday, -FAR).max(axis=1, initial=-FAR)
+        latest: Days = np.where(self.there, self.monday, -FAR).max(axis=1, initial=-FAR)
+        return latest
 
 
 def weekly(seen: Observations, max_vv_db: float) -> Weeks:
@@ -229,12 +230,14 @@ def from_here(values: Floats, valid: Flags) -> Floats:
 
 def first_monday(weeks: Weeks, wanted: Flags) -> Days:
     """(n,) Monday of the first week that is wanted (n, w); ``FAR`` if none is."""
-    return np.where(wanted, weeks.monday, FAR).min(axis=1, initial=FAR)
+    earliest: Days = np.where(wanted, weeks.monday, FAR).min(axis=1, initial=FAR)
+    return earliest
 
 
 def last_monday(weeks: Weeks, wanted: Flags) -> Days:
     """(n,) Monday of the last week that is wanted (n, w); -``FAR`` if none is."""
-    return np.where(wanted & weeks.there, weeks.monday, -FAR).max(axis=1, initial=-FAR)
+    latest: Days = np.where(wanted & weeks.there, weeks.monday, -FAR).max(axis=1, initial=-FAR)
+    return latest
 
 
 def _max_of(values: Floats, day: Days, calendar: Days, least: float) -> Floats:
