@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from s4c_hpc.practices.days import Days, iso_year
+from s4c_hpc.practices.days import Days, iso_year, monday
 from s4c_hpc.practices.decimals import Flags, Floats, at_least
 from s4c_hpc.practices.weeks import Observations, calendar_of, sums_of
 
@@ -36,19 +36,15 @@ def grows(seen: Observations, slope_db: float) -> tuple[Flags, Flags]:
     -----
     The reference takes weeks by their ISO number, so that none of the year before or after enters.
     """
-    calendar = calendar_of(seen)
+    calendar, day = calendar_of(seen), seen.amplitude_day
     finite = np.isfinite(seen.ratio_db)
-    x = (seen.amplitude_day - calendar[0]).astype(np.float64)
+    # Days count from the Monday of the week in the middle: small numbers, whatever weeks other parcels have.
+    x = (day - monday(day)).astype(np.float64)
     y = np.where(finite, seen.ratio_db, 0.0)
     is_in = finite.astype(np.float64)
-    day = seen.amplitude_day
-    n = sums_of(is_in, day, calendar)
-    parts = [
-        n,
-        *(sums_of(one, day, calendar) for one in (is_in * x, y, is_in * x * x, x * y, y * y)),
-        (n > 0).astype(np.float64),
-    ]
-    n, sx, sy, sxx, sxy, syy, n_weeks = (_around(one, calendar) for one in parts)
+    values = (is_in, is_in * x, is_in * x * x, y, x * y, y * y)
+    own = np.stack([sums_of(one, day, calendar) for one in values])
+    n, sx, sxx, sy, sxy, syy, n_weeks = _around(own, calendar)
     with np.errstate(invalid="ignore", divide="ignore"):
         xx, xy, yy = sxx - sx * sx / n, sxy - sx * sy / n, syy - sy * sy / n
         slope = xy / xx
@@ -69,12 +65,27 @@ def _critical(n: Floats) -> Floats:
     return result
 
 
-def _around(values: Floats, calendar: Days) -> Floats:
-    """(n, m) sums over weeks that are near and of the same ISO year."""
+def _around(own: Floats, calendar: Days) -> Floats:
+    """Sums over weeks that are near and of the same ISO year.
+
+    Parameters
+    ----------
+    own : (6, n, m) number, sums of x, x squared, y, x y and y squared of each week, x from its Monday
+
+    Returns
+    -------
+    (7, n, m) the same of all weeks that are near, x from the Monday of the middle one, and the number of these weeks
+    """
     year = iso_year(calendar)
-    result = values.copy()
+    result = np.concatenate([own, (own[:1] > 0).astype(np.float64)])
     for shift in range(1, min(REACH + 1, calendar.size)):
         same = year[shift:] == year[:-shift]
-        result[:, shift:] += values[:, :-shift] * same
-        result[:, :-shift] += values[:, shift:] * same
+        # Of a pair of weeks, the later one gets the earlier one's values, and the other way round.
+        for target, source, moved in ((shift, 0, -7 * shift), (0, shift, 7 * shift)):
+            width = calendar.size - shift
+            n, sx, sxx, sy, sxy, syy = own[:, :, source : source + width] * same
+            into = result[:, :, target : target + width]
+            parts = (n, sx + moved * n, sxx + 2 * moved * sx + moved**2 * n, sy, sxy + moved * sy, syy, n > 0)
+            for total, part in zip(into, parts, strict=True):
+                np.add(total, part, out=total)
     return result

@@ -46,18 +46,25 @@ class Observations:
 
     def within(self, first: Days, last: Days, amplitude_beyond: int) -> Observations:
         """Those from a day to another of each parcel (n,), those of backscatter some days longer."""
-
-        def cut(values: Floats, day: Days, end: Days) -> Floats:
-            inside = (day >= first[:, None]) & (day <= end[:, None])
-            return np.where(inside, values, np.nan)
-
         end = last + amplitude_beyond
-        return replace(
-            self,
+
+        def cut(values: Floats, day: Days, until: Days) -> Floats:
+            # Days outside the periods of all parcels need no column.
+            near = near_of(day, until)
+            inside = (day[near] >= first[:, None]) & (day[near] <= until[:, None])
+            return np.where(inside, values[:, near], np.nan)
+
+        def near_of(day: Days, until: Days) -> slice:
+            return slice(int(np.searchsorted(day, first.min())), int(np.searchsorted(day, until.max(), "right")))
+
+        return Observations(
+            amplitude_day=self.amplitude_day[near_of(self.amplitude_day, end)],
             ratio_db=cut(self.ratio_db, self.amplitude_day, end),
             vv_db=cut(self.vv_db, self.amplitude_day, end),
+            coherence_day=self.coherence_day[near_of(self.coherence_day, last)],
             coherence=cut(self.coherence, self.coherence_day, last),
             coherence_rise=cut(self.coherence_rise, self.coherence_day, last),
+            ndvi_day=self.ndvi_day[near_of(self.ndvi_day, last)],
             ndvi=cut(self.ndvi, self.ndvi_day, last),
         )
 
