@@ -23,6 +23,7 @@ from s4c_hpc.core.task import Outcome, Task
 from s4c_hpc.markers.manifest import read_manifest
 from s4c_hpc.parcels import read_attributes
 from s4c_hpc.practices.codes import Index, Practice, Status
+from s4c_hpc.practices.export import read_product, write_reference_tables
 
 NAME = "practices"
 SITE = {"name": "test", "season_start": "2021-03-01", "season_end": "2021-12-31"}
@@ -174,7 +175,7 @@ def test_what_cannot_be_judged_is_a_row_with_a_reason(tmp_path: Path) -> None:
 def test_a_table_of_practices(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     table = space.declare(
-        "1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;;2021-05-03;2021-08-30\n"
+        "1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;Own;2021-05-03;2021-08-30\n"
         "2;F002;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;NFC;;2021-05-03;2021-08-30\n"
         "3;F003;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;NA;;;\n"
         "4;F004;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;;;\n"
@@ -201,9 +202,19 @@ def test_a_table_of_practices(tmp_path: Path) -> None:
     assert any("practice other than" in note for note in notes)
     assert any("1 values of H_START" in note for note in notes)
     assert any("3 of 8 parcels are not in the table" in note for note in notes)
+    product = read_product(space.space.workspace, space.config, "l4c")
+    paths = write_reference_tables(space.space.workspace, space.config, product, tmp_path / "out")
+    assert [path.name.split("_")[2] for path in paths] == ["NA", "Fallow", "NFC"]
+    fallow = [line.split(";") for line in paths[1].read_text().splitlines()]
+    assert [line[1] for line in fallow[1:]] == ["F001", "F004"]
+    row = dict(zip(fallow[0], fallow[1], strict=True))
+    assert [row[name] for name in ("COUNTRY", "YEAR", "MAIN_CROP", "P_TYPE")] == ["ITA", "2021", "X", "Own"]
+    assert (row["P_END"], row["C_INDEX"]) == ("2021-08-30", "MODERATE")
     table.write_text(table.read_text() + "\n")
     with pytest.raises(TemporaryError, match="has changed"):
         space.run(task)
+    with pytest.raises(TemporaryError, match="has changed"):
+        write_reference_tables(space.space.workspace, space.config, product, tmp_path / "out")
 
 
 def test_the_file_says_what_its_columns_mean_and_has_the_same_bytes_again(tmp_path: Path) -> None:
@@ -275,7 +286,33 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert listed.returncode == 0, listed.stderr
     assert "l4c" in listed.stdout
     assert "up to date" in s4c("run", workspace=tmp_path).stderr
-    assert space.root == tmp_path
+    written = s4c("practices", "export", tmp_path / "l4c", workspace=tmp_path)
+    assert written.returncode == 0, written.stderr
+    (table,) = (tmp_path / "l4c").glob("*.csv")
+    assert table.name == "Sen4CAP_L4C_NA_ALL_2021_CSV.csv"
+    header, *lines = table.read_text().splitlines()
+    assert len(lines) == 8
+    columns = header.split(";")
+    assert columns[:2] == ["FIELD_ID", "ORIG_ID"]
+    rows = {line.split(";")[1]: dict(zip(columns, line.split(";"), strict=True)) for line in lines}
+    golden = rows["F001"]
+    assert [golden[name] for name in ("H_WEEK", "H_W_START", "H_W_END", "H_W_S1")] == [
+        "30",
+        "2021-07-26",
+        "2021-08-01",
+        "2021-07-26",
+    ]
+    assert [golden[f"M{i}"] for i in range(1, 6)] == ["TRUE", "FALSE", "FALSE", "TRUE", "TRUE"]
+    assert (golden["C_INDEX"], golden["M6"], golden["P_START"], golden["H_QUALITY"]) == ("NA", "NR", "", "")
+    assert (rows["F006"]["H_WEEK"], rows["F006"]["M1"], rows["F006"]["S1GAPS"]) == ("NA", "NA", "NA")
+    done = s4c("practices", "export", tmp_path / "mdb3.arrow", "--format", "mdb3", workspace=tmp_path)
+    assert done.returncode == 0, done.stderr
+    mdb3 = read(tmp_path / "mdb3.arrow")
+    assert mdb3.schema.names == ["NewID", *(f"20210906_M{i}" for i in range(1, 6))]
+    own = space.space.own_id()
+    codes = {own[row["NewID"]]: [row[f"20210906_M{i}"] for i in range(1, 6)] for row in mdb3.to_pylist()}
+    assert codes["F001"] == [1, 0, 0, 1, 1]
+    assert codes["F006"] == [-1] * 5
 
 
 def _tiles(space: Space) -> dict[str, str]:

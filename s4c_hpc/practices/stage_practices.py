@@ -163,6 +163,8 @@ class PracticesStage:
                 "parcels": key,
                 "task": task.id,
                 "mode": asked.params["mode"],
+                "country": asked.params["country"],
+                "table": asked.params.get("table", ""),
             },
             tillage=any(rules.tillage for rules in asked.rules.values()),
         )

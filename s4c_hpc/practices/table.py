@@ -20,7 +20,9 @@ from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.declared import Declared
 
 _DAYS: Final = ("VEG_START", "H_START", "H_END", "P_START", "P_END")
-_COLUMNS: Final = ("FIELD_ID", "PRACTICE", "P_TYPE", *_DAYS)
+MAIN_CROP: Final = "MAIN_CROP"
+P_TYPE: Final = "P_TYPE"
+_COLUMNS: Final = ("FIELD_ID", "PRACTICE", P_TYPE, *_DAYS)
 _NONE: Final = ("", "NA", "NULL", "0")
 
 UNKNOWN: Final = np.int8(-1)
@@ -84,8 +86,7 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
     """
     table = _read(path, delimiter)
     ids = table["FIELD_ID"]
-    # The first row of a parcel counts.
-    at = pc.index_in(pa.array(own_ids, pa.string()), ids.combine_chunks()).fill_null(-1).to_numpy()
+    at = _rows(own_ids, ids)
     there = at >= 0
     notes = []
     if twice := len(ids) - len(ids.unique()):
@@ -106,6 +107,20 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
     return PracticeTable(practice=np.append(named, UNKNOWN)[at], p_type=types[at], days=days, notes=tuple(notes))
 
 
+def texts_of(path: Path, delimiter: str, own_ids: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """What parcels have in columns that no rule needs, in their order; the main crop only if the table has it."""
+    table = _read(path, delimiter)
+    at = _rows(own_ids, table["FIELD_ID"])
+    names = [name for name in (MAIN_CROP, P_TYPE) if name in table.column_names]
+    return {name: np.append(np.array(table[name].to_pylist(), np.str_), "")[at] for name in names}
+
+
+def _rows(own_ids: Sequence[str], ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """(n,) the first row of each parcel, -1 for one that the table does not have."""
+    at: NDArray[np.int64] = pc.index_in(pa.array(own_ids, pa.string()), ids.combine_chunks()).fill_null(-1).to_numpy()
+    return at
+
+
 def _read(path: Path, delimiter: str) -> pa.Table:
     """All columns as texts, without blanks around them."""
     digest(path)
@@ -117,16 +132,17 @@ def _read(path: Path, delimiter: str) -> pa.Table:
                 where=str(path),
                 hint="check practices.delimiter",
             )
+        names = [*_COLUMNS, *(name for name in (MAIN_CROP,) if name in header)]
         table = pa.csv.read_csv(
             path,
             parse_options=pa.csv.ParseOptions(delimiter=delimiter),
             convert_options=pa.csv.ConvertOptions(
-                include_columns=list(_COLUMNS), column_types=dict.fromkeys(_COLUMNS, pa.string())
+                include_columns=names, column_types=dict.fromkeys(names, pa.string())
             ),
         )
     except pa.ArrowInvalid as error:
         raise InputError(f"is no table of practices ({error})", where=str(path)) from error
-    return pa.table({name: pc.utf8_trim_whitespace(table[name]) for name in _COLUMNS})
+    return pa.table({name: pc.utf8_trim_whitespace(table[name]) for name in names})
 
 
 def _days(column: pa.ChunkedArray) -> tuple[Days, int]:
