@@ -10,8 +10,9 @@ from support.practices import LOOSE, random_declared, random_season, rules
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.practices.codes import Index, Practice, Status
+from s4c_hpc.practices.enough import status_of
 from s4c_hpc.practices.judge import Columns, judge
-from s4c_hpc.practices.weeks import weekly
+from s4c_hpc.practices.weeks import Observations, weekly
 
 UNTIL = 18992
 N = 60
@@ -114,3 +115,41 @@ def test_what_cannot_be_judged_says_so_and_disturbs_nobody() -> None:
     none = judge(seen, declared, LOOSE, np.full(4, Status.NO_S1, np.int8), UNTIL)
     assert {name: v.dtype for name, v in none.items()} == {name: v.dtype for name, v in fine.items()}
     assert dataclasses.is_dataclass(seen)
+
+
+def enough(
+    n_values: int, of_orbit: int, *, ndvi: float = 500.0, pixels: int | None = 1, own: PracticeRules | None = None
+) -> Status:
+    """Status of a parcel with values of coherence, so many of them of the first orbit."""
+    day = 18700 + np.arange(n_values, dtype=np.int64)
+    orbit = (np.arange(n_values) >= of_orbit).astype(np.int64)
+    one = np.ones((1, n_values))
+    seen = Observations(
+        amplitude_day=day,
+        ratio_db=one,
+        vv_db=-10 * one,
+        coherence_day=day,
+        coherence=one * 0.5,
+        coherence_rise=one * 0,
+        ndvi_day=day[:1],
+        ndvi=np.full((1, min(n_values, 1)), ndvi),
+    )
+    declared = random_declared(1, 1, Practice.NA, "")
+    s1_pixels = None if pixels is None else np.array([pixels])
+    return Status(int(status_of(seen, orbit, s1_pixels, declared, own or PracticeRules())[0]))
+
+
+@pytest.mark.parametrize(
+    ("n_values", "of_orbit", "status"),
+    [(0, 0, Status.NO_S1), (15, 15, Status.FEW_S1), (16, 16, Status.OK), (28, 14, Status.FEW_S1), (29, 15, Status.OK)],
+)
+def test_more_than_15_values_and_15_of_one_orbit(n_values: int, of_orbit: int, status: Status) -> None:
+    assert enough(n_values, of_orbit) == status
+
+
+def test_the_first_thing_that_is_missing_is_told() -> None:
+    assert enough(20, 20, ndvi=np.nan) == Status.NO_S2
+    assert enough(20, 20, pixels=0) == Status.FEW_PIXELS
+    assert enough(20, 20, pixels=0, ndvi=np.nan) == Status.FEW_PIXELS
+    assert enough(20, 20, pixels=None) == Status.OK
+    assert enough(20, 20, pixels=2, own=PracticeRules(min_s1_pixels=3)) == Status.FEW_PIXELS
