@@ -7,15 +7,16 @@ differ. Countries have their own in ``configs/practices``, a file each.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 
 from s4c_hpc.config.section import Section
 from s4c_hpc.core.bundled import bundled
-from s4c_hpc.core.errors import ConfigError
+from s4c_hpc.core.errors import ConfigError, listing
 
 COUNTRIES: Final = ("CZE", "ESP", "ITA", "LTU", "NLD", "ROU")
 """Those with a file in ``configs/practices``."""
@@ -161,10 +162,14 @@ class Practices(Section):
         {}, description="Thresholds of your own, in place of those of the country, for every practice."
     )
 
-    @model_validator(mode="after")
-    def _known(self) -> Practices:
-        PracticeRules.model_validate(self.rules)
-        return self
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in sorted(value.keys() - PracticeRules.model_fields.keys()):
+            near = difflib.get_close_matches(name, PracticeRules.model_fields, n=3, cutoff=0.4)
+            raise ValueError(f"there is no threshold {name!r}; near are {listing(near)}")
+        PracticeRules.model_validate(value)
+        return value
 
 
 def rules_of(practice: PracticeName, country: str | None, own: dict[str, Any] | None = None) -> PracticeRules:
