@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.config.practices import PracticeName, PracticeRules, rules_of
+from s4c_hpc.config.practices import PracticeName, rules_of
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -23,15 +21,12 @@ from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.parcels import BLOCK, TileParcels, read_attributes, version_of
-from s4c_hpc.practices.codes import PRACTICE_NAMES, REASONS, Practice, Status
-from s4c_hpc.practices.days import as_yyyymmdd
-from s4c_hpc.practices.declared import Declared, without_practice
-from s4c_hpc.practices.enough import status_of
-from s4c_hpc.practices.judge import Columns, judge
+from s4c_hpc.practices.codes import REASONS
 from s4c_hpc.practices.manifest import manifest_text
-from s4c_hpc.practices.product import ID, product_schema
-from s4c_hpc.practices.read import Block, Source, last_day, read_block, sources_of
+from s4c_hpc.practices.product import product_schema
+from s4c_hpc.practices.read import sources_of
 from s4c_hpc.practices.table import PracticeTable, digest, read_practices
+from s4c_hpc.practices.tile import Asked, batches
 from s4c_hpc.series.generation import Acquisition, pointer_path, read_pointer, read_set
 from s4c_hpc.series.imported import POINTER, Imported, edition_dir, imports_of
 from s4c_hpc.series.layers import Ids
@@ -48,26 +43,6 @@ _PARCELS_PER_S: Final = 4000
 
 _VALUES_PER_S: Final = 1e6
 """Values read a second on a slow shared disk."""
-
-_NA10000: Final = np.int32(-10000)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a task is asked for, from its parameters."""
-
-    params: Mapping[str, Any]
-    config: Config
-
-    @property
-    def rules(self) -> dict[Practice, PracticeRules]:
-        """Thresholds by practice."""
-        return {PRACTICE_NAMES[name]: PracticeRules(**values) for name, values in self.params["rules"].items()}
-
-    @property
-    def year(self) -> int:
-        """Year of the harvest."""
-        return self.config.site.season_end.year
 
 
 class PracticesStage:
@@ -103,8 +78,13 @@ class PracticesStage:
                 hint="name sources of imagery, or run 's4c series import'",
             )
         params = canonical_json(_params(config))
+        # The table, and ids of the declaration that it is looked up by, are those of the whole site.
+        table = config.practices.table
+        n_texts = 4 * table.stat().st_size + 120 * sum(one.n_parcels for one in tiles.values()) if table else 0
         rows = [
-            self._row(tiles[tile], own.get(tile), [one for one in imports if tile in one.tiles], params, config)
+            self._row(
+                tiles[tile], own.get(tile), [one for one in imports if tile in one.tiles], params, config, n_texts
+            )
             for tile in sorted(tiles)
         ]
         yield tasks_to_batch(rows)
@@ -115,14 +95,13 @@ class PracticesStage:
         Parameters
         ----------
         work : values that are read
-        params : ``n_parcels`` of the tile, ``n_files`` that are read
+        params : ``n_parcels`` of the tile, ``n_files`` that are read, ``n_texts`` bytes of declarations
         """
         n_parcels, n_files = params["n_parcels"], params["n_files"]
         block = min(BLOCK, max(n_parcels, 1)) * (n_files + 60) * 8 * 30
-        # Ids of the declaration and its table of practices are texts.
         return Resources(
             cpus=1,
-            mem_bytes=int(_BASE_BYTES + block + 2**17 * n_files + 600 * n_parcels),
+            mem_bytes=int(_BASE_BYTES + block + 2**17 * n_files + 64 * n_parcels + params["n_texts"]),
             walltime_s=int(60 + work / _VALUES_PER_S + n_parcels / _PARCELS_PER_S),
         )
 
@@ -136,7 +115,7 @@ class PracticesStage:
         TemporaryError
             If series or the table of practices have changed since the plan was made.
         """
-        asked = _Asked(json.loads(task.params), io.config)
+        asked = Asked(json.loads(task.params), io.config)
         key = task.input_keys[-1]
         ids = np.sort(parcels_of(io.workspace, task.tile, key))
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
@@ -171,7 +150,7 @@ class PracticesStage:
         counted: Counter[int] = Counter()
         product, manifest = task.outputs
         with io.publisher.replace(product) as path:
-            n_rows = write_ipc(path, schema, _batches(schema, asked, sources, ids, table, counted))
+            n_rows = write_ipc(path, schema, batches(schema, asked, sources, ids, table, counted))
         with io.publisher.replace(manifest) as path:
             text = manifest_text(
                 schema,
@@ -196,6 +175,7 @@ class PracticesStage:
         imports: Sequence[Imported],
         params: str,
         config: Config,
+        n_texts: int,
     ) -> Task:
         tile = parcels.tile.id
         depends_on = (own["id"],) if own else ()
@@ -216,7 +196,7 @@ class PracticesStage:
             # Values, the description of each batch, what is said of columns, then a line of the manifest for each file.
             bytes_out=65536 + 120 * n + 8192 * (1 + n // BLOCK) + 2000 * n_files,
             opens_imagery=0,
-            resources=self.resources(work, {"n_parcels": n, "n_files": n_files}),
+            resources=self.resources(work, {"n_parcels": n, "n_files": n_files, "n_texts": n_texts}),
         )
 
 
@@ -262,7 +242,7 @@ def _acquisitions(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tupl
     return found, missing
 
 
-def _table(asked: _Asked, io: TaskIO, task: Task, key: str, ids: Ids) -> PracticeTable | None:
+def _table(asked: Asked, io: TaskIO, task: Task, key: str, ids: Ids) -> PracticeTable | None:
     """What is declared of parcels, in their order; ``None`` where there is no table."""
     path: Path | None = asked.config.practices.table
     if path is None:
@@ -276,76 +256,3 @@ def _table(asked: _Asked, io: TaskIO, task: Task, key: str, ids: Ids) -> Practic
     )
     at = np.searchsorted(known["NewID"].to_numpy(), ids)
     return read_practices(path, asked.params["delimiter"], known["ori_id"].take(pa.array(at)).to_pylist())
-
-
-def _batches(
-    schema: pa.Schema,
-    asked: _Asked,
-    sources: Sequence[Source],
-    ids: Ids,
-    table: PracticeTable | None,
-    counted: Counter[int],
-) -> Iterator[pa.RecordBatch]:
-    """One a block of parcels; how many have which status is added to ``counted``."""
-    rules = asked.rules
-    for start in range(0, ids.size, BLOCK):
-        block = ids[start : start + BLOCK]
-        seen = read_block(sources, block, rules[Practice.NA])
-        rows = np.arange(start, start + block.size)
-        columns = _columns(schema, asked, rules, seen, table, rows)
-        columns[ID] = block
-        counted.update(columns["STATUS"].tolist())
-        yield pa.RecordBatch.from_arrays([pa.array(columns[name]) for name in schema.names], schema=schema)
-
-
-def _columns(
-    schema: pa.Schema,
-    asked: _Asked,
-    rules: Mapping[Practice, PracticeRules],
-    seen: Block,
-    table: PracticeTable | None,
-    rows: NDArray[np.int64],
-) -> Columns:
-    """All columns but the parcel."""
-    n = rows.size
-    columns: Columns = {
-        f.name: np.full(n, _NA10000 if f.type == pa.int32() else 0, f.type.to_pandas_dtype()) for f in schema
-    }
-    for practice, own in rules.items():
-        chosen = np.ones(n, bool) if table is None else _has(table, rows, practice)
-        if not chosen.any():
-            continue
-        declared = _declared(asked, table, rows[chosen], practice)
-        pixels = None if seen.s1_pixels is None else seen.s1_pixels[chosen]
-        observed = seen.observed.of(chosen)
-        status = status_of(observed, seen.orbit, pixels, declared, own)
-        status = np.where(seen.there[chosen], status, np.int8(Status.NO_SERIES)).astype(np.int8)
-        if table is not None:
-            status = np.where(table.practice[rows[chosen]] < 0, np.int8(Status.NO_SEASON), status).astype(np.int8)
-        made = judge(observed, declared, own, status, last_day(asked.year, asked.config.site.season_end))
-        made |= {
-            "STATUS": status,
-            "PRACTICE": np.full(int(chosen.sum()), practice, np.int8),
-            "VEG_START": as_yyyymmdd(declared.veg_start),
-            "H_START": as_yyyymmdd(declared.h_start),
-            "H_END": as_yyyymmdd(declared.h_end),
-        }
-        for name, values in made.items():
-            columns[name][chosen] = values
-    if seen.s1_pixels is not None:
-        columns["S1PIX"] = seen.s1_pixels.astype(np.int32)
-    return columns
-
-
-def _has(table: PracticeTable, rows: NDArray[np.int64], practice: Practice) -> NDArray[np.bool_]:
-    """(n,) rows with a practice; those without any go with the parcels of which nothing is declared."""
-    own = table.practice[rows]
-    chosen: NDArray[np.bool_] = own == practice
-    return chosen | (own < 0) if practice == Practice.NA else chosen
-
-
-def _declared(asked: _Asked, table: PracticeTable | None, rows: NDArray[np.int64], practice: Practice) -> Declared:
-    country = asked.params["country"]
-    if table is not None:
-        return table.declared(rows, practice, country, asked.year)
-    return without_practice(rows.size, country, asked.config.site.season_start, asked.config.site.season_end)

@@ -93,18 +93,19 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
         notes.append(f"{twice} rows of the table of practices are of a parcel that it has already: the first counts")
     if without := int((~there).sum()):
         notes.append(f"{without} of {at.size} parcels are not in the table of practices")
-    codes = {name: int(code) for name, code in PRACTICE_NAMES.items()}
-    named = np.array([codes.get(text.as_py(), int(UNKNOWN)) for text in table["PRACTICE"]], np.int8)
+    names = list(PRACTICE_NAMES)
+    # Codes count from 0 in this order, and what is not among them is UNKNOWN.
+    named = pc.index_in(table["PRACTICE"], pa.array(names)).fill_null(int(UNKNOWN)).to_numpy().astype(np.int8)
     if n := int((named == UNKNOWN).sum()):
-        notes.append(f"{n} rows of the table of practices have a practice other than {listing(list(codes))}")
+        notes.append(f"{n} rows of the table of practices have a practice other than {listing(names)}")
     days: dict[str, Days] = {}
     for name in _DAYS:
         found, wrong = _days(table[name])
         days[name] = np.append(found, NO_DAY)[at]
         if wrong:
             notes.append(f"{wrong} values of {name} in the table of practices are no days such as 2021-07-05")
-    types = np.append(np.array(table["P_TYPE"].to_pylist(), np.str_), "")
-    return PracticeTable(practice=np.append(named, UNKNOWN)[at], p_type=types[at], days=days, notes=tuple(notes))
+    types = _at(table[P_TYPE], at)
+    return PracticeTable(practice=np.append(named, UNKNOWN)[at], p_type=types, days=days, notes=tuple(notes))
 
 
 def texts_of(path: Path, delimiter: str, own_ids: Sequence[str]) -> dict[str, NDArray[np.str_]]:
@@ -112,7 +113,13 @@ def texts_of(path: Path, delimiter: str, own_ids: Sequence[str]) -> dict[str, ND
     table = _read(path, delimiter)
     at = _rows(own_ids, table["FIELD_ID"])
     names = [name for name in (MAIN_CROP, P_TYPE) if name in table.column_names]
-    return {name: np.append(np.array(table[name].to_pylist(), np.str_), "")[at] for name in names}
+    return {name: _at(table[name], at) for name in names}
+
+
+def _at(column: pa.ChunkedArray, at: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Texts of rows; empty for -1."""
+    taken = column.take(pa.array(np.where(at < 0, 0, at))).to_pylist() if len(column) else [""] * at.size
+    return np.where(at < 0, "", np.array(taken, np.str_))
 
 
 def _rows(own_ids: Sequence[str], ids: pa.ChunkedArray) -> NDArray[np.int64]:
