@@ -125,3 +125,28 @@ def test_a_season_that_begins_in_week_one_begins_a_week_later() -> None:
     """4 January 2021 is in ISO week 1, as the reference has it."""
     parcel = PLAIN.but(veg_start="01-04").declared()
     assert parcel.first_week[0] == day_number(dt.date(2021, 1, 11))
+
+
+class TestNumbersInTheRules:
+    """Values just on either side of numbers that are no thresholds of a country."""
+
+    @pytest.mark.parametrize(("p_start", "m10"), [("05-24", T), ("05-31", F)])
+    def test_nine_weeks_in_a_row(self, p_start: str, m10: Seen) -> None:
+        """Coherence is low until the week of 19 July."""
+        assert fallow(PLAIN, "LTU", p_type="PDJ", p_start=p_start).judged()["M10"] == m10
+
+    def test_gaps_count_from_35_days_before_the_harvest(self) -> None:
+        """The weeks of 21 and 28 June are missing."""
+        found = PLAIN.but(without=frozenset({9, 10})).judged()
+        assert (found["H_W_START"], found["H_W_S1GAPS"], found["H_QUALITY"]) == (HARVEST, 2, 1)
+
+    @pytest.mark.parametrize(("least", "week"), [(329, HARVEST), (330, int(NO_DAY))])
+    def test_there_has_to_be_something_to_lose(self, least: int, week: int) -> None:
+        assert PLAIN.judged(rules(ndvi_before_loss=least))["H_W_START"] == week
+
+    @pytest.mark.parametrize(("ndvi", "start"), [(309, 20210802), (310, 20210726)])
+    def test_bare_is_ten_thousandths_above_the_lowest(self, ndvi: int, start: int) -> None:
+        """Where NDVI hardly changes, a third of its range is less than that."""
+        parcel = LONG.capped(324, after="08-20").with_ndvi(d08_10=ndvi, d10_15=324)
+        found = parcel.but(practice=Practice.CATCH_CROP, p_type="CatchCrop_1", p_start="08-31").judged()
+        assert found["P_START"] == start
