@@ -36,6 +36,7 @@ COMMANDS = [
     *[["markers", c] for c in ("list", "show", "query", "export")],
     *[["series", c] for c in ("list", "show", "import", "compare")],
     *[["classify", c] for c in ("show", "model", "apply")],
+    ["practices", "export"],
     ["zonal"],
     ["report"],
     *[["slurm", c] for c in ("check", "qos")],

@@ -18,6 +18,7 @@ from s4c_hpc.cli import (
     markers,
     parcels,
     parcels_check,
+    practices,
     report,
     run,
     series,
@@ -56,6 +57,7 @@ app.command("status")(status.status)
 app.command("cancel")(status.cancel)
 app.command("logs")(status.logs)
 app.add_typer(markers.app, name="markers")
+app.add_typer(practices.app, name="practices")
 series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")

@@ -36,6 +36,7 @@ _PATHS = (
     ("parcels", "within"),
     ("parcels", "strata", "file"),
     ("classify", "model_file"),
+    ("practices", "table"),
     ("execute", "metrics_file"),
 )
 """Keys that are paths, besides those of sources."""

@@ -7,7 +7,6 @@ weekly means and moments over months, named as in Sen4CAP's L4A.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,14 +22,12 @@ from s4c_hpc.features.parcel_maths import by_group, composite, deviation, low_qu
 from s4c_hpc.features.periods import Period, months, periods, place_of, weeks
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import N_VALID, ImportedColumns
+from s4c_hpc.series.radar_names import radar_name
 
 LOW: Final = 0.1
 """Share of weekly coherences of a month below its low quantile. Source: the reference's 10 % quantile, called MIN."""
 
 _MONTH_DAYS: Final = 30
-_RADAR: Final = re.compile(
-    r"^(?:(sigma0|gamma0|coherence|cohe?)_)?(vv|vh)(?:_(sigma0|gamma0|coherence|cohe?))?(?:_(lin|db))?$"
-)
 _PASS: Final = {"ascending": "ASC", "descending": "DESC"}
 
 Floats = NDArray[np.float64]
@@ -110,14 +107,10 @@ class SeriesRecipe:
         """
         found: dict[tuple[str, bool], Radar] = {}
         for variable in self.variables if self.passes else ():
-            if (match := _RADAR.match(variable.name)) is None:
+            if (name := radar_name(variable.name, variable.unit)) is None:
                 continue
-            before, polarisation, after, scale = match.groups()
             one = Radar(
-                variable=variable,
-                polarisation=polarisation.upper(),
-                is_coherence=(before or after or "").startswith("coh"),
-                is_db=scale == "db" or variable.unit.lower() == "db",
+                variable=variable, polarisation=name.polarisation, is_coherence=name.is_coherence, is_db=name.is_db
             )
             key = one.polarisation, one.is_coherence
             if key in found:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_CHAIN = ("mask", "index", "gather", "stats", "compact", "series", "merge", "features", "series-features", "classify")
+_CHAIN = (
+    *("mask", "index", "gather", "stats", "compact", "series", "merge"),
+    *("features", "series-features", "classify", "practices", "mowing"),
+)
 """Stages in the order in which a reader thinks of them; others follow by name."""
 
 

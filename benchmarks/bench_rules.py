@@ -1,0 +1,102 @@
+"""Parcels judged per CPU second by the rules of practices, reading left out, and memory of a block.
+
+``python -m benchmarks.bench_rules [--parcels N]`` prints JSON. Made seasons of nine months: radar every six days on two
+orbits, 40 dates of NDVI, some values missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import resource
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.practices.codes import NO_DAY, Practice, Status
+from s4c_hpc.practices.days import Days, day_number
+from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.judge import judge
+from s4c_hpc.practices.weeks import Observations, coherence_rise
+
+BLOCK: Final = 1024
+"""Parcels judged at a time."""
+
+FIRST: Final = day_number(dt.date(2021, 3, 1))
+LENGTH: Final = 270
+
+
+def season(n: int, seed: int) -> Observations:
+    """Observations of n parcels, each with an event at which backscatter and coherence rise and NDVI falls."""
+    rng = np.random.default_rng(seed)
+    radar = np.sort(np.concatenate([FIRST + np.arange(0, LENGTH, 6), FIRST + 2 + np.arange(0, LENGTH, 6)]))
+    orbit = ((radar - FIRST) % 6 == 2).astype(np.int64)
+    optical = np.linspace(FIRST, FIRST + LENGTH - 1, 40).astype(np.int64)
+    event = FIRST + rng.integers(60, 200, n)[:, None]
+    ratio = np.where(radar >= event, 9.5, 8.0) + rng.normal(0, 0.3, (n, radar.size))
+    coherence = np.clip(np.where(radar >= event, 0.7, 0.3) + rng.normal(0, 0.05, ratio.shape), 0, 1)
+    ndvi = 250 + 550 * np.exp(-(((optical - event + 40) / 45.0) ** 2)) + rng.normal(0, 20, (n, optical.size))
+    for values, share in ((ratio, 0.1), (coherence, 0.1), (ndvi, 0.5)):
+        values[rng.random(values.shape) < share] = np.nan
+    return Observations(
+        amplitude_day=radar,
+        ratio_db=ratio,
+        vv_db=np.full(ratio.shape, -10.0),
+        coherence_day=radar,
+        coherence=coherence,
+        coherence_rise=coherence_rise(radar, orbit, coherence, 6),
+        ndvi_day=optical,
+        ndvi=np.round(ndvi),
+    )
+
+
+def declarations(n: int, practice: Practice, country: str) -> Declared:
+    """Every parcel the same."""
+
+    def all_of(day: int | np.int64) -> Days:
+        return np.full(n, day, np.int64)
+
+    return Declared(
+        practice=practice,
+        country=country,
+        year=2021,
+        veg_start=all_of(FIRST),
+        h_start=all_of(FIRST + 60),
+        h_end=all_of(FIRST + 220),
+        p_type=np.full(n, ""),
+        p_start=all_of(FIRST + 160),
+        p_end=all_of(NO_DAY if practice == Practice.CATCH_CROP else FIRST + 220),
+    )
+
+
+def measure(n: int, practice: Practice, country: str) -> dict[str, Any]:
+    """Figures of one practice."""
+    seen, declared = season(BLOCK, 1), declarations(BLOCK, practice, country)
+    status, until = np.full(BLOCK, Status.OK, np.int8), FIRST + 300
+    rules = PracticeRules(tillage=True)
+    judge(seen, declared, rules, status, until)
+    started = time.process_time()
+    rounds = max(n // BLOCK, 1)
+    for _ in range(rounds):
+        coherence_rise(seen.coherence_day, seen.coherence_day % 6, seen.coherence, rules.max_pair_days)
+        judge(seen, declared, rules, status, until)
+    seconds = time.process_time() - started
+    return {"practice": practice.name, "country": country, "parcels_per_cpu_s": round(rounds * BLOCK / seconds)}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parcels", type=int, default=50 * BLOCK)
+    n = parser.parse_args().parcels
+    cases = [(Practice.NA, ""), (Practice.CATCH_CROP, "NLD"), (Practice.FALLOW, "CZE"), (Practice.NFC, "ROU")]
+    found = [measure(n, *case) for case in cases]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"block": BLOCK, "peak_mib": round(peak), "rules": found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Fallow land: black, bare all season, or green, with a cover that is not harvested, as countries have it.
+
+Source: the reference's TsaFallowAnalysisHandler.cpp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.practices.codes import Codes, Index, Seen, is_true, seen
+from s4c_hpc.practices.days import Days, monday
+from s4c_hpc.practices.decimals import any_week
+from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.harvest import Harvest
+from s4c_hpc.practices.judged import Judged, choose
+from s4c_hpc.practices.period import PeriodMarkers, any_vegetation, period_markers
+from s4c_hpc.practices.weeks import Observations, Weeks, from_here
+
+BARE_WEEKS = 9
+"""Weeks in a row without loss in coherence, in Lithuania."""
+
+_BLACK, _GREEN = "PDJ", "PDZ"
+"""Lithuania's kinds."""
+
+_EARLY_DAYS = 62
+"""A harvest so long before the end of the period is too early, in Lithuania."""
+
+_GRACE_DAYS = 7
+"""A loss or harvest may be so much later than its time."""
+
+_BESIDE_DAYS = 30
+"""Markers of a loss are computed for so many days more on either side, in Czechia."""
+
+
+def fallow(observed: Observations, weeks: Weeks, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
+    """Judge the fallow land of n parcels."""
+    markers = period_markers(observed, declared.p_start, declared.p_end, rules)
+    m6 = any_vegetation(markers)
+    judged = replace(Judged.nothing(declared, Seen.NR, Index.NR), m6=m6)
+    if declared.country == "CZE":
+        judged = _green(judged, observed, found, declared, rules)
+    elif declared.country == "LTU":
+        judged = _lithuania(judged, markers, found, declared)
+    else:
+        judged = _black(judged, found, declared, rules)
+    return judged.where(weeks.last <= monday(declared.p_start), Seen.NR, Index.NR)
+
+
+def _black(judged: Judged, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
+    last = monday(declared.p_end)
+    if declared.country.startswith("ITA") and rules.loss_from is not None:
+        last = np.full(len(last), monday(declared.day(rules.loss_from)))
+    index = choose(
+        len(last),
+        (judged.m6 == Seen.FALSE, Index.STRONG),
+        (_harvested(found, monday(declared.p_start), last), Index.WEAK),
+        default=Index.MODERATE,
+    )
+    return replace(judged, index=index)
+
+
+def _green(judged: Judged, observed: Observations, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
+    """Czechia: the cover has to go in its time, and not by a harvest."""
+    m8 = _loss_in_time(observed, declared, rules)
+    index = choose(
+        len(m8),
+        (judged.m6 == Seen.FALSE, Index.POOR),
+        (_harvested(found, monday(declared.p_start), monday(declared.p_end)), Index.WEAK),
+        (m8 == Seen.FALSE, Index.STRONG),
+        default=Index.MODERATE,
+    )
+    is_looked_at = (index == Index.STRONG) | (index == Index.MODERATE)
+    return replace(judged, index=index, m8=np.where(is_looked_at, m8, np.int8(Seen.NR)))
+
+
+def _loss_in_time(observed: Observations, declared: Declared, rules: PracticeRules) -> Codes:
+    """(n,) M8 of the time in which vegetation has to go: FALSE if it went."""
+    n = len(declared.p_start)
+    first = declared.p_start if rules.loss_from is None else np.full(n, declared.day(rules.loss_from))
+    last = declared.p_end if rules.loss_to is None else np.full(n, declared.day(rules.loss_to))
+    markers = period_markers(observed, first - _BESIDE_DAYS, last + _BESIDE_DAYS, rules)
+    # A week without NDVI has the marker of the next one with it.
+    values = from_here(markers.m8.astype(np.float64), markers.m8 != Seen.NA)
+    inside = markers.since(monday(first)) & (markers.weeks.monday <= (last + _GRACE_DAYS)[:, None])
+    return seen(~any_week(inside & (values == 0)), any_week(inside & np.isfinite(values)))
+
+
+def _lithuania(judged: Judged, markers: PeriodMarkers, found: Harvest, declared: Declared) -> Judged:
+    m10 = seen(_has_run(markers, BARE_WEEKS))
+    week, last = found.week, monday(declared.p_end)
+    is_black, is_kept = declared.p_type == _BLACK, m10 == Seen.TRUE
+    green = choose(
+        len(m10),
+        (~is_kept | (judged.m6 == Seen.FALSE), Index.WEAK),
+        (~found.found | (week <= last - _EARLY_DAYS), Index.MODERATE),
+        (week <= last + _GRACE_DAYS, Index.STRONG),
+        default=Index.MODERATE,
+    )
+    index = choose(
+        len(m10), (is_black & ~is_kept, Index.STRONG), (is_black, Index.WEAK), (~is_black, green), default=Index.NR
+    )
+    return replace(
+        judged,
+        m6=np.where(is_black, np.int8(Seen.NR), judged.m6),
+        m10=m10,
+        index=index,
+        without_harvest=is_black & ~is_kept,
+    )
+
+
+def _harvested(found: Harvest, first: Days, last: Days) -> NDArray[np.bool_]:
+    """(n,) whether the harvest is after the first week and not after the last one."""
+    inside: NDArray[np.bool_] = found.found & (found.week > first) & (found.week <= last)
+    return inside
+
+
+def _has_run(markers: PeriodMarkers, length: int) -> NDArray[np.bool_]:
+    """(n,) whether M10 is TRUE in so many weeks in a row."""
+    run = np.zeros(len(markers.m10), np.int64)
+    longest = run.copy()
+    for column in is_true(markers.m10).T:
+        run = np.where(column, run + 1, 0)
+        longest = np.maximum(longest, run)
+    return longest >= length

@@ -1,0 +1,130 @@
+"""Columns of the practices product: their types, units, meanings and codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+import pyarrow as pa
+
+from s4c_hpc.core.ids import canonical_json
+from s4c_hpc.practices.codes import REASONS, Index, Practice, Status
+
+CONTRACT: Final = "s4c-practices-1"
+"""Changes when the meaning of columns or metadata changes."""
+
+ID: Final = "NewID"
+
+_DAY: Final = "day as yyyymmdd"
+_DAY_CODES: Final = {"-10000": "NA: data are missing", "-10001": "there is none", "-10002": "NA1: too few S1 pixels"}
+_MARKER_CODES: Final = {
+    "1": "TRUE",
+    "0": "FALSE",
+    "-1": "NA: data are missing",
+    "-2": "NA1: too few S1 pixels",
+    "-3": "NR: not relevant",
+}
+
+
+def _names(codes: type[IntEnum]) -> dict[str, str]:
+    return {str(int(one)): one.name for one in codes}
+
+
+_MARKERS: Final[Mapping[str, str]] = {
+    "M1": "Vegetation was seen by the last week, in NDVI",
+    "M2": "NDVI is lost in the last week",
+    "M3": "Backscatter VV - VH grows in the last week",
+    "M4": "Backscatter VV - VH is that of bare ground in the last week",
+    "M5": "Coherence grows or is high in the last week",
+    "M6": "NDVI of vegetation in the period of the practice",
+    "M7": "NDVI stays in the period of the practice",
+    "M8": "NDVI is not lost in the period of the practice",
+    "M9": "Backscatter VV - VH does not grow in the period of the practice",
+    "M10": "Coherence does not grow in the period of the practice",
+}
+
+_DAYS: Final[Mapping[str, str]] = {
+    "VEG_START": "First day of the crop's season",
+    "H_START": "First day on which the harvest is looked for",
+    "H_END": "Last day on which the harvest is looked for",
+    "P_START": "First day of the practice, declared or found",
+    "P_END": "Last day of the practice, declared or found",
+    "L_WEEK": "Monday of the last week with backscatter and coherence",
+    "H_W_START": "Monday of the week of the harvest",
+    "H_W_END": "Sunday of the week of the harvest",
+    "H_W_S1": "Monday of the week of the harvest by radar alone",
+    "TL_W_START": "Monday of the week of tillage",
+    "TL_W_END": "Sunday of the week of tillage",
+}
+
+_WEEKS: Final[Mapping[str, str]] = {
+    "H_WEEK": "ISO number of the week of the harvest",
+    "TL_WEEK": "ISO number of the week of tillage",
+}
+
+_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
+    "S1PIX": ("Pixels of radar inside", "pixel"),
+    "S1GAPS": ("Weeks without radar in the year", "week"),
+    "H_S1GAPS": ("Weeks without radar from H_START to H_END", "week"),
+    "P_S1GAPS": ("Weeks without radar from P_START to P_END", "week"),
+    "H_W_S1GAPS": ("Weeks without radar in the 35 days before the harvest's week", "week"),
+}
+
+_YES_OR_NO: Final = {"1": "yes", "0": "no, or it does not apply"}
+
+_CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
+    "STATUS": (
+        "Whether the parcel could be judged, and if not, why",
+        "code",
+        {str(int(one)): REASONS[one] or "judged" for one in Status},
+    ),
+    "PRACTICE": ("Declared practice", "code", _names(Practice)),
+    "C_INDEX": ("How sure it is that the practice is there", "code", _names(Index)),
+    "H_QUALITY": ("Whether two weeks or more without radar lie before the harvest's week", "code", _YES_OR_NO),
+    "C_QUALITY": ("Whether two weeks or more of the practice are without radar", "code", _YES_OR_NO),
+}
+
+_ORDER: Final = (
+    *(
+        "STATUS",
+        "PRACTICE",
+        "VEG_START",
+        "H_START",
+        "H_END",
+        "P_START",
+        "P_END",
+        "L_WEEK",
+        "M1",
+        "M2",
+        "M3",
+        "M4",
+        "M5",
+    ),
+    *("H_WEEK", "H_W_START", "H_W_END", "H_W_S1", "M6", "M7", "M8", "M9", "M10", "C_INDEX", "S1PIX", "S1GAPS"),
+    *("H_S1GAPS", "P_S1GAPS", "H_W_S1GAPS", "H_QUALITY", "C_QUALITY"),
+)
+_TILLAGE: Final = ("TL_WEEK", "TL_W_START", "TL_W_END")
+
+
+def product_schema(metadata: Mapping[str, str], *, tillage: bool) -> pa.Schema:
+    """Columns of a file, the parcel first; names of the reference's table where it has them."""
+    fields = [_field(ID, pa.int32(), "Parcel", "")]
+    fields += [_described(name) for name in (*_ORDER, *(_TILLAGE if tillage else ()))]
+    return pa.schema(fields, metadata={"contract": CONTRACT, **metadata})
+
+
+def _described(name: str) -> pa.Field:
+    if name in _CODED:
+        return _field(name, pa.int8(), *_CODED[name])
+    if name in _MARKERS:
+        return _field(name, pa.int8(), _MARKERS[name], "code", _MARKER_CODES)
+    if name in _COUNTS:
+        return _field(name, pa.int32(), *_COUNTS[name], _DAY_CODES)
+    texts, unit = (_DAYS, _DAY) if name in _DAYS else (_WEEKS, "week")
+    return _field(name, pa.int32(), texts[name], unit, _DAY_CODES)
+
+
+def _field(name: str, kind: pa.DataType, long_name: str, unit: str, codes: Mapping[str, str] | None = None) -> pa.Field:
+    described = {"long_name": long_name, "unit": unit, **({"codes": canonical_json(codes)} if codes else {})}
+    return pa.field(name, kind, nullable=False, metadata=described)
