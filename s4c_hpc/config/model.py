@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from s4c_hpc.config.features import Features
+from s4c_hpc.config.mowing import Mowing
 from s4c_hpc.config.secrets import without_password
 from s4c_hpc.config.section import Section, Slug
 from s4c_hpc.config.slurm import Slurm
@@ -690,6 +691,7 @@ class Config(Section):
     variables: Variables = Variables()
     series: Series = Series()
     features: Features = Features()
+    mowing: Mowing = Mowing()
     markers: Markers = Markers()
     rasters: Rasters = Rasters()
     retention: Retention = Retention()
