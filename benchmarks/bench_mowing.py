@@ -367,7 +367,10 @@ def main() -> None:
     groups, about = gmd(options.gmd)
     if options.fit:
         every = [[True] * len(group.plots) for group in groups]
-        print(json.dumps({s: fitted(groups, every, s1=s == "S1+S2").model_dump() for s in ("S2", "S1+S2")}, indent=2))
+        rules = fitted(groups, every, s1=True)
+        made = [_improved(group, rules, s1=True) for group in groups]
+        best = max(THRESHOLDS, key=lambda least: _f1(groups, [_confident(*one, least) for one in made], every))
+        print(json.dumps(rules.model_copy(update={"min_confidence": float(best)}).model_dump(), indent=2))
         return
     seeds = range(options.first_seed, options.first_seed + options.repeats)
     regions = sorted({group.region for group in groups})

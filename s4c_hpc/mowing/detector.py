@@ -16,7 +16,7 @@ import numpy as np
 from s4c_hpc.config.mowing import ImprovedRules
 from s4c_hpc.mowing.looks import Flags, Floats, Looks, looks_of, without
 from s4c_hpc.mowing.reference import Orbit
-from s4c_hpc.mowing.windows import FUSED, S2, Windows, chosen, middles_within, windows_of
+from s4c_hpc.mowing.windows import FUSED, S2, Windows, chosen, middles_within, picked, windows_of
 
 EVIDENCE: Final = (
     "ndvi_before",
@@ -143,11 +143,7 @@ def detected(
     windows.source[windows.there & np.isfinite(found.terms[3])] = FUSED
     columns = chosen(windows, middles_within(rules.min_days), rules.max_events)
     columns = columns[:, : int((columns >= 0).sum(axis=1).max(initial=0))]
-    at = np.maximum(columns, 0)
-    evidence = {
-        name: np.where(columns >= 0, np.take_along_axis(matrix, at, axis=1), np.nan)
-        for name, matrix in found.evidence.items()
-    }
+    evidence = {name: picked(matrix, columns) for name, matrix in found.evidence.items()}
     return Detected(windows.taken(columns), evidence, n_looks)
 
 

@@ -39,13 +39,19 @@ class Windows:
 
     def taken(self, columns: NDArray[np.intp]) -> Windows:
         """Windows (n, k) of each row by their columns; -1 for none."""
-        at = np.maximum(columns, 0)
+        return Windows(
+            picked(self.start, columns),
+            picked(self.end, columns),
+            picked(self.confidence, columns),
+            np.nan_to_num(picked(self.source.astype(np.float64), columns)).astype(np.uint8),
+        )
 
-        def of(matrix: Floats) -> Floats:
-            return np.where(columns >= 0, np.take_along_axis(matrix, at, axis=1), np.nan)
 
-        source = np.where(columns >= 0, np.take_along_axis(self.source, at, axis=1), 0).astype(np.uint8)
-        return Windows(of(self.start), of(self.end), of(self.confidence), source)
+def picked(matrix: Floats, columns: NDArray[np.intp]) -> Floats:
+    """Values (n, k) of each row of a matrix (n, m) by their columns; NaN for -1."""
+    if not matrix.shape[1]:
+        return np.full(columns.shape, np.nan)
+    return np.where(columns >= 0, np.take_along_axis(matrix, np.maximum(columns, 0), axis=1), np.nan)
 
 
 def windows_of(start: Floats, end: Floats, confidence: Floats, source: int) -> Windows:
