@@ -45,14 +45,18 @@ class OpticalRules(Section):
     )
     high_abs_th: float = Field(0.75, description="NDVI after the fall must be lower.")
     low_abs_th: float = Field(0.5, description="NDVI before the fall must be higher.")
-    no_mowing_after_det: float = Field(30, gt=0, description="Longest window of an event in days, counted from its end.")
+    no_mowing_after_det: float = Field(
+        30, gt=0, description="Longest window of an event in days, counted from its end."
+    )
     non_overlap_interval_days: float = Field(45, ge=0, description="Days that two windows must span to be two events.")
 
 
 class RadarRules(Section):
     """The reference's Sentinel-1 detector; keys as in S4C_L4B_Default_Config.cfg."""
 
-    stat_smpl_n: int = Field(5, ge=3, description="Coherences before the one that is judged, to which a line is fitted.")
+    stat_smpl_n: int = Field(
+        5, ge=3, description="Coherences before the one that is judged, to which a line is fitted."
+    )
     pfa: float = Field(3e-8, gt=0, lt=0.5, description="Probability of a false alarm of one test; sets the threshold.")
     min_cohe_var: float = Field(
         0.024, ge=0, description="Variance of the coherence of a pixel; by pixels of the parcel the least variance."
@@ -83,19 +87,24 @@ class ImprovedRules(Section):
     dip_days: float = Field(12, gt=0, description="It is one if the next look is no later and NDVI has come back.")
     dip_share: Share = Field(0.8, description="Come back: short of the look before by less than this share of the dip.")
     min_fall: float = Field(0.02, gt=0, description="Smallest fall between two looks that is considered.")
-    reference_days: float = Field(35, gt=0, description="Days before the fall whose highest NDVI is the local reference.")
+    reference_days: float = Field(
+        35, gt=0, description="Days before the fall whose highest NDVI is the local reference."
+    )
     low_days: float = Field(20, gt=0, description="Days after the fall whose lowest NDVI is the stubble.")
     regrowth_days: tuple[float, float] = Field(
-        (0, 70), description="Days after the fall, from and to, whose highest NDVI is the regrowth."
+        (8, 70), description="Days after the fall, from and to, whose highest NDVI is the regrowth."
     )
     coherence_days: float = Field(30, gt=0, description="Days before and after the fall whose coherences are compared.")
-    intercept: float = Field(-14.6, description="Of the log-odds that a fall is a mowing.")
-    fall_weight: float = Field(15.0, description="Log-odds for each unit of the fall between the two looks.")
-    reference_weight: float = Field(11.3, description="Log-odds for each unit of the local reference.")
-    regrowth_weight: float = Field(14.0, description="Log-odds for each unit of NDVI that comes back afterwards.")
-    coherence_weight: float = Field(0.82, description="Log-odds for each unit by which coherence has risen.")
-    coherence_usual: float = Field(0.024, description="Rise of coherence that tells nothing; stands where there is none.")
-    min_confidence: Share = Field(0.35, description="Events with less are not reported.")
+    intercept: float = Field(-15.3, description="Of the log-odds that a fall is a mowing.")
+    fall_weight: float = Field(14.2, description="Log-odds for each unit of the fall between the two looks.")
+    reference_weight: float = Field(12.5, description="Log-odds for each unit of the local reference.")
+    regrowth_weight: float = Field(14.3, description="Log-odds for each unit of NDVI that comes back afterwards.")
+    regrowth_usual: float = Field(0.12, description="Regrowth that stands where nothing was seen afterwards.")
+    coherence_weight: float = Field(0.95, description="Log-odds for each unit by which coherence has risen.")
+    coherence_usual: float = Field(
+        0.024, description="Rise of coherence that tells nothing; stands where there is none."
+    )
+    min_confidence: Share = Field(0.4, description="Events with less are not reported.")
     min_days: float = Field(28, ge=0, description="Days between two events; the more confident one is kept.")
     max_events: int = Field(6, ge=1, le=12, description="Events of a parcel that are kept, the most confident ones.")
     min_looks: int = Field(5, ge=3, description="Looks in the season that a parcel needs to be assessed.")

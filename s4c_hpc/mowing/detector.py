@@ -43,9 +43,9 @@ class Falls:
 
     @property
     def terms(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Fall, local reference, regrowth (0 if none was seen) and rise of coherence (NaN if none was seen)."""
+        """Fall, local reference, regrowth and rise of coherence; the latter two NaN if nothing was seen."""
         e = self.evidence
-        regrowth = np.where(np.isfinite(e["ndvi_regrowth"]), e["ndvi_regrowth"] - e["ndvi_low"], 0.0)
+        regrowth = e["ndvi_regrowth"] - e["ndvi_low"]
         rise = e["coherence_after"] - e["coherence_before"]
         return e["ndvi_before"] - e["ndvi_after"], e["ndvi_reference"], regrowth, rise
 
@@ -101,6 +101,7 @@ def falls(looks: Looks, orbits: Sequence[Orbit], season: tuple[float, float], ru
 def confidences(found: Falls, rules: ImprovedRules) -> Floats:
     """(n, m) probability that a fall is a mowing: logistic in the four terms."""
     fall, reference, regrowth, rise = found.terms
+    regrowth = np.where(np.isfinite(regrowth), regrowth, rules.regrowth_usual)
     rise = np.where(np.isfinite(rise), rise, rules.coherence_usual)
     odds = (
         rules.intercept
@@ -170,9 +171,7 @@ def _extreme(looks: Looks, at: int, first: float, last: float, extreme: np.ufunc
     return found
 
 
-def _coherences(
-    orbits: Sequence[Orbit], start: Floats, end: Floats, rules: ImprovedRules
-) -> tuple[Floats, Floats]:
+def _coherences(orbits: Sequence[Orbit], start: Floats, end: Floats, rules: ImprovedRules) -> tuple[Floats, Floats]:
     """Mean coherence of the pairs that end before a fall and of those that begin after it; mean over orbits with both.
 
     A pair that spans the fall tells nothing of it: coherence is lost by the cut itself.

@@ -122,9 +122,7 @@ def gain(
 
 def _table(counts: Sequence[Counts]) -> NDArray[np.float64]:
     """A row a season: pairs, found, known, 1, found where none is known, 1 where none is known."""
-    rows = [
-        (len(c.errors), c.n_found, c.n_known, 1, c.n_found * (c.n_known == 0), c.n_known == 0) for c in counts
-    ]
+    rows = [(len(c.errors), c.n_found, c.n_known, 1, c.n_found * (c.n_known == 0), c.n_known == 0) for c in counts]
     return np.array(rows, np.float64).reshape(-1, 6)
 
 
