@@ -309,7 +309,7 @@ def salms(folder: Path) -> dict[str, Any]:
     said: dict[str, Any] = {"events": len(truth)}
     for masked in (False, True):
         counts: dict[str, dict[bool, list[Counts]]] = {}
-        for parcel, rows in truth.groupby("ID"):
+        for parcel in sorted(set(truth["ID"])):
             series = pd.read_csv(home / f"tsdir/{parcel}_s2_idx_ts.csv")
             series = series[series["band"] == "NDVI"].sort_values("date")
             if masked:

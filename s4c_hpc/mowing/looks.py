@@ -38,7 +38,6 @@ def looks_of(values: NDArray[np.floating], days: NDArray[np.floating], least: fl
         matrix[~(matrix >= least)] = np.nan
     for j in range(1, len(days)):
         if days[j] == days[j - 1]:
-            matrix[np.isfinite(matrix[:, j - 1]), j] = np.nan
             matrix[:, j] = np.where(np.isfinite(matrix[:, j - 1]), matrix[:, j - 1], matrix[:, j])
             matrix[:, j - 1] = np.nan
     return packed(matrix, np.broadcast_to(days.astype(np.float64), matrix.shape))

@@ -22,6 +22,8 @@ class Counts:
     n_found: int
     errors: tuple[float, ...]
     """Days from the known to the found date of each pair."""
+    pairs: tuple[tuple[int, int], ...]
+    """Positions of each pair among the found and the known ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def counted(parcel: str, found: Sequence[float], known: Sequence[float], toleran
     """How one parcel's season was found."""
     pairs = matched(found, known, tolerance)
     errors = tuple(float(found[i]) - float(known[j]) for i, j in pairs)
-    return Counts(parcel=parcel, n_known=len(known), n_found=len(found), errors=errors)
+    return Counts(parcel=parcel, n_known=len(known), n_found=len(found), errors=errors, pairs=tuple(pairs))
 
 
 def scores(counts: Sequence[Counts]) -> Scores:

@@ -71,7 +71,8 @@ def radar_windows(orbit: Orbit, pixels: NDArray[np.floating], rules: RadarRules)
     Returns
     -------
     (n, t) windows: a jump at a pair reports the pair before it, as the reference does; its length is that of
-    ``s1_time_interval`` whatever the pair really is. Confidence ``0.5 - 0.5 exp(-e)``, e the excess in standard deviations.
+    ``s1_time_interval`` whatever the pair really is. Confidence ``0.5 - 0.5 exp(-e)``, e the excess in standard
+    deviations.
     """
     values, days = orbit.values.astype(np.float64), orbit.days
     n, t = values.shape
