@@ -4,7 +4,8 @@
 
 Folds are over plots: all years of a plot are in one fold. Weights and thresholds, the usual date and the thresholds of
 the plain rules are found on the other folds. The form of the detector (which terms, how long its windows) was chosen
-on folds of seeds 0 to 5, 100 and 101 of the same plots; the figures are of seeds 200 on, and of regions left out as a whole.
+on folds of seeds 0 to 5, 100 and 101 of the same plots; the figures are of seeds 200 on, and of regions left out as a
+whole.
 
 The truth of gmd-slovakia-mowing was read off images: nine of ten dates are those of a Sentinel-2 image of the region,
 four of five a clear one of the plot (``dates_of_images``). So a rule that dates an event by the image after it has a
@@ -301,7 +302,7 @@ def summary(counts: Mapping[str, Mapping[bool, list[Counts]]]) -> dict[str, Any]
 
 
 def salms(folder: Path) -> dict[str, Any]:
-    """JRC's 17 mowings with the weights as they are shipped; clouds are not masked in the files, but classes are there."""
+    """JRC's 17 mowings with the weights as they are shipped; the files do not mask clouds, but hold classes."""
     home = folder / "SALMS/inst/extdata"
     truth = pd.read_csv(home / "gtdir/FOIinfo.csv")
     truth["day"] = [_number(day) for day in pd.to_datetime(truth["Event_date"], format="%d/%m/%Y")]

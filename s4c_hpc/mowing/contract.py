@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -145,13 +145,13 @@ def read_mowings(workspace: Workspace, period: str | None = None) -> FoundMowing
     return FoundMowings(events, left, tuple(sorted({path.parent.name for path in paths})))
 
 
-def _rows(path: Path) -> list[dict[str, object]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     with open_ipc(path) as reader:
         if read_metadata(reader.schema).get("contract") != CONTRACT:
             raise InputError(
                 f"not a file of contract {CONTRACT}", where=str(path), hint="run 's4c run' to make it again"
             )
-        rows: list[dict[str, object]] = reader.read_all().to_pylist()
+        rows: list[dict[str, Any]] = reader.read_all().to_pylist()
     return rows
 
 

@@ -21,7 +21,8 @@ class Looks:
     @property
     def count(self) -> NDArray[np.intp]:
         """(n,) looks of each parcel."""
-        return np.isfinite(self.values).sum(axis=1)
+        n: NDArray[np.intp] = np.isfinite(self.values).sum(axis=1)
+        return n
 
 
 def looks_of(values: NDArray[np.floating], days: NDArray[np.floating], least: float = -np.inf) -> Looks:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import erfinv
 
 from s4c_hpc.config.mowing import OpticalRules, RadarRules, ReferenceRules
-from s4c_hpc.mowing.looks import Floats, looks_of
+from s4c_hpc.mowing.looks import Flags, Floats, looks_of
 from s4c_hpc.mowing.windows import FUSED, S1, S2, Windows, beside, chosen, ends_within, spans_less, squeezed, windows_of
 
 _MOST_S1 = 0.5
@@ -114,13 +114,13 @@ def fused(first: Windows, second: Windows) -> Windows:
     that of ``first``.
     """
     n = first.confidence.shape[0]
-    a = [matrix[:, :, None] for matrix in (first.start, first.end, first.confidence, first.source)]
-    b = [matrix[:, None, :] for matrix in (second.start, second.end, second.confidence, second.source)]
+    a = [matrix[:, :, None] for matrix in (first.start, first.end, first.confidence)]
+    b = [matrix[:, None, :] for matrix in (second.start, second.end, second.confidence)]
     with np.errstate(invalid="ignore"):
-        overlap = np.minimum(a[1], b[1]) > np.maximum(a[0], b[0])
+        overlap: Flags = np.minimum(a[1], b[1]) > np.maximum(a[0], b[0])
         leads = a[2] >= b[2]
         confidence = joint_confidence(a[2], b[2])
-    both_s1 = (a[3] == S1) & (b[3] == S1)
+    both_s1 = (first.source[:, :, None] == S1) & (second.source[:, None, :] == S1)
     confidence = np.where(both_s1, np.minimum(confidence, _MOST_S1), confidence)
     pairs = Windows(
         np.where(overlap, np.where(leads, a[0], b[0]), np.nan).reshape(n, -1),

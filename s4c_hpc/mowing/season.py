@@ -74,7 +74,8 @@ class Assessed:
     @property
     def enough(self) -> NDArray[np.bool_]:
         """(n,) whether a parcel was assessed."""
-        return self.reason == ""
+        enough: NDArray[np.bool_] = self.reason == ""
+        return enough
 
     def events(self, schema: pa.Schema) -> pa.RecordBatch:
         """A row an event."""
@@ -150,13 +151,13 @@ def assess(
     return Assessed(ids, windows, evidence, reason.astype(np.str_), looks, pairs, codes)
 
 
-def _matrix(seen: Sequence[Seen], n: int) -> tuple[Floats, NDArray[np.float32]]:
+def _matrix(seen: Sequence[Seen], n: int) -> tuple[Floats, Floats]:
     """(t,) days since 1970 and (n, t) values."""
-    values = np.stack([one.values for one in seen], axis=1) if seen else np.empty((n, 0), np.float32)
+    values = np.stack([one.values for one in seen], axis=1).astype(np.float64) if seen else np.empty((n, 0))
     return days_since_1970([one.day for one in seen]), values
 
 
-def _within(values: NDArray[np.float32], days: Floats, season: tuple[float, float]) -> NDArray[np.intp]:
+def _within(values: Floats, days: Floats, season: tuple[float, float]) -> NDArray[np.intp]:
     """(n,) values in the season."""
     inside = (days >= season[0]) & (days <= season[1])
     n: NDArray[np.intp] = np.isfinite(values[:, inside]).sum(axis=1)

@@ -62,9 +62,7 @@ def read_truth(path: Path) -> dict[str, list[dt.date]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if missing := {"parcel", "date"} - set(rows.fieldnames or ()):
-                raise InputError(
-                    f"there is no column {sorted(missing)[0]!r}", where=str(path), hint="it needs: parcel,date"
-                )
+                raise InputError(f"there is no column {min(missing)!r}", where=str(path), hint="it needs: parcel,date")
             for row in rows:
                 days = found.setdefault((row["parcel"] or "").strip(), [])
                 if text := (row["date"] or "").strip():
