@@ -1,4 +1,4 @@
-"""Mowing on real plots: our detector beside the reference's, a plain fall of NDVI and the usual date, on the same folds.
+"""Mowing on real plots: our detector, the reference's, a plain fall of NDVI and the usual date, on the same folds.
 
 ``python -m benchmarks.bench_mowing --gmd DIR [--salms DIR] [--repeats N] [--first-seed S] [--fit]`` prints JSON.
 

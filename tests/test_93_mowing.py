@@ -13,6 +13,10 @@ import pytest
 from support.cli import s4c, s4c_json
 from support.imports import LONG, ImportSpace
 
+from s4c_hpc.config import load_config
+from s4c_hpc.core.errors import NoInputsError
+from s4c_hpc.core.plan_schema import PLAN_SCHEMA
+from s4c_hpc.core.stage import PlanContext, stage
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.contract import read_mowings
 
@@ -97,7 +101,15 @@ def truth(workspace: Path, rows: list[tuple[str, str]]) -> Path:
 
 def test_mowing_without_series_is_no_success(empty: Path) -> None:
     refused = s4c("run", workspace=empty)
-    assert refused.returncode == 6
+    assert refused.returncode == 4
+    assert "no product index" in refused.stderr
+    context = PlanContext(
+        workspace=Workspace(empty),
+        config=load_config(empty / "s4c.toml").config,
+        upstream={"series": PLAN_SCHEMA.empty_table()},
+    )
+    with pytest.raises(NoInputsError, match="no tile with parcels has series"):
+        list(stage("mowing").tasks(context))
     judged = s4c("validate", "mowing", truth(empty, [("F001", "2018-06-10")]), workspace=empty)
     assert judged.returncode == 6
     assert "mowing.enabled" in judged.stderr
@@ -118,11 +130,7 @@ def test_events_and_what_is_said_of_each_parcel(workspace: Path) -> None:
 
 def test_an_event_carries_its_evidence(workspace: Path) -> None:
     tables = [pa.ipc.open_file(path).read_all() for path in sorted(workspace.glob(f"markers/l4b/{PERIOD}/*.arrow"))]
-    rows = (
-        pa.concat_tables(tables, promote_options="none").to_pylist()
-        if len(tables) == 1
-        else [row for table in tables for row in table.to_pylist()]
-    )
+    rows = [row for table in tables for row in table.to_pylist()]
     assert len(rows) == len(MOWN)
     assert {row["source"] for row in rows} == {"S2/S1"}
     for row in rows:
@@ -163,10 +171,10 @@ def test_judged_by_a_truth(workspace: Path) -> None:
         "no such parcel": 1,
         "no date in the period": 1,
     }
-    told = s4c("validate", "mowing", workspace / "truth.csv", "--tolerance", 1, "--date", "end", workspace=workspace)
+    told = s4c("validate", "mowing", workspace / "truth.csv", "--tolerance", "1", "--date", "end", workspace=workspace)
     assert told.returncode == 0
     assert told.stdout.splitlines()[3].split()[:2] == ["f1", "0.8889"]
-    none = s4c("validate", "mowing", workspace / "truth.csv", "--tolerance", 1, workspace=workspace)
+    none = s4c("validate", "mowing", workspace / "truth.csv", "--tolerance", "1", workspace=workspace)
     assert none.stdout.splitlines()[3].split()[:2] == ["f1", "0"]
 
 

@@ -128,7 +128,9 @@ def fused(first: Windows, second: Windows) -> Windows:
         np.where(overlap, confidence, np.nan).reshape(n, -1),
         np.where(overlap, np.where(both_s1, S1, FUSED), 0).astype(np.uint8).reshape(n, -1),
     )
-    alone = beside(_without(first, overlap.any(axis=2)), _without(second, overlap.any(axis=1)))
+    alone = beside(
+        _without(first, np.logical_or.reduce(overlap, axis=2)), _without(second, np.logical_or.reduce(overlap, axis=1))
+    )
     return squeezed(beside(pairs, alone))
 
 
@@ -169,5 +171,5 @@ def reference_windows(
 
 def _within(windows: Windows, season: tuple[float, float]) -> Windows:
     with np.errstate(invalid="ignore"):
-        out = ~((windows.end >= season[0]) & (windows.end <= season[1]))
+        out: Flags = ~((windows.end >= season[0]) & (windows.end <= season[1]))
     return _without(windows, out)

@@ -132,7 +132,9 @@ def assess(
         strands[one.strand].append(one)
     days, ndvi = _matrix(strands.pop("", []), ids.size)
     orbits = [Orbit(*_matrix(own, ids.size)) for _, own in sorted(strands.items())]
-    pairs = sum((_within(orbit.values, orbit.days, season) for orbit in orbits), np.zeros(ids.size, np.intp))
+    pairs = sum(
+        (_within(orbit.values.astype(np.float64), orbit.days, season) for orbit in orbits), np.zeros(ids.size, np.intp)
+    )
     if mowing.mode is MowingMode.REFERENCE:
         pixels = np.maximum(np.nan_to_num(areas / _RADAR_PIXEL_M2), 1.0)
         vh = [Orbit(*_matrix(own, ids.size)) for name, own in sorted(strands.items()) if "vh" in name]
