@@ -35,6 +35,7 @@ COMMANDS = [
     ["logs"],
     *[["markers", c] for c in ("list", "show", "query", "export")],
     *[["series", c] for c in ("list", "show", "import", "compare")],
+    ["validate", "mowing"],
     ["zonal"],
     ["report"],
     *[["slurm", c] for c in ("check", "qos")],

@@ -128,7 +128,18 @@ class Mowing(Section):
     season: tuple[DayOfYear, DayOfYear] = Field(("04-01", "10-31"), description="First and last day of events.")
     ndvi: str = Field("ndvi", description="Variable of the series that is NDVI; its means are used.")
     coherence: tuple[str, ...] = Field(
-        ("coherence_vv", "coh_vv", "vv_coherence", "vv_coh", "coherence_vh", "coh_vh", "vh_coherence", "vh_coh"),
+        (
+            "cohvv",
+            "cohvh",
+            "coherence_vv",
+            "coh_vv",
+            "vv_coherence",
+            "vv_coh",
+            "coherence_vh",
+            "coh_vh",
+            "vh_coherence",
+            "vh_coh",
+        ),
         description="Variables that are coherence; those that there are. The reference uses VH alone.",
     )
     improved: ImprovedRules = ImprovedRules()

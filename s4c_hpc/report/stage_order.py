@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_CHAIN = ("mask", "index", "gather", "stats", "compact", "series", "series-features", "merge")
+_CHAIN = ("mask", "index", "gather", "stats", "compact", "series", "series-features", "mowing", "merge")
 """Stages in the order in which a reader thinks of them; others follow by name."""
 
 
