@@ -19,6 +19,7 @@ from s4c_hpc.core.plan_schema import PLAN_SCHEMA
 from s4c_hpc.core.stage import PlanContext, stage
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.contract import read_mowings
+from s4c_hpc.parcels import latest_version, read_attributes
 
 SITE = """
 [site]
@@ -91,6 +92,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = s4c("run", workspace=root)
     assert done.returncode == 0, done.stderr
     return root
+
+
+def crops_of(root: Path) -> dict[int, str]:
+    version = latest_version(Workspace(root))
+    assert version is not None
+    table = read_attributes(Workspace(root), version, ["NewID", "ori_crop"])
+    return dict(zip(table["NewID"].to_pylist(), table["ori_crop"].to_pylist(), strict=True))
 
 
 def truth(workspace: Path, rows: list[tuple[str, str]]) -> Path:
@@ -176,6 +184,18 @@ def test_judged_by_a_truth(workspace: Path) -> None:
     assert told.stdout.splitlines()[3].split()[:2] == ["f1", "0.8889"]
     none = s4c("validate", "mowing", workspace / "truth.csv", "--tolerance", "1", workspace=workspace)
     assert none.stdout.splitlines()[3].split()[:2] == ["f1", "0"]
+
+
+def test_our_own_series_and_only_the_crops_that_are_asked_for(tmp_path: Path) -> None:
+    enabled = ("--set", "mowing.enabled=true", "--set", "mowing.crops=['115']")
+    done = s4c("demo", "--workspace", tmp_path / "demo", *enabled)
+    assert done.returncode == 0, done.stderr
+    made = read_mowings(Workspace(tmp_path / "demo"))
+    crops = crops_of(tmp_path / "demo")
+    assert len(crops) == 18
+    assert set(made.events) == {parcel for parcel, crop in crops.items() if crop == "115"}
+    assert set(made.not_assessed.values()) == {"of a crop that is not asked for"}
+    assert any(made.events.values())
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,10 @@ class Mowing(Section):
 
     enabled: bool = Field(default=False, description="Whether mowing is detected.")
     mode: MowingMode = Field(MowingMode.IMPROVED, description="improved: our detector; reference: as Sen4CAP's L4B.")
+    crops: tuple[str, ...] = Field(
+        (),
+        description="Codes of the declaration whose parcels are assessed; all by default, and a harvest looks alike.",
+    )
     season: tuple[DayOfYear, DayOfYear] = Field(("04-01", "10-31"), description="First and last day of events.")
     ndvi: str = Field("ndvi", description="Variable of the series that is NDVI; its means are used.")
     coherence: tuple[str, ...] = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -127,6 +127,8 @@ def assess(
     areas : (n,) in m2, for the least variance of coherence in reference mode
     """
     mowing, season = recipe.mowing, recipe.season
+    others = ~np.isin(crops, mowing.crops) if mowing.crops else np.zeros(ids.size, bool)
+    seen = [replace(one, values=np.where(others, np.float32(np.nan), one.values)) for one in seen]
     strands: dict[str, list[Seen]] = defaultdict(list)
     for one in seen:
         strands[one.strand].append(one)
@@ -148,6 +150,7 @@ def assess(
         windows, evidence, looks = made.windows, made.evidence, made.looks
         least = mowing.improved.min_looks
         reason = np.where(looks < least, f"fewer than {least} NDVI looks in the season", "")
+    reason = np.where(others, "of a crop that is not asked for", reason)
     year = (recipe.start + (recipe.end - recipe.start) / 2).year
     codes = compliance(windows, reason == "", crops.tolist(), mowing.compliance, year)
     return Assessed(ids, windows, evidence, reason.astype(np.str_), looks, pairs, codes)

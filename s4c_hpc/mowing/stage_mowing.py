@@ -151,7 +151,7 @@ class MowingStage:
             "period": period,
             "site": site.name,
         }
-        if config.mowing.compliance:
+        if config.mowing.compliance or config.mowing.crops:
             # Codes of crops are no part of the key of parcels.
             params["attributes"] = latest_version(ctx.workspace)
         text = canonical_json(params)
