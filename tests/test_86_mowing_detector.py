@@ -46,12 +46,21 @@ def test_an_uncut_meadow_and_one_that_dries_out_have_none() -> None:
     assert spans(found(drying)) == []
 
 
-@pytest.mark.parametrize("depth", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("depth", [0.2, 0.4, 0.6])
 def test_a_cloud_of_one_date_is_no_mowing(depth: float) -> None:
     ndvi = meadow()
     ndvi[0, 12] -= depth
     assert spans(found(ndvi)) == []
     assert dips(looks_of(ndvi, DAYS), RULES)[0].nonzero()[0].tolist() == [12]
+
+
+def test_a_cut_that_regrows_quickly_is_no_cloud() -> None:
+    # A real one (SALMS, parcel 2 of 2020): .82, .53 five days later, .72 after ten more: .019 a day.
+    days, ndvi = np.array([153.0, 163.0, 168.0, 178.0, 188.0]), np.array([[0.81, 0.82, 0.53, 0.72, 0.81]])
+    assert not dips(looks_of(ndvi, days), RULES).any()
+    assert dips(looks_of(ndvi, days), RULES.model_copy(update={"dip_rate": 0.0})).any()
+    made = detected(ndvi, days, (), SEASON, RULES)
+    assert spans(made) == [(163, 168)]
 
 
 def test_a_cloud_beside_a_mowing_does_not_hide_it() -> None:

@@ -85,6 +85,9 @@ class ImprovedRules(Section):
         0.08, gt=0, description="An NDVI this far below both of its neighbours may be a cloud that was not masked."
     )
     dip_days: float = Field(12, gt=0, description="It is one if the next look is no later and NDVI has come back.")
+    dip_rate: float = Field(
+        0.03, ge=0, description="It is one only if NDVI rises by more than this a day afterwards: grass is slower."
+    )
     dip_share: Share = Field(0.8, description="Come back: short of the look before by less than this share of the dip.")
     min_fall: float = Field(0.02, gt=0, description="Smallest fall between two looks that is considered.")
     reference_days: float = Field(
@@ -95,14 +98,14 @@ class ImprovedRules(Section):
         (8, 70), description="Days after the fall, from and to, whose highest NDVI is the regrowth."
     )
     coherence_days: float = Field(30, gt=0, description="Days before and after the fall whose coherences are compared.")
-    intercept: float = Field(-15.3, description="Of the log-odds that a fall is a mowing.")
-    fall_weight: float = Field(14.2, description="Log-odds for each unit of the fall between the two looks.")
-    reference_weight: float = Field(12.5, description="Log-odds for each unit of the local reference.")
-    regrowth_weight: float = Field(14.3, description="Log-odds for each unit of NDVI that comes back afterwards.")
+    intercept: float = Field(-14.7, description="Of the log-odds that a fall is a mowing.")
+    fall_weight: float = Field(13.5, description="Log-odds for each unit of the fall between the two looks.")
+    reference_weight: float = Field(11.7, description="Log-odds for each unit of the local reference.")
+    regrowth_weight: float = Field(13.9, description="Log-odds for each unit of NDVI that comes back afterwards.")
     regrowth_usual: float = Field(0.12, description="Regrowth that stands where nothing was seen afterwards.")
-    coherence_weight: float = Field(0.95, description="Log-odds for each unit by which coherence has risen.")
+    coherence_weight: float = Field(1.22, description="Log-odds for each unit by which coherence has risen.")
     coherence_usual: float = Field(
-        0.024, description="Rise of coherence that tells nothing; stands where there is none."
+        0.023, description="Rise of coherence that tells nothing; stands where there is none."
     )
     min_confidence: Share = Field(0.4, description="Events with less are not reported.")
     min_days: float = Field(28, ge=0, description="Days between two events; the more confident one is kept.")

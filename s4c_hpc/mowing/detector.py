@@ -61,13 +61,14 @@ class Detected:
 
 
 def dips(looks: Looks, rules: ImprovedRules) -> Flags:
-    """(n, m) looks that are probably clouds: far below both neighbours, and NDVI is back at the next one."""
+    """(n, m) looks that are probably clouds: far below both neighbours, and NDVI is back sooner than grass grows."""
     out = np.zeros(looks.values.shape, bool)
     before, value, after = looks.values[:, :-2], looks.values[:, 1:-1], looks.values[:, 2:]
     with np.errstate(invalid="ignore"):
         depth = np.minimum(before, after) - value
-        soon = looks.days[:, 2:] - looks.days[:, 1:-1] <= rules.dip_days
-        out[:, 1:-1] = (depth > rules.dip_depth) & soon & (before - after < rules.dip_share * depth)
+        wait = looks.days[:, 2:] - looks.days[:, 1:-1]
+        quick = (wait <= rules.dip_days) & ((after - value) / wait > rules.dip_rate)
+        out[:, 1:-1] = (depth > rules.dip_depth) & quick & (before - after < rules.dip_share * depth)
     return out
 
 

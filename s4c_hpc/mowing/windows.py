@@ -17,7 +17,7 @@ FUSED: Final = 3
 """Sources of a window; as in the reference, a fusion of two of S1 is one of S1."""
 
 SOURCES: Final = {S1: "S1", S2: "S2", FUSED: "S2/S1"}
-"""What they are called (the reference's ``mis``)."""
+"""What they are called (in the reference's columns m1_mis ...)."""
 
 Conflict = Callable[[Floats, Floats, Floats, Floats], Flags]
 """Whether windows are one event: starts and ends of two (each (n, 1) or (n, m))."""
