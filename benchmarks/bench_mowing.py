@@ -295,7 +295,7 @@ def summary(counts: Mapping[str, Mapping[bool, list[Counts]]]) -> dict[str, Any]
             one = of_rule[end]
             own[name] = {**dataclasses.asdict(scores(one)), "interval": intervals(one)}
             if name.startswith("improved"):
-                others = ("usual date", "plain fall", "largest fall", "reference S1+S2", "improved S2")
+                others = ("usual date", "plain fall", "largest fall", "reference S2", "reference S1+S2", "improved S2")
                 own[name]["gain"] = {o: gain(one, counts[o][end]) for o in others if o != name}
         said["dated at the end" if end else "dated at the middle"] = own
     return said
