@@ -63,6 +63,20 @@ def test_a_cut_that_regrows_quickly_is_no_cloud() -> None:
     assert spans(made) == [(163, 168)]
 
 
+def test_a_low_look_that_nobody_followed_for_two_weeks_is_no_cloud() -> None:
+    days = np.array([150.0, 155.0, 160.0, 175.0, 180.0])
+    ndvi = np.array([[0.85, 0.85, 0.25, 0.85, 0.85]])
+    assert not dips(looks_of(ndvi, days), RULES).any()
+    assert dips(looks_of(ndvi, np.array([150.0, 155.0, 160.0, 172.0, 180.0])), RULES).any()
+
+
+def test_of_two_looks_on_a_day_the_first_one_that_has_a_value_counts() -> None:
+    days = np.array([150.0, 155.0, 155.0, 160.0])
+    looks = looks_of(np.array([[0.8, 0.7, 0.3, 0.6], [0.8, np.nan, 0.3, 0.6]]), days)
+    np.testing.assert_array_equal(looks.values, [[0.8, 0.7, 0.6], [0.8, 0.3, 0.6]])
+    np.testing.assert_array_equal(looks.days, [[150, 155, 160]] * 2)
+
+
 def test_a_cloud_beside_a_mowing_does_not_hide_it() -> None:
     ndvi = meadow(150)
     ndvi[0, 7] -= 0.5
