@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfinv
 
 from s4c_hpc.config.mowing import OpticalRules, RadarRules, ReferenceRules
 from s4c_hpc.mowing.looks import Flags, Floats, looks_of
@@ -78,7 +78,7 @@ def radar_windows(orbit: Orbit, pixels: NDArray[np.floating], rules: RadarRules)
     n, t = values.shape
     confidence = np.full((n, t), np.nan)
     start, end = np.full((n, t), np.nan), np.full((n, t), np.nan)
-    limit = np.sqrt(2) * erfinv(1 - 2 * rules.pfa)
+    limit = -NormalDist().inv_cdf(rules.pfa)
     floor = np.sqrt(rules.min_cohe_var / np.maximum(pixels, 1)) if rules.saturate_sigma else np.zeros(n)
     size = rules.stat_smpl_n
     for i in range(size, t):

@@ -29,7 +29,7 @@ from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
 
 _BASE_BYTES: Final = 320 * 2**20
-"""Anonymous memory of a worker with Arrow, NumPy and SciPy loaded."""
+"""Anonymous memory of a worker with Arrow and NumPy loaded."""
 
 _IMPORT: Final = "import"
 
