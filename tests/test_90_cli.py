@@ -37,6 +37,7 @@ COMMANDS = [
     *[["series", c] for c in ("list", "show", "import", "compare")],
     *[["classify", c] for c in ("show", "model", "apply")],
     ["practices", "export"],
+    ["validate", "mowing"],
     ["zonal"],
     ["report"],
     *[["slurm", c] for c in ("check", "qos")],

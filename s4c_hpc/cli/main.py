@@ -25,6 +25,7 @@ from s4c_hpc.cli import (
     series_import,
     slurm,
     status,
+    validate,
     workspace,
     zonal,
 )
@@ -62,6 +63,7 @@ series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")
 app.command("report")(report.report)
+app.add_typer(validate.app, name="validate")
 app.command("zonal")(zonal.zonal)
 app.add_typer(classify.app, name="classify")
 app.add_typer(slurm.app, name="slurm")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_seri
 
 from s4c_hpc.config.classify import Classify
 from s4c_hpc.config.features import Features
+from s4c_hpc.config.mowing import Mowing
 from s4c_hpc.config.practices import Practices
 from s4c_hpc.config.secrets import without_password
 from s4c_hpc.config.section import Section, Slug
@@ -696,6 +697,7 @@ class Config(Section):
     features: Features = Features()
     classify: Classify = Classify()
     practices: Practices = Practices()
+    mowing: Mowing = Mowing()
     markers: Markers = Markers()
     rasters: Rasters = Rasters()
     retention: Retention = Retention()

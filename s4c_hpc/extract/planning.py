@@ -33,13 +33,13 @@ def parcel_tiles(ctx: PlanContext) -> dict[str, TileParcels]:
 def is_without_imagery(workspace: Workspace, config: Config) -> bool:
     """Whether a workspace has no imagery and is not meant to have any.
 
-    It names no source and has no product, and features or practices are asked for of tables that were imported and
-    of nothing else.
+    It names no source and has no product, tables were imported, and what is asked for is made of these and of nothing
+    else: features of them, practices or mowing.
     """
     sets = config.features.sets
     return (
         not config.sources
-        and (sets == ("series",) or (config.practices.enabled and not sets))
+        and (sets == ("series",) or ((config.practices.enabled or config.mowing.enabled) and not sets))
         and any(workspace.imported.glob("*/current.json"))
         and not (workspace.catalog.exists() and read_products(workspace.catalog))
     )

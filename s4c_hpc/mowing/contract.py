@@ -1,0 +1,160 @@
+"""What the files of mowing hold: a row an event, and a row a parcel."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from s4c_hpc.core.errors import InputError, NoInputsError
+from s4c_hpc.core.ipc import open_ipc, read_metadata
+from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.mowing.detector import EVIDENCE
+from s4c_hpc.series.contract import ID
+
+CONTRACT: Final = "s4c-mowing-1"
+"""Changes when the meaning of columns or metadata changes."""
+
+EVENTS: Final = "l4b"
+PARCELS: Final = "l4b-parcels"
+"""Folders below ``markers`` of the events and of what is said of each parcel."""
+
+_SEEN: Final = {
+    "ndvi_before": "NDVI of the last look before the fall",
+    "ndvi_after": "NDVI of the first look after it",
+    "ndvi_reference": "Highest NDVI of the weeks before, the local reference",
+    "ndvi_low": "Lowest NDVI of the weeks after, the stubble",
+    "ndvi_regrowth": "Highest NDVI that came back afterwards",
+    "coherence_before": "Mean coherence of the pairs that end before the fall",
+    "coherence_after": "Mean coherence of the pairs that begin after it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MowingHeader:
+    """Where the rows of a file come from: its schema metadata."""
+
+    set: str
+    period: str
+    site: str
+    tile: str
+    parcels: str
+    """Key of the parcels."""
+    mode: str
+    rules: str
+    """JSON: all thresholds."""
+    task: str
+
+    def to_metadata(self) -> dict[str, str]:
+        """As schema metadata."""
+        return {"contract": CONTRACT, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+
+
+def event_schema(header: MowingHeader) -> pa.Schema:
+    """Schema of events: no nulls, NaN where a detector has not looked at something."""
+    columns = [
+        _field(ID, pa.int32(), "Parcel"),
+        _field("event", pa.int32(), "Number of the event in the season of its parcel, from 1, by time"),
+        _field("start", pa.date32(), "Day of the last look before the mowing"),
+        _field("end", pa.date32(), "Day of the first look after it"),
+        _field("date", pa.date32(), "Middle of start and end, the day that is nearest on average"),
+        _field(
+            "confidence", pa.float32(), "Probability that it is a mowing; in reference mode as the reference has it"
+        ),
+        _field("source", pa.string(), "S2, S1, or S2/S1 where both have a part in it"),
+        *(_field(name, pa.float32(), _SEEN[name]) for name in EVIDENCE),
+    ]
+    return pa.schema(columns, metadata=header.to_metadata())
+
+
+def parcel_schema(header: MowingHeader) -> pa.Schema:
+    """Schema of what is said of each parcel."""
+    columns = [
+        _field(ID, pa.int32(), "Parcel"),
+        _field("assessed", pa.bool_(), "Whether there was enough to see mowings"),
+        _field("reason", pa.string(), "Why it was not assessed; empty if it was"),
+        _field("mow_n", pa.int32(), "Mowings"),
+        _field("looks", pa.int32(), "NDVI looks in the season"),
+        _field("pairs", pa.int32(), "Coherences in the season"),
+        _field("compl", pa.int8(), "Rule of the crop: -1 none, 0 not assessed, 1 mown, 2 not mown, 3 in and outside"),
+    ]
+    return pa.schema(columns, metadata=header.to_metadata())
+
+
+def _field(name: str, kind: pa.DataType, long_name: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"long_name": long_name})
+
+
+def mowing_path(kind: str, period: str, site: str, tile: str) -> str:
+    """Path of a file relative to the workspace."""
+    return f"markers/{kind}/{period}/{site}_{tile}.arrow"
+
+
+def period_of(start: dt.date, end: dt.date) -> str:
+    """Name of a season's folder."""
+    return f"{start}_{end}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMowings:
+    """Events of a workspace."""
+
+    events: Mapping[int, tuple[tuple[dt.date, dt.date, float], ...]]
+    """Start, end and confidence by parcel, of all that were assessed."""
+    not_assessed: Mapping[int, str]
+    """Reason by parcel."""
+    periods: tuple[str, ...]
+
+
+def read_mowings(workspace: Workspace, period: str | None = None) -> FoundMowings:
+    """All events of a workspace.
+
+    Parameters
+    ----------
+    period : of the files; by default all that there are
+
+    Raises
+    ------
+    NoInputsError
+        If mowing was not detected.
+    """
+    found: dict[int, list[tuple[dt.date, dt.date, float]]] = {}
+    missing: dict[int, str] = {}
+    paths = sorted(workspace.markers.glob(f"{PARCELS}/{period or '*'}/*.arrow"))
+    if not paths:
+        raise NoInputsError(
+            "there are no mowings" + (f" of {period}" if period else ""),
+            where=str(workspace.markers / EVENTS),
+            hint="set mowing.enabled = true and run 's4c run'",
+        )
+    for path in paths:
+        for row in _rows(path):
+            if row["assessed"]:
+                found.setdefault(row[ID], [])
+            else:
+                missing[row[ID]] = row["reason"]
+        for row in _rows(workspace.markers / EVENTS / path.parent.name / path.name):
+            found.setdefault(row[ID], []).append((row["start"], row["end"], row["confidence"]))
+    events = {parcel: tuple(sorted(own)) for parcel, own in found.items()}
+    left = {parcel: reason for parcel, reason in missing.items() if parcel not in events}
+    return FoundMowings(events, left, tuple(sorted({path.parent.name for path in paths})))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with open_ipc(path) as reader:
+        if read_metadata(reader.schema).get("contract") != CONTRACT:
+            raise InputError(
+                f"not a file of contract {CONTRACT}", where=str(path), hint="run 's4c run' to make it again"
+            )
+        rows: list[dict[str, Any]] = reader.read_all().to_pylist()
+    return rows
+
+
+def dates(days: np.ndarray[tuple[int], np.dtype[np.float64]]) -> pa.Array:
+    """Days since 1970 as dates."""
+    return pa.array(days.astype(np.int32), pa.int32()).cast(pa.date32())
