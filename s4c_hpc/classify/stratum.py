@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from s4c_hpc.classify.folds import fold_numbers
 from s4c_hpc.classify.models import fit, make_model, probabilities
-from s4c_hpc.classify.sampling import Matrix, TrainingSet, draw, sizes, training_set
+from s4c_hpc.classify.sampling import Matrix, TrainingSet, draw, sizes, small_classes, training_set
 from s4c_hpc.classify.selection import Declared, Selection
 from s4c_hpc.config.classify import Classify
+
+Teach = Callable[[Matrix, NDArray[np.object_], frozenset[str], Classify], TrainingSet]
+"""What makes a training set, as ``training_set`` does."""
 
 
 class Role(StrEnum):
@@ -59,7 +62,7 @@ def judge(
     config: Classify,
     *,
     name: str = "",
-    training: Callable[[Matrix, NDArray[np.object_], Classify], TrainingSet] = training_set,
+    training: Teach = training_set,
 ) -> Judged:
     """Teach a model and judge every parcel that can be judged.
 
@@ -77,8 +80,9 @@ def judge(
     classes = selection.classes
     labels, chosen = declared.label, selection.is_chosen
     wanted = sizes(labels, selection.is_best, classes, config)
+    small = small_classes(labels, selection.is_best, classes, config)
     drawn = draw(labels, selection.is_best, wanted, config.seed)
-    model, taught = _taught(values, labels, drawn, config, config.seed, training)
+    model, taught = _taught(values, labels, drawn, config, config.seed, small, training)
     by_model = selection.is_classified
     chances = np.full((len(declared), len(classes)), np.nan)
     chances[by_model] = probabilities(model, values, by_model, classes, config.cores)
@@ -89,7 +93,7 @@ def judge(
         left_out = folds == number
         rows = draw(labels, selection.is_best & ~left_out, wanted, config.seed)
         if left_out.any() and rows.size:
-            one, _ = _taught(values, labels, rows, config, config.seed + 1 + number, training)
+            one, _ = _taught(values, labels, rows, config, config.seed + 1 + number, small, training)
             by_fold[left_out] = probabilities(one, values, left_out, classes, config.cores)
             del one  # a forest may be larger than what it was taught with: two at a time are enough
     role = np.where(by_model, Role.PREDICTED.value, Role.NONE.value).astype(object)
@@ -118,8 +122,9 @@ def _taught(
     rows: NDArray[np.intp],
     config: Classify,
     seed: int,
-    training: Callable[[Matrix, NDArray[np.object_], Classify], TrainingSet],
+    small: frozenset[str],
+    training: Teach,
 ) -> tuple[Any, TrainingSet]:
     """A model fitted to some rows, and what it was fitted to."""
-    found = training(values[rows], labels[rows], config)
+    found = training(values[rows], labels[rows], small, config)
     return fit(make_model(config, seed % 2**32), found.values, found.labels, config.cores), found
