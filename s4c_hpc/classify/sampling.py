@@ -94,7 +94,8 @@ def training_set(values: Matrix, labels: Labels, small: frozenset[str], config: 
     -----
     SMOTE cannot do with gaps: it sees the median of the parcels that teach in their place; the parcels themselves keep
     their gaps, for the model to deal with. What is made up then gets the gaps of a parcel of its class that teaches:
-    without any, a model would learn that a gap means a large class. A class of no more parcels than ``smote_k`` has fewer neighbours, a single
+    without any, a model would learn that a gap means a large class. A class of no more parcels than ``smote_k`` has
+    fewer neighbours, a single
     parcel none: nothing is made up then. All classes go into one call, or one for each number of neighbours.
     """
     names, counts = np.unique(labels.astype(str), return_counts=True)

@@ -28,7 +28,7 @@ class Role(StrEnum):
     VALIDATION = "validation"
     """Chosen, but not drawn; judged by the model itself."""
     RELATED = "related"
-    """Not drawn, but a row of the same field was; judged by the model of a fold, and no validation."""
+    """Not drawn, chosen or not, but a row of the same field was; judged by the model of a fold, and no validation."""
     PREDICTED = "predicted"
     """Not chosen; judged by the model itself."""
     NONE = "none"
@@ -88,9 +88,10 @@ def judge(
     chances[by_model] = probabilities(model, values, by_model, classes, config.cores)
     folds = np.full(len(declared), -1, np.int64)
     folds[chosen] = fold_numbers(labels[chosen], declared.ori_id[chosen], config.folds, config.seed)
+    judged_in = np.where(by_model, _folds_of_fields(folds, declared.ori_id, drawn), folds)
     by_fold = np.full_like(chances, np.nan)
     for number in range(config.folds):
-        left_out = folds == number
+        left_out = judged_in == number
         rows = draw(labels, selection.is_best & ~left_out, wanted, config.seed)
         if left_out.any() and rows.size:
             one, _ = _taught(values, labels, rows, config, config.seed + 1 + number, small, training)
@@ -98,11 +99,12 @@ def judge(
             del one  # a forest may be larger than what it was taught with: two at a time are enough
     role = np.where(by_model, Role.PREDICTED.value, Role.NONE.value).astype(object)
     role[chosen] = Role.VALIDATION.value
-    named = chosen & (declared.ori_id != "")
-    role[named & np.isin(declared.ori_id.astype(str), declared.ori_id[drawn].astype(str))] = Role.RELATED.value
+    ids = declared.ori_id.astype(str)
+    role[by_model & (ids != "") & np.isin(ids, ids[drawn])] = Role.RELATED.value
     role[drawn] = Role.TRAINING.value
     seen = np.isin(role.astype(str), [Role.TRAINING.value, Role.RELATED.value])
     chances[seen] = by_fold[seen]
+    by_fold[~chosen] = np.nan
     real, made_up = taught.labels[: taught.n_real], taught.labels[taught.n_real :]
     return Judged(
         name=name,
@@ -114,6 +116,14 @@ def judge(
         n_taught={c: int((real == c).sum()) for c in classes},
         n_made_up={c: int((made_up == c).sum()) for c in classes},
     )
+
+
+def _folds_of_fields(
+    folds: NDArray[np.int64], ori_id: NDArray[np.object_], drawn: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """(n,) number of the fold of each row; a row that is in none has that of its field, if the field teaches."""
+    fold_of = {own: fold for own, fold in zip(ori_id[drawn], folds[drawn], strict=True) if own}
+    return np.array([fold_of.get(own, -1) if fold < 0 else fold for own, fold in zip(ori_id, folds, strict=True)])
 
 
 def _taught(
