@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.crops import CropSpace, columns_of, crop_values
-from support.html import by_class, parse, text_of
+from support.html import by_class, by_id, parse, text_of
 from test_78_classify_selection import declared
 
 from s4c_hpc.classify.apply import apply_model
@@ -171,3 +171,23 @@ def test_a_parcel_without_a_feature_of_the_model_is_not_judged(copy: Path, tmp_p
     table = apply_model(read_model(copy), files, dt.date(2018, 1, 1))
     assert made.new_id["F0005"] not in table["NewID"].to_pylist()
     assert table.num_rows == 47
+
+
+@pytest.mark.parametrize(
+    ("n_without", "noise", "mood"), [(0, 0.02, "good"), (60, 0.02, "attention"), (0, 9, "attention")]
+)
+def test_the_headline_says_how_many_were_checked_and_when_to_look(
+    tmp_path: Path, n_without: int, noise: float, mood: str
+) -> None:
+    crops = [*CROPS, *["X"] * n_without]  # a code that the table lacks
+    made = CropSpace(tmp_path, crops)
+    made.features(crop_values(crops, 12, noise=noise), columns_of(12))
+    made.run()
+    page = parse(made.path(".html").read_text())
+    (outcome,) = by_class(page, "outcome")
+    said = text_of(outcome)
+    assert mood in outcome.get("class", "").split()
+    assert f"48 of {len(crops)} parcels were checked" in said
+    assert ("60 no crop code" in said) is bool(n_without)
+    shown = text_of(by_id(page, "accuracy"))
+    assert shown.index("Cross-validation") < shown.index("another mix of classes")

@@ -45,6 +45,11 @@ class Classified:
     s2_pixels: NDArray[np.float32] | None
     notes: tuple[str, ...]
 
+    def is_checked(self, *, by_folds: bool) -> NDArray[np.bool_]:
+        """(n,) whether a parcel counts in the accuracies of the cross-validation, or of the validation."""
+        found = self.by_fold != "" if by_folds else self.role == Role.VALIDATION.value
+        return np.asarray(found, np.bool_)
+
     def accuracy(self, *, by_folds: bool, weights: NDArray[np.float64] | None = None) -> tuple[Metrics, Calibration]:
         """Accuracy and calibration over parcels whose declaration counts.
 
@@ -56,7 +61,7 @@ class Classified:
         predicted, confidence = (
             (self.by_fold, self.by_fold_confidence) if by_folds else (self.first, self.first_confidence)
         )
-        rows = predicted != "" if by_folds else self.role == Role.VALIDATION.value
+        rows = self.is_checked(by_folds=by_folds)
         if weights is not None:
             rows = rows & (weights > 0)
         number = {name: i for i, name in enumerate(self.classes)}
@@ -218,7 +223,7 @@ def _by_saved(
     config: Classify,
     where: str,
 ) -> tuple[Texts, tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """Judgement of a stratum by a model that was taught elsewhere: whoever is chosen, and did not teach it, validates."""
+    """Judgement of a stratum by a model that was taught before: who is chosen and did not teach it validates."""
     if model is None:
         raise InputError("the saved model has none for it", where=where, hint="teach one with its parcels")
     classes = saved.classes[model]
