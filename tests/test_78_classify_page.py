@@ -49,14 +49,15 @@ def test_the_page_loads_nothing_and_runs_nothing(html: str) -> None:
 def test_the_sentence_and_the_facts_are_those_of_the_file_of_accuracies(made: CropSpace, page: Element) -> None:
     found = made.accuracy()
     (outcome,) = by_class(page, "outcome")
-    share = round(100 * found["validation"]["accuracy"])
-    assert f"{share}\N{NARROW NO-BREAK SPACE}% of 12 declarations are confirmed" in "".join(outcome.itertext())
+    share = round(100 * found["cross_validation"]["accuracy"])
+    assert f"{share}\N{NARROW NO-BREAK SPACE}% of 48 declarations are confirmed" in "".join(outcome.itertext())
     assert f"{found['lights']['red']} declaration" in text_of(outcome)
+    assert "48 of 50 parcels were checked; of the others 1 land cover" in text_of(outcome)
     (facts,) = by_class(page, "facts")
     shown = text_of(facts)
     for key in ("accuracy", "kappa", "macro_f1"):
-        low, high = found["validation"]["interval_95"][key]
-        assert f"{found['validation'][key]:.3f}" in shown
+        low, high = found["cross_validation"]["interval_95"][key]
+        assert f"{found['cross_validation'][key]:.3f}" in shown
         assert f"{low:.3f} to {high:.3f}" in shown
 
 
@@ -70,7 +71,7 @@ def test_the_table_of_accuracies_has_both_ways(made: CropSpace, page: Element) -
 def test_the_confusion_plot_has_the_counts(made: CropSpace, page: Element) -> None:
     plots = list(by_class(by_id(page, "confusion"), "confusion"))
     assert len(plots) == 2
-    for plot, n in zip(plots, (12, 48), strict=True):
+    for plot, n in zip(plots, (48, 12), strict=True):
         assert sum(int(text_of(e)) for e in by_class(plot, "value")) == n
     titles = [text_of(e) for e in by_id(page, "confusion").iter("title")]
     assert any(re.fullmatch(r"\d+ of 12 declared as Wheat \(\d+ %\) predicted as Wheat", t) for t in titles)

@@ -88,7 +88,9 @@ def test_a_class_that_the_model_does_not_know_is_said(taught: CropSpace, tmp_pat
 def test_the_model_is_part_of_the_identity(taught: CropSpace, tmp_path: Path) -> None:
     copy = tmp_path / "copy.skops"
     copy.write_bytes(taught.path(".skops").read_bytes())
-    one = taught.plan(taught.configured(model_file=str(taught.path(".skops")))).id
+    twin = tmp_path / "twin.skops"
+    twin.write_bytes(copy.read_bytes())
+    one = taught.plan(taught.configured(model_file=str(twin))).id
     assert taught.plan(taught.configured(model_file=str(copy))).id == one, "a path is where it lies, not what it is"
     other = space(tmp_path / "other", settings={"seed": 1})
     other.run()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from s4c_hpc.classify.matrix import matched, read_matrix
+from s4c_hpc.classify.matrix import has_values, matched, read_matrix
 from s4c_hpc.classify.models import probabilities
 from s4c_hpc.classify.saved import SavedModel
 from s4c_hpc.classify.site import best_two
@@ -52,9 +52,11 @@ def apply_model(
     new_id = np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int32)
     matrix = read_matrix(files, new_id, season_start)
     values = matched(saved.features, matrix, listing([str(path) for path in files], 3))
-    has = matrix.has_features
+    has = has_values(values)
     if not has.any():
-        raise InputError("no parcel has a value of a feature", where=listing([str(path) for path in files], 3))
+        raise InputError(
+            "no parcel has a value of a feature of the model", where=listing([str(path) for path in files], 3)
+        )
     classes = saved.classes[name]
     chances = probabilities(saved.models[name], values, has, classes, cores)
     (first, sure), (second, less) = best_two(chances, classes)

@@ -55,14 +55,6 @@ class Matrix:
     """(n,) Sentinel-2 pixels of each parcel, NaN for none; ``None``: nobody counted any."""
     s1_pixels: NDArray[np.float32] | None
 
-    @property
-    def has_features(self) -> NDArray[np.bool_]:
-        """(n,) whether any value is known."""
-        found = np.zeros(len(self.values), np.bool_)
-        for column in self.values.T:  # one at a time: a matrix of flags would be a quarter as large as the values
-            found |= ~np.isnan(column)
-        return found
-
 
 def read_matrix(
     files: Sequence[Path], only: NDArray[np.int32], season_start: dt.date, tiles: Sequence[str] | None = None
@@ -143,6 +135,14 @@ def matched(wanted: Sequence[Key], matrix: Matrix, where: str) -> NDArray[np.flo
             hint="make them with the settings that the model was taught with: 's4c classify model FILE' shows it",
         )
     return matrix.values[:, chosen]
+
+
+def has_values(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(n,) whether any value of a row (n, p) is known: of features of a saved model, those that ``matched`` chose."""
+    found = np.zeros(len(values), np.bool_)
+    for column in values.T:  # one at a time: a matrix of flags would be a quarter as large as the values
+        found |= ~np.isnan(column)
+    return found
 
 
 def _apart(one: Key, other: Key) -> int:

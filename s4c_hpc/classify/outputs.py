@@ -27,8 +27,8 @@ SET: Final = "l4a"
 """The marker set of these files."""
 
 _ROLE: Final = (
-    "training, related: judged by a model of the cross-validation that did not see the parcel; validation, predicted: "
-    "judged by the model itself; none: not classified"
+    "training, related: judged by a model of the cross-validation that did not see the parcel, or by the saved model "
+    "that it taught; validation, predicted: judged by a model that did not see it; none: not classified"
 )
 
 _COLUMNS: Final[dict[str, tuple[pa.DataType, str]]] = {

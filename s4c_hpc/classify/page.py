@@ -36,6 +36,10 @@ MAX_DOUBTED = 50
 MAX_SMALL = 60
 """Classes that are too small which are named."""
 _MAX_BARS = 20
+_LEAST_CHECKED = 0.5
+"""Share of the parcels that are checked below which the page asks for attention."""
+_LEAST_ACCURACY = 0.7
+"""Accuracy below which it does: confidences that make a light red begin there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Measured:
 
     title: str
     note: str
+    by_folds: bool
     metrics: Metrics
     reliable: Calibration
     intervals: dict[str, tuple[float, float]]
@@ -107,6 +112,10 @@ def classification_html(
     measured = _measured(found, names, config)
     looked_at = importance(found, matrix, config.classify)
     by_name = list(looked_at.by_name.items())
+    main = measured[0] if measured else None
+    n_checked = int(main.metrics.n) if main else 0
+    is_whole = not missing and Reason.NO_MODEL.value not in found.reason
+    is_telling = main is not None and n_checked >= _LEAST_CHECKED * len(found.declared)
     light_counts = counts(found.light)
     reasons = {Reason(r): n for r, n in counts(found.reason).items() if r}
     return (
@@ -125,6 +134,9 @@ def classification_html(
             n_strata=len(found.strata),
             classes=_class_rows(found, measured[0] if measured else None, names),
             measured=measured,
+            n_checked=n_checked,
+            unchecked=_unchecked(found, main),
+            is_good=is_whole and is_telling and main is not None and main.metrics.accuracy >= _LEAST_ACCURACY,
             bars=importance_bars(by_name[:_MAX_BARS]) if by_name else None,
             n_bars_more=max(0, len(by_name) - _MAX_BARS),
             season=importance_season(looked_at.by_date) if any(looked_at.by_date.values()) else None,
@@ -141,7 +153,6 @@ def classification_html(
             lights_plot=_lights(found, names),
             doubted=_doubted(found, names),
             n_red=light_counts.get(Light.RED.value, 0),
-            is_whole=not missing and Reason.NO_MODEL not in reasons,
             notes=(*found.notes, *(f"without {text}" for text in missing)),
         )
     )
@@ -154,14 +165,17 @@ def label_of(code: str, names: Mapping[str, str]) -> str:
 
 
 def _measured(found: Classified, names: Mapping[str, str], config: Config) -> list[Measured]:
-    """Accuracies that there are, the most telling first."""
+    """Accuracies that there are, the most telling first: parcels that validate are what the drawing has left."""
     ways = {
-        False: ("Validation", "parcels that taught nothing, judged by the model that is saved"),
         True: (
             "Cross-validation",
             f"{config.classify.folds} models, each judging parcels that it did not see; fields are never divided",
         ),
+        False: ("Validation", "parcels that taught nothing, judged by the model that is saved"),
     }
+    if found.strata:
+        title, note = ways[False]
+        ways[False] = (title, f"{note}; another mix of classes than the site's, for more of large classes are left")
     measured = []
     for by_folds, (title, note) in ways.items():
         metrics, reliable = found.accuracy(by_folds=by_folds)
@@ -171,6 +185,7 @@ def _measured(found: Classified, names: Mapping[str, str], config: Config) -> li
             Measured(
                 title=title,
                 note=note,
+                by_folds=by_folds,
                 metrics=metrics,
                 reliable=reliable,
                 intervals=metrics.intervals(config.classify.seed),
@@ -185,6 +200,7 @@ def _measured(found: Classified, names: Mapping[str, str], config: Config) -> li
             measured.append(
                 Measured(
                     title=f"{title}, by {by}",
+                    by_folds=by_folds,
                     note=f"each parcel counts by its {by}",
                     metrics=weighted,
                     reliable=by_weight,
@@ -192,6 +208,16 @@ def _measured(found: Classified, names: Mapping[str, str], config: Config) -> li
                 )
             )
     return measured
+
+
+def _unchecked(found: Classified, main: Measured | None) -> list[tuple[str, int]]:
+    """Why parcels do not count in the accuracies of the headline, and how many, the most first."""
+    by_folds = main.by_folds if main else bool(found.strata)
+    rows = ~found.is_checked(by_folds=by_folds)
+    why = np.array([WORDS[Reason(r)].split(":")[0] if r else "" for r in found.reason[rows].tolist()], object)
+    why[why == ""] = "judged by no model that did not see them"
+    why[(found.role[rows] == Role.TRAINING.value) & (not found.strata)] = "taught the saved model"
+    return sorted(counts(why).items(), key=lambda one: (-one[1], one[0]))
 
 
 def _class_rows(found: Classified, measured: Measured | None, names: Mapping[str, str]) -> list[ClassRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 import platform
 import zipfile
@@ -13,10 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from s4c_hpc.classify.matrix import Key
+from s4c_hpc.classify.selection import Declared
 from s4c_hpc.core.errors import InputError, MissingDataError, listing
 
-FORMAT: Final = "s4c-model-1"
+FORMAT: Final = "s4c-model-2"
 """Changes when the structure of the file changes."""
 
 TRUSTED: Final = frozenset(
@@ -50,6 +55,12 @@ class SavedModel:
     config: Mapping[str, Any]
     """Settings that they were taught with."""
     software: Mapping[str, str]
+    taught: tuple[str, ...]
+    """``digests`` of the fields that taught, ascending: whoever passes a model on does not pass on their names."""
+
+    def has_seen(self, declared: Declared, site: str, season_start: dt.date) -> NDArray[np.bool_]:
+        """(n,) whether a parcel, or another row of its field, taught in this season."""
+        return np.isin(digests(declared, site, season_start), self.taught)
 
     def of(self, stratum: str) -> str | None:
         """Whose model judges a stratum: its own, or that of parcels without one; ``None`` if there is neither."""
@@ -66,6 +77,7 @@ class SavedModel:
             "features": [dataclasses.asdict(key) for key in self.features],
             "config": dict(self.config),
             "software": dict(self.software),
+            "taught": list(self.taught),
         }
 
 
@@ -73,6 +85,13 @@ def software() -> dict[str, str]:
     """Versions of what decides predictions."""
     packages = ("s4c-hpc", "numpy", "scikit-learn", "imbalanced-learn", "skops")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def digests(declared: Declared, site: str, season_start: dt.date) -> NDArray[np.str_]:
+    """(n,) 16 hex digits for each field and season; a row without an id of its own counts by its NewID."""
+    names = (own or f"NewID {number}" for own, number in zip(declared.ori_id, declared.new_id, strict=True))
+    keys = (f"{site}\x1f{season_start.year}\x1f{name}" for name in names)
+    return np.array([hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys], "U16")
 
 
 def write_model(path: Path, saved: SavedModel) -> None:
@@ -122,6 +141,7 @@ def read_model(path: Path) -> SavedModel:
             site=about["site"],
             config=about["config"],
             software=about["software"],
+            taught=tuple(about["taught"]),
         )
     except FileNotFoundError as error:
         if isinstance(error, MissingDataError):

@@ -164,7 +164,7 @@ def select(
 
 def class_order(name: str) -> tuple[bool, int, str]:
     """Sort key of classes: numbers by size, then texts."""
-    return (not name.isdigit(), int(name) if name.isdigit() else 0, name)
+    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
 def require_classes(selection: Selection, where: str, config: Classify) -> None:

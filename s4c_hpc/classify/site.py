@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.classify.lights import agreement, lights
-from s4c_hpc.classify.matrix import Matrix, matched
+from s4c_hpc.classify.matrix import Matrix, has_values, matched
 from s4c_hpc.classify.metrics import Calibration, Metrics, calibration, measure
 from s4c_hpc.classify.models import probabilities
 from s4c_hpc.classify.saved import SavedModel
@@ -45,6 +45,11 @@ class Classified:
     s2_pixels: NDArray[np.float32] | None
     notes: tuple[str, ...]
 
+    def is_checked(self, *, by_folds: bool) -> NDArray[np.bool_]:
+        """(n,) whether a parcel counts in the accuracies of the cross-validation, or of the validation."""
+        found = self.by_fold != "" if by_folds else self.role == Role.VALIDATION.value
+        return np.asarray(found, np.bool_)
+
     def accuracy(self, *, by_folds: bool, weights: NDArray[np.float64] | None = None) -> tuple[Metrics, Calibration]:
         """Accuracy and calibration over parcels whose declaration counts.
 
@@ -56,34 +61,45 @@ class Classified:
         predicted, confidence = (
             (self.by_fold, self.by_fold_confidence) if by_folds else (self.first, self.first_confidence)
         )
-        rows = predicted != "" if by_folds else self.role == Role.VALIDATION.value
+        rows = self.is_checked(by_folds=by_folds)
         if weights is not None:
             rows = rows & (weights > 0)
         number = {name: i for i, name in enumerate(self.classes)}
         declared = np.array([number[c] for c in self.declared.label[rows]], np.intp)
         given = np.array([number[c] for c in predicted[rows]], np.intp)
         found = measure(declared, given, self.classes, None if weights is None else weights[rows])
-        return found, calibration(confidence[rows].astype(np.float64), declared == given)
+        return found, calibration(confidence[rows], declared == given)
 
 
-def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedModel | None = None) -> Classified:
+def classify(
+    matrix: Matrix,
+    declared: Declared,
+    config: Classify,
+    saved: SavedModel | None = None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Classified:
     """Classify the parcels of a site.
 
     Parameters
     ----------
     matrix, declared : (n,) of the same parcels, by NewID
     saved : models that judge instead of new ones
+    seen : (n,) parcels that taught those, see ``SavedModel.has_seen``: they validate nothing
 
     Raises
     ------
     InputError
-        If no stratum has two classes that can be taught, or features of the saved model are missing.
+        If no stratum has two classes that can be taught, or features of the saved model are missing or without values.
     """
     values = matrix.values if saved is None else matched(saved.features, matrix, "classify.model_file")
+    has = has_values(values)
+    if not has.any():
+        raise InputError("no parcel has a value of a feature of the model", where="classify.model_file")
     out = _Rows(len(declared))
     strata: list[Judged] = []
     small: dict[str, int] = {}
     notes = _rules_not_applied(matrix, declared, config)
+    seen = np.zeros(len(declared), np.bool_) if seen is None else seen
     refused: list[InputError] = []
     names = sorted(set(declared.stratum.tolist()))
     for name in names:
@@ -93,7 +109,7 @@ def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedM
         model = None if saved is None else saved.of(name)
         selection = select(
             mine,
-            matrix.has_features[rows],
+            has[rows],
             None if matrix.s2_pixels is None else matrix.s2_pixels[rows],
             None if matrix.s1_pixels is None else matrix.s1_pixels[rows],
             config,
@@ -108,13 +124,16 @@ def classify(matrix: Matrix, declared: Declared, config: Classify, saved: SavedM
                 strata.append(one)
                 out.put(rows, selection, one.role, one.classes, one.chances, one.chances_cv)
             else:
-                out.put(rows, selection, *_by_saved(saved, model, features, selection, config, where))
+                out.put(rows, selection, *_by_saved(saved, model, features, selection, seen[rows], config, where))
         except InputError as error:
             refused.append(error)
             notes.append(str(error))
             out.give_up(rows, selection)
     if len(refused) == len(names):
         raise refused[0]
+    if saved is not None and (n_seen := int((out.role == Role.TRAINING.value).sum())):
+        some = f"{n_seen} of {len(declared)} parcels taught the saved model: they do not count in accuracies"
+        notes.append(f"{some}, and that it agrees with their declarations proves nothing")
     known = out.is_known
     agreed = agreement(declared.label, out.first, out.second, known)
     confidence = out.first_confidence
@@ -200,10 +219,11 @@ def _by_saved(
     model: str | None,
     values: NDArray[np.float32],
     selection: Selection,
+    seen: NDArray[np.bool_],
     config: Classify,
     where: str,
 ) -> tuple[Texts, tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """Judgement of a stratum by a model that was taught elsewhere: whoever is chosen validates."""
+    """Judgement of a stratum by a model that was taught before: who is chosen and did not teach it validates."""
     if model is None:
         raise InputError("the saved model has none for it", where=where, hint="teach one with its parcels")
     classes = saved.classes[model]
@@ -212,6 +232,7 @@ def _by_saved(
     chances[able] = probabilities(saved.models[model], values, able, classes, config.cores)
     role = np.where(able, Role.PREDICTED.value, Role.NONE.value).astype(object)
     role[selection.is_chosen] = Role.VALIDATION.value
+    role[able & seen] = Role.TRAINING.value
     return role, classes, chances, np.full_like(chances, np.nan)
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from s4c_hpc.classify.declarations import Declarations, find_declarations, read_declarations
@@ -23,9 +24,10 @@ from s4c_hpc.classify.outputs import (
     settings,
 )
 from s4c_hpc.classify.page import classification_html
-from s4c_hpc.classify.saved import SavedModel, read_model, software, write_model
+from s4c_hpc.classify.saved import SavedModel, digests, read_model, software, write_model
 from s4c_hpc.classify.site import Classified, classify
 from s4c_hpc.classify.size import Size
+from s4c_hpc.classify.stratum import Role
 from s4c_hpc.config import Config
 from s4c_hpc.core.atomic import sha256_file
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError, TemporaryError
@@ -76,7 +78,7 @@ class ClassifyStage:
         Raises
         ------
         ConfigError
-            If nothing makes features, or no table says what classes are.
+            If nothing makes features, no table says what classes are, or the saved model lies among the markers.
         """
         config: Config = ctx.config
         yield tasks_to_batch([self._task(ctx, config)] if config.classify.enabled else [])
@@ -109,6 +111,7 @@ class ClassifyStage:
         tiles = {p.tile.id: p.key for p in read_tiles(ctx.workspace, version)}
         input_keys = (*ids, *(f"{tile} {key}" for tile, key in sorted(tiles.items())), declared.key)
         if config.classify.model_file is not None:
+            _refuse_own(ctx.workspace.markers, config.classify.model_file)
             input_keys = (*input_keys, f"model:{_digest(config.classify.model_file)}")
         stem = f"markers/{SET}/{period}/{site}"
         per_tile = [marker_stem(SET, period, site, tile) for tile in sorted(tiles)]
@@ -176,7 +179,8 @@ class ClassifyStage:
             season_start,
             declared.parcels.tile.tolist(),
         )
-        found = classify(matrix, declared.parcels, config.classify, saved)
+        seen = None if saved is None else saved.has_seen(declared.parcels, params["site"], season_start)
+        found = classify(matrix, declared.parcels, config.classify, saved, seen)
         names = declared.names if saved is None else {**saved.names, **declared.names}
         model = config.classify.model if saved is None else f"saved, of {saved.site} {saved.season_start.year}"
         missing = tuple(
@@ -213,6 +217,7 @@ class ClassifyStage:
                 site=params["site"],
                 config=settings(config.classify),
                 software=software(),
+                taught=_taught(found, params["site"], season_start),
             )
             with io.publisher.replace(f"{stem}.skops") as path:
                 write_model(path, made)
@@ -302,6 +307,22 @@ def _inputs(root: Path, paths: Sequence[str]) -> dict[str, tuple[Input, ...]]:
     except (MissingDataError, InputError) as error:
         raise TemporaryError(error.what, where=error.where, hint="delete the file and run 's4c run' again") from error
     return found
+
+
+def _taught(found: Classified, site: str, season_start: dt.date) -> tuple[str, ...]:
+    """What the saved model keeps of the parcels that taught it."""
+    rows = np.flatnonzero(found.role == Role.TRAINING.value)
+    return tuple(sorted(set(digests(found.declared.taken(rows), site, season_start).tolist())))
+
+
+def _refuse_own(markers: Path, path: Path) -> None:
+    """Refuse a model among the markers of the workspace: cleaning up removes what no planned task makes."""
+    if path.resolve().is_relative_to(markers.resolve()):
+        raise ConfigError(
+            f"{path} lies among the markers of this workspace, where a run with a saved model removes it",
+            where="classify.model_file",
+            hint="copy it elsewhere first, and name the copy",
+        )
 
 
 def _digest(path: Path) -> str:

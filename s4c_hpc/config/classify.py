@@ -95,4 +95,8 @@ class Classify(Section):
     def _ordered(self) -> Self:
         if self.train_few > self.train_many:
             raise ValueError("train_few is larger than train_many")
+        if self.sampling == "reference" and self.smote_target >= self.train_few:
+            raise ValueError(
+                "smote_target is not smaller than train_few: a small class would be filled beyond the next"
+            )
         return self
