@@ -303,12 +303,12 @@ def test_a_feature_file_that_has_gone_is_tried_again(tmp_path: Path) -> None:
         ({"settings": {"class_column": "CTnumDIV"}}, ConfigError, "no column CTnumDIV"),
         (
             {"settings": {"lc": [9]}},
-            InputError,
+            ConfigError,
             "not one of 51 parcels can teach; left out: 1 no crop code, .* 50 land cover class",
         ),
         (
             {"settings": {"class_min_parcels": 13}},
-            InputError,
+            ConfigError,
             r"no class has 13 .* smaller ones are 11 \(12\), 12 \(12\)",
         ),
         ({"settings": {"min_s2_pixels": 60}}, InputError, "too few Sentinel-2 pixels"),
@@ -335,7 +335,7 @@ def test_a_single_class_cannot_be_told_apart(tmp_path: Path) -> None:
     crops = ["W"] * 20
     made = CropSpace(tmp_path, crops)
     made.features(crop_values(crops, 4), columns_of(4))
-    with pytest.raises(InputError, match="only one class, 11, has 5 parcels"):
+    with pytest.raises(ConfigError, match="only one class, 11, has 5 parcels"):
         made.run()
 
 

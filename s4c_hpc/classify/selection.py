@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.classify import Classify
-from s4c_hpc.core.errors import InputError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, listing
 
 Texts = NDArray[np.object_]
 Bools = NDArray[np.bool_]
@@ -192,3 +192,25 @@ def require_classes(selection: Selection, where: str, config: Classify) -> None:
         where=where,
         hint="lower classify.class_min_parcels (3 at least), or group crop codes in parcels.crop_table",
     )
+
+
+def check_classes(declared: Declared, config: Classify) -> None:
+    """Refuse what cannot teach whatever its features are, before anything of an earlier run is replaced.
+
+    Raises
+    ------
+    ConfigError
+        If no stratum has two classes.
+    """
+    refused: InputError | None = None
+    for name in sorted(set(declared.stratum.tolist())):
+        mine = declared.taken(np.flatnonzero(declared.stratum == name))
+        selection = select(mine, np.ones(len(mine), np.bool_), None, None, config, None)
+        try:
+            require_classes(selection, f"stratum {name}" if name else "classify.class_min_parcels", config)
+        except InputError as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise ConfigError(refused.what, where=refused.where, hint=refused.hint) from refused

@@ -25,6 +25,7 @@ from s4c_hpc.classify.outputs import (
 )
 from s4c_hpc.classify.page import classification_html
 from s4c_hpc.classify.saved import SavedModel, digests, read_model, software, write_model
+from s4c_hpc.classify.selection import check_classes
 from s4c_hpc.classify.site import Classified, classify
 from s4c_hpc.classify.size import Size
 from s4c_hpc.classify.stratum import Role
@@ -97,6 +98,8 @@ class ClassifyStage:
                 "there are no parcels", where=str(ctx.workspace.parcels), hint="run 's4c parcels import'"
             )
         declared = read_declarations(ctx.workspace, version, config.classify)
+        if config.classify.model_file is None:
+            check_classes(declared.parcels, config.classify)
         site, period = config.site.name, str(config.site.season_end.year)
         params = canonical_json(
             {
