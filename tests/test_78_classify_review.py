@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import json
 import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from support.crops import CropSpace, columns_of, crop_values
 from support.html import by_class, by_id, parse, text_of
 from test_78_classify_selection import declared
@@ -16,11 +21,12 @@ from test_78_classify_selection import declared
 from s4c_hpc.classify.apply import apply_model
 from s4c_hpc.classify.metrics import calibration, measure
 from s4c_hpc.classify.sampling import TrainingSet, small_classes, training_set
-from s4c_hpc.classify.saved import read_model
+from s4c_hpc.classify.saved import SavedModel, read_model, write_model
 from s4c_hpc.classify.selection import class_order, select
+from s4c_hpc.classify.sound import require_sound
 from s4c_hpc.classify.stratum import judge
 from s4c_hpc.config.classify import Classify
-from s4c_hpc.core.errors import ConfigError
+from s4c_hpc.core.errors import ConfigError, InputError
 
 CROPS = [*"WMRG" * 12]
 SEASONS = (("site", dt.date(2018, 1, 1)), ("site", dt.date(2019, 1, 1)), ("other", dt.date(2018, 1, 1)))
@@ -191,3 +197,95 @@ def test_the_headline_says_how_many_were_checked_and_when_to_look(
     assert ("60 no crop code" in said) is bool(n_without)
     shown = text_of(by_id(page, "accuracy"))
     assert shown.index("Cross-validation") < shown.index("another mix of classes")
+
+
+def forged(field: str, value: int, node: int = 0) -> Callable[[SavedModel], SavedModel]:
+    """A model of whose first tree one node has another value, or which says another number of nodes."""
+
+    def change(saved: SavedModel) -> SavedModel:
+        tree = saved.models[""].estimators_[0].tree_
+        state = tree.__getstate__()
+        if field == "node_count":
+            state[field] = value
+        else:
+            state["nodes"] = state["nodes"].copy()
+            state["nodes"][field][node] = value
+        tree.__setstate__(state)
+        return saved
+
+    return change
+
+
+def changed(**fields: Any) -> Callable[[SavedModel], SavedModel]:
+    return lambda saved: dataclasses.replace(saved, **fields)
+
+
+def fewer_features(saved: SavedModel) -> SavedModel:
+    return dataclasses.replace(saved, features=saved.features[:-1])
+
+
+def another_kind(saved: SavedModel) -> SavedModel:
+    return dataclasses.replace(saved, models={"": LogisticRegression().fit(np.eye(12), [*"ab" * 6])})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (forged("left_child", 10**6), "leads out of itself"),
+        (forged("right_child", 0), "leads out of itself"),
+        (forged("feature", 12), "asks for a feature"),
+        (forged("node_count", 0), "is none"),
+        (another_kind, "none of our kinds"),
+        (fewer_features, "takes 12 features, 11 are listed"),
+        (changed(classes={"": ("11", "12", "13")}), "classes that are not listed"),
+        (changed(classes={"north": ("11", "12", "13", "14")}), "models are of strata"),
+    ],
+)
+def test_a_model_that_is_not_what_it_says_is_refused(
+    copy: Path, tmp_path: Path, change: Callable[[SavedModel], SavedModel], said: str
+) -> None:
+    path = tmp_path / "forged.skops"
+    write_model(path, change(read_model(copy)))
+    with pytest.raises(InputError, match=said):
+        read_model(path)
+
+
+def test_a_tree_that_says_more_nodes_than_it_has_is_refused_before_they_are_looked_at(copy: Path) -> None:
+    saved = forged("node_count", 10**9)(read_model(copy))  # writing it again would crash
+    with pytest.raises(ValueError, match="a tree of the model is none"):
+        require_sound(saved.models[""], saved.classes[""], 12)
+
+
+def test_a_boosted_tree_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
+    made = CropSpace(tmp_path, CROPS, settings={"model": "gradient-boosting", "sampling": "none"})
+    made.features(crop_values(CROPS, 12), columns_of(12))
+    made.run()
+    saved = read_model(made.path(".skops"))
+    split = next(p for of_round in saved.models[""]._predictors for p in of_round if p.nodes.size > 1)
+    split.nodes = split.nodes.copy()
+    split.nodes["left"][0] = 10**6
+    write_model(tmp_path / "forged.skops", saved)
+    with pytest.raises(InputError, match="leads out of itself"):
+        read_model(tmp_path / "forged.skops")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"__class__": 1}', "null", '{"__loader__": "x", "protocol": 2}'])
+def test_a_file_whose_schema_has_another_shape_is_no_model(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.skops"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("schema.json", text)
+    with pytest.raises(InputError, match="is no model of ours"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("key", ["strata", "names", "features", "season_start", "config", "site", "taught"])
+@pytest.mark.parametrize("value", [None, 1, [1]])
+def test_what_is_said_of_a_model_in_another_shape_is_no_model(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: Any
+) -> None:
+    saved = read_model(copy)
+    about = {**saved.about(), key: value}
+    monkeypatch.setattr(SavedModel, "about", lambda _: json.loads(json.dumps(about)))
+    write_model(tmp_path / "a.skops", saved)
+    with pytest.raises(InputError, match="is no model of ours"):
+        read_model(tmp_path / "a.skops")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import platform
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.classify.matrix import Key
 from s4c_hpc.classify.selection import Declared
+from s4c_hpc.classify.sound import require_sound
 from s4c_hpc.core.errors import InputError, MissingDataError, listing
 
 FORMAT: Final = "s4c-model-2"
@@ -33,6 +35,19 @@ TRUSTED: Final = frozenset(
     }
 )
 """Types beyond those that skops takes anyway: what our models and their trees are made of. No other is read."""
+
+_DAMAGES: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    ImportError,
+    EOFError,
+    RecursionError,
+)
+"""What reading a file of another shape may end in."""
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time that every part of the file bears: the same model is the same file."""
@@ -115,7 +130,7 @@ def read_model(path: Path) -> SavedModel:
     MissingDataError
         If there is no such file.
     InputError
-        If it is not one of ours, damaged, or holds types that are none of a model's.
+        If it is not one of ours, damaged, forged, or holds types that are none of a model's.
     """
     import skops.io  # noqa: PLC0415 - heavy, and not needed to plan
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 - as above
@@ -132,27 +147,45 @@ def read_model(path: Path) -> SavedModel:
         about = json.loads(found["about"])
         if about["format"] != FORMAT:
             raise InputError(f"is of format {about['format']}, not {FORMAT}", where=str(path))
-        return SavedModel(
-            models=found["models"],
-            classes={name: tuple(classes) for name, classes in about["strata"].items()},
-            names=about["names"],
-            features=tuple(Key(**key) for key in about["features"]),
-            season_start=dt.date.fromisoformat(about["season_start"]),
-            site=about["site"],
-            config=about["config"],
-            software=about["software"],
-            taught=tuple(about["taught"]),
+        return _whole(
+            SavedModel(
+                models=found["models"],
+                classes={name: tuple(classes) for name, classes in about["strata"].items()},
+                names=about["names"],
+                features=tuple(Key(**key) for key in about["features"]),
+                season_start=dt.date.fromisoformat(about["season_start"]),
+                site=about["site"],
+                config=about["config"],
+                software=about["software"],
+                taught=tuple(about["taught"]),
+            )
         )
     except FileNotFoundError as error:
         if isinstance(error, MissingDataError):
             raise
         raise MissingDataError("no such model", where=str(path), hint="check classify.model_file") from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, UntrustedTypesFoundException) as error:
+    except (*_DAMAGES, UntrustedTypesFoundException) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"is no model of ours ({error})", where=str(path), hint="use a .skops file that 's4c run' has written"
         ) from error
+
+
+def _whole(saved: SavedModel) -> SavedModel:
+    """The same, if what it says of itself holds; else ``ValueError`` or what comes of a value of another kind."""
+    mappings = (saved.models, saved.names, saved.config, saved.software)
+    if not all(isinstance(one, dict) for one in mappings) or not isinstance(saved.site, str):
+        raise ValueError("what is said of the model is of another shape")
+    texts = (*saved.taught, *saved.names.values(), *(name for classes in saved.classes.values() for name in classes))
+    numbers = (number for key in saved.features for number in (key.day or 0, key.days, key.number))
+    if not all(isinstance(one, str) for one in texts) or not all(isinstance(one, int) for one in numbers):
+        raise ValueError("what is said of the model is of another kind")
+    if not saved.models or set(saved.models) != set(saved.classes):
+        raise ValueError(f"models are of strata {sorted(saved.models)}, classes of {sorted(saved.classes)}")
+    for name, model in saved.models.items():
+        require_sound(model, saved.classes[name], len(saved.features))
+    return saved
 
 
 def _without_chance(raw: Path, path: Path) -> None:
