@@ -68,7 +68,7 @@ class Classify(Section):
         1000,
         ge=1,
         description="Parcels that teach of a class that is neither large nor small, and up to which SMOTE fills a "
-        "small one.",
+        "small one; less than train_few.",
     )
     smote_k: int = Field(5, ge=1, description="Neighbours between which SMOTE makes up parcels; fewer in tiny classes.")
     model: Literal["forest", "ensemble", "gradient-boosting"] = Field(
