@@ -29,6 +29,7 @@ from s4c_hpc.extract.cells import Mask
 from s4c_hpc.extract.farmland import farmland_mask, read_mask, write_mask
 from s4c_hpc.extract.index import index_batches, read_index, write_index
 from s4c_hpc.extract.stack import StackColumn, StackWriter
+from s4c_hpc.features import warm
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
 from s4c_hpc.features.optical import OpticalFeatures
 from s4c_hpc.features.recipe import Recipe, recipe, set_variables
@@ -174,6 +175,7 @@ def main() -> None:
     folder, side, n_dates, out = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     comm = importlib.import_module("mpi4py.MPI").COMM_WORLD if "PMI_RANK" in os.environ else None
     home = folder / f"l4a-{side}-{n_dates}"
+    warm.main()  # the compiler's library and machine code are loaded: what every program pays once, half a second
     if comm is not None:
         comm.Barrier()
     print(json.dumps(step(home, side, n_dates, out, comm)), flush=True)
