@@ -45,26 +45,24 @@ class _Home:
     cells: Cells
 
 
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """From pixels to rows of a stack."""
-
-    wanted: NDArray[np.uint32]
-    source: NDArray[np.uint32]
-    """(n,) row of that stack for each pixel."""
-    reach: tuple[int, int]
-    """First of these rows, and the one after the last."""
-    classes: NDArray[np.uint8]
-    """(n,) what its class column says there."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Route:
     """From pixels to rows of stacks of a grid."""
 
     wanted: NDArray[np.uint32]
     source: NDArray[np.uint32]
+    """(n,) row of such a stack for each pixel."""
     reach: tuple[int, int]
+    """First of these rows, and the one after the last."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """From pixels to rows of one stack."""
+
+    route: _Route
+    classes: NDArray[np.uint8]
+    """(n,) what its class column says there."""
 
 
 class Routes:
@@ -79,8 +77,8 @@ class Routes:
         self._nearest: dict[str, Nearest] = {}
         self._known: dict[str, _Route] = {}
 
-    def rows(self, cells: Cells, rows: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], tuple[int, int]]:
-        """(n,) rows of a stack with other cells, nearest to ``rows`` (n,); and the first and the one after the last.
+    def to(self, cells: Cells, rows: NDArray[np.uint32]) -> _Route:
+        """The way to the rows of a stack with other cells that are nearest to ``rows`` (n,).
 
         Raises
         ------
@@ -96,7 +94,7 @@ class Routes:
                 raise InternalError(f"stack row {reach[1] - 1} is not within 0 to {cells.n_cells}")
             known = _Route(rows, found, reach)
             self._known[name] = known
-        return known.source, known.reach
+        return known
 
     def _found(self, cells: Cells, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
         name = cells.grid.name
@@ -168,7 +166,7 @@ class BlockReader:
         if self._with_classes:
             self._home[CLASS_COLUMN] = (at_hand or self._with_classes)[0]
         self._ways: dict[str, _Way] = {}
-        self._taken: dict[str, tuple[_Home, StackPages, float, float]] = {}
+        self._known: dict[str, tuple[_Home, StackPages, float, float]] = {}
         told = [stack.metadata[ANGLES] for stack in stacks.values() if ANGLES in stack.metadata]
         angles = Angles.from_text(told[0]) if told else angles
         self._cosines = None if angles is None else CosineReader(angles, self.cells)
@@ -186,7 +184,7 @@ class BlockReader:
         pages = home.stack.pages(band)
         found = np.empty(rows.size, pages.values.dtype)
         way = self._way(home, rows)
-        _take(pages.values, pages.first, way.source, way.reach, found)
+        _take(pages.values, pages.first, way.route.source, way.route.reach, found)
         return found
 
     def _home_of(self, band: str) -> _Home:
@@ -211,12 +209,10 @@ class BlockReader:
         if band in COSINES:
             values[:] = self._cosine(band, rows)
             return values
-        home = self._home_of(band)
-        way, column, pages = self._way(home, rows), home.stack.bands[band], home.stack.pages(band)
-        none, saturated = (_as_stored(pages.values.dtype, no_value) for no_value in (column.nodata, column.saturated))
-        _to_physical(
-            pages.values, pages.first, way.source, way.classes, column.scale, column.offset, none, saturated, values
-        )
+        home, pages, none, saturated = self._prepared(band)
+        way, column = self._way(home, rows), home.stack.bands[band]
+        scaled = column.scale, column.offset
+        _to_physical(pages.values, pages.first, way.route.source, way.classes, *scaled, none, saturated, values)
         return values
 
     def take(self, band: str, rows: NDArray[np.uint32], out: NDArray[Any], valid: NDArray[np.uint8]) -> None:
@@ -227,17 +223,20 @@ class BlockReader:
         out : (n,) of the stored type or one that holds it, to be filled
         valid : (n,) is set to 0 where there is no data, saturation or no raster, and left as it is elsewhere
         """
-        home, pages, none, saturated = self._taken.get(band) or self._prepared(band)
+        home, pages, none, saturated = self._prepared(band)
         way = self._way(home, rows)
-        _take_valid(pages.values, pages.first, way.source, way.reach, way.classes, none, saturated, out, valid)
+        source, reach = way.route.source, way.route.reach
+        _take_valid(pages.values, pages.first, source, reach, way.classes, none, saturated, out, valid)
 
     def _prepared(self, band: str) -> tuple[_Home, StackPages, float, float]:
-        """What every look at a band needs."""
+        """What every look at a band needs: where it is, and which stored values are none."""
+        if band in self._known:
+            return self._known[band]
         home = self._home_of(band)
         column, pages = home.stack.bands[band], home.stack.pages(band)
         none, saturated = (_as_stored(pages.values.dtype, no_value) for no_value in (column.nodata, column.saturated))
-        self._taken[band] = home, pages, none, saturated
-        return self._taken[band]
+        self._known[band] = home, pages, none, saturated
+        return self._known[band]
 
     def column(self, band: str) -> StackColumn:
         """How a band is stored."""
@@ -291,13 +290,13 @@ class BlockReader:
     def _way(self, home: _Home, rows: NDArray[np.uint32]) -> _Way:
         name = home.cells.grid.name
         known = self._ways.get(name)
-        if known is not None and known.wanted is rows:
+        if known is not None and known.route.wanted is rows:
             return known
-        source, reach = self._routes.rows(home.cells, rows)
+        route = self._routes.to(home.cells, rows)
         pages = home.stack.pages(CLASS_COLUMN)
         classes = np.empty(rows.size, np.uint8)
-        _take(pages.values, pages.first, source, reach, classes)
-        self._ways[name] = _Way(rows, source, reach, classes)
+        _take(pages.values, pages.first, route.source, route.reach, classes)
+        self._ways[name] = _Way(route, classes)
         return self._ways[name]
 
 
@@ -334,8 +333,8 @@ def _fetch(values: NDArray[Any], first: NDArray[np.uint64], low: int, high: int)
     return total
 
 
-@kernel
-def _take(
+@helper
+def _copy(
     values: NDArray[Any],
     first: NDArray[np.uint64],
     row: NDArray[np.uint32],
@@ -344,9 +343,28 @@ def _take(
 ) -> int:
     """Copy pixels of a column, see ``Stack.pages``."""
     fetched = _fetch(values, first, reach[0], reach[1])
-    for i in range(row.size):
-        out[i] = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
+    n = row.size
+    is_one_page = reach[0] >> _PAGE_SHIFT == (reach[1] - 1) >> _PAGE_SHIFT
+    if is_one_page and n:  # as most often: its place is looked up once
+        base = first[row[0] >> _PAGE_SHIFT]
+        for i in range(n):
+            out[i] = values[base + np.uint64(row[i] & _IN_PAGE)]
+    else:
+        for i in range(n):
+            out[i] = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
     return fetched
+
+
+@kernel
+def _take(
+    values: NDArray[Any],
+    first: NDArray[np.uint64],
+    row: NDArray[np.uint32],
+    reach: tuple[int, int],
+    out: NDArray[Any],
+) -> int:
+    """Copy pixels of a column as they are stored."""
+    return _copy(values, first, row, reach, out)
 
 
 @kernel
@@ -381,17 +399,8 @@ def _take_valid(
     valid: NDArray[np.uint8],
 ) -> int:
     """Copy pixels of a column as they are stored, and strike out those that are no values."""
-    fetched = _fetch(values, first, reach[0], reach[1])
-    n = row.size
-    is_one_page = reach[0] >> _PAGE_SHIFT == (reach[1] - 1) >> _PAGE_SHIFT
-    if is_one_page and n:  # as most often: its place is looked up once
-        base = first[row[0] >> _PAGE_SHIFT]
-        for i in range(n):
-            out[i] = values[base + np.uint64(row[i] & _IN_PAGE)]
-    else:
-        for i in range(n):
-            out[i] = values[first[row[i] >> _PAGE_SHIFT] + np.uint64(row[i] & _IN_PAGE)]
-    for i in range(n):  # apart, for the compiler takes many at a time
+    fetched = _copy(values, first, row, reach, out)
+    for i in range(row.size):  # apart, for the compiler takes many at a time
         number = np.float64(out[i])
         is_value = (number != nodata) & (number != saturated) & np.isfinite(number) & (classes[i] != NO_RASTER)
         valid[i] &= np.uint8(is_value)
