@@ -109,9 +109,7 @@ def _groups(board: Board, ready: Rows, cut: Cut) -> Iterator[tuple[Rows, int, in
     # Others are not asked for: a stage that is looked at is imported.
     most = [cut.most_for(stage) if code in here else cut.most for code, stage in enumerate(board.stage_names)]
     cpus = np.minimum(board.cpus[ready], np.asarray([m.cpus for m in most])[stage_code])
-    mem_bytes = board.mem_bytes[ready]
-    if cut.memory_classes:
-        mem_bytes = _in_class(mem_bytes, cut.memory_classes)
+    mem_bytes = _in_class(board.mem_bytes[ready], cut.memory_classes)
     for code in here:
         if cut.is_spread(board.stage_names[code]):
             for row in np.flatnonzero(stage_code == code):
@@ -138,14 +136,16 @@ def ranks_that_fit(ranks: int, mem_bytes: int, most: Most, classes: tuple[int, .
     each = -(-mem_bytes // ranks)
     found = min(ranks, most.cpus, most.ranks(each))
     while True:
-        asked = int(_in_class(np.asarray([found * each]), classes)[0]) if classes else found * each
+        asked = int(_in_class(np.asarray([found * each]), classes)[0])
         if found == 1 or most.ranks(-(-asked // found)) >= found:
             return found, asked
         found -= 1
 
 
 def _in_class(mem_bytes: npt.NDArray[np.int64], classes: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Amounts rounded up to those that are asked for."""
+    """Amounts rounded up to those that are asked for; as they are where there are none."""
+    if not classes:
+        return mem_bytes
     known = np.asarray([*classes, np.iinfo(np.int64).max])
     rounded: npt.NDArray[np.int64] = known[np.searchsorted(known, mem_bytes)]
     return rounded

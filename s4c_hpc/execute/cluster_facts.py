@@ -48,11 +48,14 @@ class Cluster:
     @property
     def most_spread(self) -> Most:
         """What ranks that are spread over all nodes may ask for together."""
-        cpus = sum(group.count * group.cpus for group in self.nodes)
-        mem_bytes = sum(group.count * min(group.mem_bytes, self.most.mem_bytes) for group in self.nodes)
-        nodes = tuple((group.count, group.cpus, min(group.mem_bytes, self.most.mem_bytes)) for group in self.nodes)
-        most = replace(self.most, cpus=max(cpus, self.most.cpus), mem_bytes=max(mem_bytes, self.most.mem_bytes))
-        return replace(most, nodes=nodes)
+        most = self.most
+        nodes = tuple((group.count, group.cpus, min(group.mem_bytes, most.mem_bytes)) for group in self.nodes)
+        return replace(
+            most,
+            cpus=max(most.cpus, sum(n * cpus for n, cpus, _ in nodes)),
+            mem_bytes=max(most.mem_bytes, sum(n * mem_bytes for n, _, mem_bytes in nodes)),
+            nodes=nodes,
+        )
 
     def most_of(self, site: Slurm) -> dict[str, Most]:
         """What a job can have, of stages that are sent to a partition of their own."""
