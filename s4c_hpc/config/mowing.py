@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from s4c_hpc.config.section import Section
-
-
-def _day_of_the_year(text: str) -> str:
-    try:
-        dt.date.fromisoformat(f"2000-{text}")
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no day such as 07-15") from error
-    return text
-
-
-DayOfYear = Annotated[str, Field(pattern=r"^\d\d-\d\d$"), AfterValidator(_day_of_the_year)]
-"""A month and a day, ``07-15``."""
+from s4c_hpc.config.section import DayOfYear, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -6,15 +6,14 @@ differ. Countries have their own in ``configs/practices``, a file each.
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from s4c_hpc.config.section import Section
+from s4c_hpc.config.section import DayOfYear, Section
 from s4c_hpc.core.bundled import bundled
 from s4c_hpc.core.errors import ConfigError, listing
 
@@ -23,17 +22,6 @@ COUNTRIES: Final = ("CZE", "ESP", "ITA", "LTU", "NLD", "ROU")
 
 PracticeName = Literal["NA", "CatchCrop", "Fallow", "NFC"]
 
-
-def _day_of_the_year(text: str) -> str:
-    try:
-        dt.date.fromisoformat(f"2000-{text}")
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no day such as 07-15") from error
-    return text
-
-
-DayOfYear = Annotated[str, Field(pattern=r"^\d\d-\d\d$"), AfterValidator(_day_of_the_year)]
-"""A month and a day, ``07-15``."""
 
 Thousandths = Annotated[int, Field(ge=-1000, le=1000)]
 """NDVI times 1000."""
