@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from s4c_hpc.core.errors import InternalError
 from s4c_hpc.core.publish import Publisher
+from s4c_hpc.core.subject import name_of, subject_in
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.core.workspace import Workspace
 
@@ -66,6 +67,10 @@ class TaskIO:
     """Why a settled dependency has no output, by task id."""
     comm: Any = None
     """Communicator (mpi4py) of the ranks that do this task together; ``None``: this process does it alone."""
+
+    def product_of(self, dependency: str) -> str:
+        """Product id that a dependency is about (gather, stats); its own id where nobody has said."""
+        return name_of(subject_in(self.upstream_subjects.get(dependency, dependency)))
 
     @cached_property
     def catalog_path(self) -> Path:

@@ -21,3 +21,8 @@ def name_of(subject: str) -> str:
 def addition_of(subject: str) -> str:
     """What it adds, and thereby why it is there; empty for a task that stands alone."""
     return subject.partition(MARK)[2]
+
+
+def subject_in(full_name: str) -> str:
+    """Subject in the full name of a task, ``stage tile subject``; it may hold spaces, stage and tile do not."""
+    return full_name.split(" ", 2)[-1]

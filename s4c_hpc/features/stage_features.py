@@ -17,7 +17,6 @@ from s4c_hpc.config.features import FeatureSet
 from s4c_hpc.core.errors import InputError, InternalError, MissingDataError, TemporaryError, listing
 from s4c_hpc.core.plan_schema import tasks_from_table, tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
-from s4c_hpc.core.subject import name_of
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.bounds import BASE_BYTES, MGRS_TILE, Sizes, cells_bytes
 from s4c_hpc.extract.farmland import read_mask
@@ -122,7 +121,7 @@ class FeatureStage:
                     hint=io.upstream_reasons.get(key),
                 )
         mask_path, index_path = (io.workspace.root / io.upstream_outputs[key][0] for key in task.depends_on[:2])
-        stacks = {_product_of(io, key): io.upstream_outputs[key] for key in task.depends_on[2:] if key not in absent}
+        stacks = {io.product_of(key): io.upstream_outputs[key] for key in task.depends_on[2:] if key not in absent}
         products = _shared(io.comm, lambda: load_products(io.catalog_path, task.tile, stacks))
         usable = [
             (product, [io.workspace.root / path for path in stacks[name]])
@@ -130,7 +129,7 @@ class FeatureStage:
             if is_usable(product, params)
         ]
         notes = (
-            *(f"without {_product_of(io, key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent),
+            *(f"without {io.product_of(key)}: {io.upstream_reasons.get(key, 'not there')}" for key in absent),
             *(f"without {name}: it lacks a band that others have" for name in params["left_out"]),
             *(
                 f"{product.id}: {note}"
@@ -219,8 +218,3 @@ def _shared(comm: Any, look_up: Callable[[], _T]) -> _T:
         return look_up()
     found: _T = comm.bcast(look_up() if comm.rank == 0 else None)
     return found
-
-
-def _product_of(io: TaskIO, key: str) -> str:
-    """Product id of a gather task from its name ``gather <tile> <product>``; the id may hold spaces."""
-    return name_of(io.upstream_subjects[key].split(" ", 2)[2])

@@ -241,7 +241,7 @@ def _open(task: Task, io: TaskIO) -> list[SeriesInput]:
 
 def _whole(files: Sequence[SeriesInput], absent: Sequence[str], io: TaskIO) -> list[SeriesInput]:
     """Acquisitions of which every layer is there: without one, parcels would keep the values of an earlier outline."""
-    lacking = {_product_of(io, one) for one in absent}
+    lacking = {io.product_of(one) for one in absent}
     return layered([f for f in files if f.header.product not in lacking])
 
 
@@ -252,7 +252,7 @@ def _missing(
     reasons: dict[str, str] = {}
     for i in absent:
         reason, addition = io.upstream_reasons.get(i, "not there"), addition_of(io.upstream_subjects.get(i, ""))
-        reasons.setdefault(_product_of(io, i), f"{addition}: {reason}" if addition else reason)
+        reasons.setdefault(io.product_of(i), f"{addition}: {reason}" if addition else reason)
     reasons |= {product: e.reason for product, e in expected.items() if e.status == BROKEN}
     reasons |= {product: f"acquired in the same second as {other}" for product, other in left_out.items()}
     known = {product: e.acquisition.datetime.isoformat() for product, e in expected.items()}
@@ -260,11 +260,6 @@ def _missing(
         Missing(product=product, datetime=known.get(product), reason=reasons[product])
         for product in sorted(reasons, key=lambda p: (known.get(p, ""), p))
     )
-
-
-def _product_of(io: TaskIO, identity: str) -> str:
-    """Product id of a stats task from its name ``stats <tile> <product>``; the id may hold spaces."""
-    return name_of(io.upstream_subjects.get(identity, f"stats ? {identity}").split(" ", 2)[2])
 
 
 def _dictionary(schema: pa.Schema) -> dict[str, dict[str, str]]:

@@ -145,10 +145,9 @@ def acquired(task: Task, io: TaskIO) -> Iterator[tuple[Acquisition, Layered]]:
         If a file has gone or is damaged since.
     """
     only = parcels_of(io.workspace, task.tile, key) if (key := task.input_keys[-1]) not in task.depends_on else None
-    # Tasks are called ``stats <tile> <product>``, and products may hold spaces.
     products: dict[str, list[str]] = defaultdict(list)
     for one in task.depends_on:
-        products[name_of(io.upstream_subjects.get(one, one).split(" ", 2)[-1])].append(one)
+        products[io.product_of(one)].append(one)
     try:
         for tasks in products.values():
             if all(one in io.upstream_outputs for one in tasks):

@@ -13,7 +13,7 @@ from s4c_hpc.core.errors import InputError
 from s4c_hpc.core.ids import task_id
 from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
-from s4c_hpc.core.subject import addition_of, name_of
+from s4c_hpc.core.subject import addition_of, name_of, subject_in
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles, parcels_now
 from s4c_hpc.series.generation import Block, SeriesSet, pointer_path
@@ -89,7 +89,7 @@ class SeriesStage:
             acquisitions=tuple(acquisitions),
             blocks=tuple(_block(path) for path in paths if is_compacted(path)),
             missing=tuple(
-                (name_of(subject.split(" ", 2)[-1]), _told(addition_of(subject), reason))
+                (name_of(subject_in(subject)), _told(addition_of(subject), reason))
                 for subject, reason in described
                 if subject.startswith("stats")
             ),
