@@ -22,8 +22,8 @@ from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.features.contract import FeatureHeader, feature_schema
 from s4c_hpc.features.parcel_features import SeriesRecipe, described, features
 from s4c_hpc.parcels import BLOCK, TileParcels
-from s4c_hpc.series.generation import Acquisition, read_pointer
-from s4c_hpc.series.imported import POINTER, Imported, edition_dir, imported_set, imports_of
+from s4c_hpc.series.generation import Acquisition
+from s4c_hpc.series.imported import Imported, acquisitions_of, imported_set, imports_of
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
 
@@ -119,13 +119,11 @@ class SeriesFeaturesStage:
         """
         recipe = SeriesRecipe.from_params(json.loads(task.params))
         key = task.input_keys[1]
-        _, name, edition = task.input_keys[0].split(":")
         ids = parcels_of(io.workspace, task.tile, key)
-        pointer = io.workspace.root / edition_dir(name, edition) / task.tile / POINTER
         columns = described(recipe)
         schema = feature_schema(_header(task, recipe, key), columns)
         try:
-            acquisitions = _in_season(read_pointer(pointer, task.tile, "plan again").acquisitions, recipe)
+            acquisitions = _in_season(acquisitions_of(io.workspace, task.input_keys[0], task.tile), recipe)
             files = [open_layers([io.workspace.root / path for path in a.layers]).mapped() for a in acquisitions]
         except (MissingDataError, InputError) as error:
             raise TemporaryError(
@@ -142,7 +140,7 @@ class SeriesFeaturesStage:
     ) -> Task:
         """The row of a tile; ``texts``: bytes of what is said of the columns that are made."""
         text = canonical_json(recipe.to_params())
-        keys = (f"import:{imported.name}:{imported.edition}", parcels.key)
+        keys = (imported.key, parcels.key)
         identity = task_id(self.name, self.version, keys, text)
         n = parcels.n_parcels
         work = float(n * (n_files * len(recipe.columns) + n_made))

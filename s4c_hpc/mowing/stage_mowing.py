@@ -23,15 +23,14 @@ from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.mowing.contract import EVENTS, PARCELS, MowingHeader, event_schema, mowing_path, parcel_schema, period_of
 from s4c_hpc.mowing.season import Assessed, Recipe, Seen, assess
 from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes
-from s4c_hpc.series.generation import Acquisition, read_pointer, read_set
-from s4c_hpc.series.imported import POINTER, Imported, edition_dir, imported_set, imports_of
+from s4c_hpc.series.generation import Acquisition
+from s4c_hpc.series.imported import Imported, imported_set, imports_of
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
+from s4c_hpc.series.task_series import task_series
 
 _BASE_BYTES: Final = 320 * 2**20
 """Anonymous memory of a worker with Arrow and NumPy loaded."""
-
-_IMPORT: Final = "import"
 
 
 class MowingStage:
@@ -155,7 +154,7 @@ class MowingStage:
             # Codes of crops are no part of the key of parcels.
             params["attributes"] = latest_version(ctx.workspace)
         text = canonical_json(params)
-        keys = (parcels.key, *own, *(f"{_IMPORT}:{one.name}:{one.edition}" for one in brought))
+        keys = (parcels.key, *own, *(one.key for one in brought))
         n = parcels.n_parcels
         work = float(n * n_files)
         return Task(
@@ -182,11 +181,7 @@ class _Variable:
 
     def read(self, ids: Ids) -> Seen:
         """Values of parcels; NaN for one that the file does not have."""
-        values = np.full(ids.size, np.nan, np.float32)
-        rows = self.file.rows_of(ids)
-        there = np.flatnonzero(rows >= 0)
-        if there.size:
-            values[there] = self.file.rows([self.column], rows[there]).view(np.float32)[0]
+        values = self.file.values_of(self.column, ids).astype(np.float32, copy=False)
         a = self.acquisition
         strand = "" if self.is_ndvi else f"{a.relative_orbit} {a.orbit_direction} {self.column}"
         return Seen(day=a.day, strand=strand, values=values)
@@ -202,13 +197,8 @@ def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Itera
 
 
 def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> list[Acquisition]:
-    """Those of the season by time: our own, then of each import of the plan."""
-    found = list(read_set(io.workspace, task.tile).acquisitions) if task.depends_on else []
-    for key in task.input_keys:
-        if key.startswith(f"{_IMPORT}:"):
-            _, name, edition = key.split(":")
-            pointer = io.workspace.root / edition_dir(name, edition) / task.tile / POINTER
-            found += read_pointer(pointer, task.tile, "plan again").acquisitions
+    """Those of the season by time."""
+    found, _ = task_series(task, io)
     inside = (a for a in found if recipe.start <= a.day <= recipe.end)
     return sorted(inside, key=lambda a: (a.day, a.sort_key))
 

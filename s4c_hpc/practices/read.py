@@ -169,14 +169,8 @@ def _empty(ids: Ids) -> Floats:
 
 def _values(source: Source, name: str, ids: Ids) -> Floats:
     """(n,) of a column; NaN for parcels that are not there."""
-    result = np.full(ids.size, np.nan)
-    rows = source.file.rows_of(ids)
-    there = rows >= 0
-    if there.any():
-        kind = source.file.schema.field(name).type.to_pandas_dtype()
-        words = source.file.rows([name], rows[there])
-        result[there] = words.view(kind)[0]
-    return np.round(result, _DECIMALS)
+    values: Floats = source.file.values_of(name, ids).astype(np.float64)
+    return np.round(values, _DECIMALS)
 
 
 def _positive(values: Floats) -> Floats:

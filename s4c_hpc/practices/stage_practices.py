@@ -27,10 +27,10 @@ from s4c_hpc.practices.product import product_schema
 from s4c_hpc.practices.read import sources_of
 from s4c_hpc.practices.table import PracticeTable, digest, read_practices
 from s4c_hpc.practices.tile import Asked, batches
-from s4c_hpc.series.generation import Acquisition, pointer_path, read_pointer, read_set
-from s4c_hpc.series.imported import POINTER, Imported, edition_dir, imports_of
+from s4c_hpc.series.imported import Imported, imports_of
 from s4c_hpc.series.layers import Ids
 from s4c_hpc.series.locate import parcels_of
+from s4c_hpc.series.task_series import task_series
 
 SET: Final = "l4c"
 """Name of the marker set."""
@@ -119,7 +119,7 @@ class PracticesStage:
         key = task.input_keys[-1]
         ids = np.sort(parcels_of(io.workspace, task.tile, key))
         absent = tuple(i for i in task.depends_on if i not in io.upstream_outputs)
-        acquisitions, missing = _acquisitions(task, io)
+        acquisitions, missing = task_series(task, io)
         site = asked.config.site
         try:
             sources = sources_of(io.workspace, acquisitions, asked.params["ndvi"], site.season_start, site.season_end)
@@ -179,7 +179,7 @@ class PracticesStage:
     ) -> Task:
         tile = parcels.tile.id
         depends_on = (own["id"],) if own else ()
-        keys = (*depends_on, *(f"import:{one.name}:{one.edition}" for one in imports), parcels.key)
+        keys = (*depends_on, *(one.key for one in imports), parcels.key)
         n_files = int(own["work"] if own else 0) + sum(one.tiles[tile] for one in imports)
         n, work = parcels.n_parcels, float(parcels.n_parcels * n_files * 2)
         stem = f"markers/{SET}/{config.site.season_end.year}/{config.site.name}_{tile}"
@@ -213,33 +213,6 @@ def _params(config: Config) -> dict[str, Any]:
         "rules": {name: rules_of(name, own.country, own.rules).model_dump(mode="json") for name in names},
         **({"table": digest(own.table), "delimiter": own.delimiter} if own.table else {}),
     }
-
-
-def _acquisitions(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[str, str], ...]]:
-    """Acquisitions of the tile, own ones first, and products that are missing with the reason."""
-    found: list[Acquisition] = []
-    missing: tuple[tuple[str, str], ...] = ()
-    try:
-        for dependency in task.depends_on:
-            if dependency in io.upstream_outputs:
-                own = read_set(io.workspace, task.tile)
-                if own.task != dependency:
-                    raise TemporaryError(
-                        "the series have changed since the plan was made",
-                        where=pointer_path(task.tile),
-                        hint="run 's4c run' again",
-                    )
-                found += own.acquisitions
-                missing = own.missing
-            else:
-                missing = (("series", io.upstream_reasons.get(dependency, "not there")),)
-        for key in task.input_keys[len(task.depends_on) : -1]:
-            _, name, edition = key.split(":")
-            pointer = io.workspace.root / edition_dir(name, edition) / task.tile / POINTER
-            found += read_pointer(pointer, task.tile, "plan again").acquisitions
-    except (MissingDataError, InputError) as error:
-        raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
-    return found, missing
 
 
 def _table(asked: Asked, io: TaskIO, task: Task, key: str, ids: Ids) -> PracticeTable | None:

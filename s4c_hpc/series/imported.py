@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from s4c_hpc.core.errors import InputError, MissingDataError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.series.generation import SeriesSet, read_pointer
+from s4c_hpc.series.generation import Acquisition, SeriesSet, read_pointer
 
 CONTRACT: Final = "s4c-imported-series-1"
 """Changes when the meaning of the file's keys changes."""
@@ -24,6 +24,8 @@ POINTER: Final = "current.json"
 FOLDER: Final = "imported"
 N_VALID: Final = "n_valid"
 """Column of the number of pixels that a row as a whole stands on."""
+
+_KEY: Final = "import"
 
 _AGAIN: Final = "import the table again"
 
@@ -86,6 +88,11 @@ class Imported:
     notes: tuple[str, ...]
     mapping: Mapping[str, Any]
     """The mapping file, as values."""
+
+    @property
+    def key(self) -> str:
+        """As an input of tasks; see ``acquisitions_of``."""
+        return f"{_KEY}:{self.name}:{self.edition}"
 
     def to_json(self) -> str:
         """Text of the file; equal imports give equal text."""
@@ -155,3 +162,24 @@ def imported_set(workspace: Workspace, imported: Imported, tile: str) -> SeriesS
     """
     path = workspace.root / edition_dir(imported.name, imported.edition) / tile / POINTER
     return read_pointer(path, tile, _AGAIN)
+
+
+def is_import_key(key: str) -> bool:
+    """Whether an input of a task is an import."""
+    return key.startswith(f"{_KEY}:")
+
+
+def acquisitions_of(workspace: Workspace, key: str, tile: str) -> tuple[Acquisition, ...]:
+    """What the edition that a task was planned with has of a tile.
+
+    Parameters
+    ----------
+    key : see ``Imported.key``
+
+    Raises
+    ------
+    MissingDataError, InputError
+        If the edition has been replaced, or its pointer is damaged.
+    """
+    _, name, edition = key.split(":")
+    return read_pointer(workspace.root / edition_dir(name, edition) / tile / POINTER, tile, "plan again").acquisitions

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,16 @@ class Layered:
             return np.full(ids.size, -1, np.int64)
         nearest = order[np.minimum(np.searchsorted(known, ids, sorter=order), known.size - 1)]
         return np.where(known[nearest] == ids, rows[nearest], -1)
+
+    def values_of(self, name: str, ids: Ids) -> NDArray[Any]:
+        """(m,) of one column for ``ids`` (m,); NaN for a parcel that no file has. Whole numbers become float64."""
+        kind = np.dtype(self.schema.field(name).type.to_pandas_dtype())
+        values = np.full(ids.size, np.nan, np.result_type(kind, np.float32))
+        rows = self.rows_of(ids)
+        there = np.flatnonzero(rows >= 0)
+        if there.size:
+            values[there] = self.rows([name], rows[there]).view(kind)[0]
+        return values
 
     def find(self, new_id: int, hint: int = -1) -> tuple[pa.RecordBatch, int] | None:
         """The record batch and the row in it that count for a parcel, in ``only`` or not; ``None`` if no file has it.
