@@ -100,6 +100,13 @@ def test_longest_gaps_count_a_week_as_7_days_and_a_month_as_30() -> None:
     assert longest(made.weeks, None) is None
 
 
+def test_a_season_of_days_has_gaps_as_well() -> None:
+    """Its only month is cut to less than half of one."""
+    short = Config.model_validate({"site": {"name": "site", "season_start": "2018-03-03", "season_end": "2018-03-14"}})
+    made = radar_recipe(short, [("ASC", "VV")], [])
+    assert (longest(made.weeks, 60), longest(made.months, 60), longest([made.whole], 60)) == (8, 2, 2)
+
+
 def test_an_infinite_value_is_none() -> None:
     values = np.array([[1.0, np.inf, 3.0, 5.0, 7.0, 9.0, 11.0, -np.inf, 13.0]])
     out = np.empty((1, 2, 1), np.float32)

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,10 @@ from s4c_hpc.features.contract import OBSERVED, Feature
 from s4c_hpc.features.fill import fill, longest_gap
 from s4c_hpc.features.parcel_maths import by_group, composite, deviation, low_quantile, mean, variation
 from s4c_hpc.features.periods import Period, months, periods, place_of, weeks
+from s4c_hpc.features.radar_recipe import LOW, MONTH_DAYS, RATIO, pass_name
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import N_VALID, ImportedColumns
 from s4c_hpc.series.radar_names import radar_name
-
-LOW: Final = 0.1
-"""Share of weekly coherences of a month below its low quantile. Source: the reference's 10 % quantile, called MIN."""
-
-_MONTH_DAYS: Final = 30
-_PASS: Final = {"ascending": "ASC", "descending": "DESC"}
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -252,7 +247,7 @@ class _Sar:
         for one in recipe.passes:
             if {(one, "VV"), (one, "VH")} <= set(self.backscatter):
                 with np.errstate(invalid="ignore"):
-                    self.backscatter[one, "RATIO"] = self.backscatter[one, "VV"] / self.backscatter[one, "VH"]
+                    self.backscatter[one, RATIO] = self.backscatter[one, "VV"] / self.backscatter[one, "VH"]
 
     def columns(self) -> Iterator[_Column]:
         """In the order weeks, months, season; then what was observed."""
@@ -265,7 +260,7 @@ class _Sar:
             every = [v for own in (self.backscatter, self.coherence) for (at, _), v in own.items() if at == one]
             seen = np.logical_or.reduce([np.isfinite(values) for values in every])
             for i, week in enumerate(self.weeks):
-                yield _observed(f"XX_W{week.week}_{_PASS[one]}_{OBSERVED}", week), seen[:, i].astype(np.float64)
+                yield _observed(f"XX_W{week.week}_{pass_name(one)}_{OBSERVED}", week), seen[:, i].astype(np.float64)
 
     def _add(self, radar: Radar, one: str, place: NDArray[np.int64], values: Mapping[str, Singles]) -> None:
         stored = values[f"{radar.variable.name}_mean"]
@@ -290,12 +285,12 @@ class _Sar:
             for i, week in enumerate(self.weeks):
                 yield (
                     self._feature(
-                        f"XX_W{week.week}_{_PASS[one]}_{polarisation}_{kind}_{suffix}",
-                        f"{_PASS[one]}_{polarisation}_{kind}",
+                        f"XX_W{week.week}_{pass_name(one)}_{polarisation}_{kind}_{suffix}",
+                        f"{pass_name(one)}_{polarisation}_{kind}",
                         week,
                         statistic=statistic,
                         long_name=f"Weekly mean of {kind} {polarisation}, {one}",
-                        observed=f"XX_W{week.week}_{_PASS[one]}_{OBSERVED}",
+                        observed=f"XX_W{week.week}_{pass_name(one)}_{OBSERVED}",
                     ),
                     filled[:, i],
                 )
@@ -305,7 +300,7 @@ class _Sar:
         several, single = months(start, end, self.recipe.sar_months), months(start, end, 1)
         for (one, polarisation), values in self.backscatter.items():
             for suffix, moment in (("MEAN", mean), ("CVAR", variation)):
-                name = f"{_PASS[one]}_{polarisation}_BCK_{suffix}"
+                name = f"{pass_name(one)}_{polarisation}_BCK_{suffix}"
                 yield from self._moments(values, several, self.recipe.sar_months, name, moment)
         pooled: dict[str, list[Floats]] = {}
         for (_, polarisation), values in self.coherence.items():
@@ -325,7 +320,7 @@ class _Sar:
         """A moment of the weeks that begin in each period; ``values`` may be those of several passes side by side."""
         place = np.tile(place_of([week.first for week in self.weeks], parts), values.shape[1] // len(self.weeks))
         matrix = np.stack([moment(by_group(values, place, i)) for i in range(len(parts))], axis=1)
-        filled = fill(matrix, longest_gap(self.recipe.max_gap_days, _MONTH_DAYS * n_months))
+        filled = fill(matrix, longest_gap(self.recipe.max_gap_days, MONTH_DAYS * n_months))
         for i, part in enumerate(parts):
             long_name = f"{name.replace('_', ' ')} of weekly values"
             yield self._feature(f"XX_M{part.month}_{name}_MEAN", name, part, long_name=long_name), filled[:, i]

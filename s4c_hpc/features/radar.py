@@ -14,12 +14,9 @@ from s4c_hpc.features.moments import Members, moments, shares
 from s4c_hpc.features.over_weeks import low_quantile, mean_and_variation
 from s4c_hpc.features.periods import Period, place_of
 from s4c_hpc.features.pixels import is_centre, pixels_of
-from s4c_hpc.features.radar_recipe import RATIO, RadarRecipe, longest
+from s4c_hpc.features.radar_recipe import LOW, RATIO, RadarRecipe, longest
 from s4c_hpc.features.season import Season
 from s4c_hpc.features.temporal import bridge, composite, count_observations
-
-LOW: Final = 0.10
-"""Share of the low quantile of coherence (Sen4CAP L4A calls it MIN)."""
 
 Pixels = NDArray[np.float32]
 

@@ -25,6 +25,12 @@ COHERENCE: Final[Mapping[str, str]] = {"COHVV": "VV", "COHVH": "VH"}
 
 RATIO: Final = "RATIO"
 
+LOW: Final = 0.10
+"""Share of weekly coherences of a month below its low quantile (Sen4CAP L4A calls it MIN)."""
+
+MONTH_DAYS: Final = 30
+"""Of a month, where the length of gaps is counted."""
+
 _PASSES: Final[Mapping[str | None, str]] = {"ascending": "ASC", "descending": "DESC", None: "ANY"}
 
 _SHORT: Final = {"mean": "MEAN", "stdev": "DEV"}
@@ -235,9 +241,9 @@ def _order(pair: tuple[str, str]) -> tuple[str, int]:
 
 
 def longest(periods: Sequence[Period], max_gap_days: int | None) -> int | None:
-    """Most empty weeks or months in a row that are filled; a month counts as 30 days."""
+    """Most empty weeks or months in a row that are filled; a month counts as ``MONTH_DAYS``."""
     days = max(period.n_days for period in periods)  # those at the ends may be cut
-    return longest_gap(max_gap_days, 7 if days <= 7 else 30 * round(days / 30.4))
+    return longest_gap(max_gap_days, 7 if days <= 7 else MONTH_DAYS * max(1, round(days / 30.4)))
 
 
 def _stamp(prefix: str, period: Period) -> str:
