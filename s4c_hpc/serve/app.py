@@ -134,11 +134,12 @@ def _who(settings: Settings) -> Callable[[str], Caller | None]:
 
 def _operations(document: Mapping[str, Any]) -> dict[str, tuple[str, frozenset[str]]]:
     """Path and names of parameters of the query, by operation."""
-    return {
+    found = {
         one["operationId"]: (path, frozenset(p["name"] for p in one.get("parameters", ()) if p["in"] == "query"))
         for path, operations in document["paths"].items()
         for one in operations.values()
     }
+    return {**found, "service_": found["service"]}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class ServiceInfo(BaseModel):
     title: str
     version: str
     who: str
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     links: list[Link]
 
 
@@ -194,7 +194,7 @@ class Administration(BaseModel):
     """Limits in force, and who has a token."""
 
     site: str
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     tokens: list[TokenInfo]
 
 

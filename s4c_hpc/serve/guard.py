@@ -159,7 +159,7 @@ class Guard:
         return receiving
 
     def _write(self, scope: Scope, status: int, began: float) -> None:
-        # The application has said which route it is, what its parameters are, and the site if the caller has a role there.
+        # The application has said which route it is, its parameters, and the site if the caller has a role there.
         state = scope.get("state", {})
         caller: Caller | None = state.get("caller")
         names = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

@@ -23,6 +23,7 @@ def health() -> Health:
     return Health(status="ok")
 
 
+@router.get("/", operation_id="service_", include_in_schema=False)
 @router.get("", operation_id="service", responses=problems())
 def service(request: Request, service: ServiceDep, caller: CallerDep) -> ServiceInfo:
     """What this is, and the limits of requests."""

@@ -88,7 +88,9 @@ def series_table(look: Look, ids: Sequence[int], wanted: Wanted, values_max: int
         )
     if not parts:
         raise NoInputsError(
-            listing(list(dict.fromkeys(reason for _, reason in missing)), 3), where="parcels", hint="see /items"
+            listing(list(dict.fromkeys(reason for _, reason in missing)), 3),
+            where="parcels",
+            hint="ask for the items of parcels",
         )
     return Found(pa.concat_tables(parts, promote_options="default").replace_schema_metadata(None), tuple(missing))
 
