@@ -187,7 +187,9 @@ class Book:
                 f"parcel {new_id} has no outline on a tile or no crop to compare", where=f"parcels {self.version}"
             )
         own = self.outlines(np.array([row]), tile.crs)[0]
-        frame = shapely.segmentize(shapely.box(*shapely.bounds(shapely.buffer(own, distance_m))), distance_m)
+        west, south, east, north = shapely.bounds(own)
+        frame = shapely.box(west - distance_m, south - distance_m, east + distance_m, north + distance_m)
+        frame = shapely.segmentize(frame, shapely.length(frame) / 64)  # its sides are not straight elsewhere
         around = reproject(np.array([frame]), CRS.from_user_input(tile.crs), self.crs.to_wkt())[0]
         near = self._overlapping(shapely.bounds(around)) & self._alive
         near &= np.asarray(pc.fill_null(pc.equal(self.table["ori_crop"], crop), False))  # noqa: FBT003 - pyarrow's signature

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from s4c_hpc.core.errors import NoInputsError, listing
+from s4c_hpc.core.errors import InputError, NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.mowing.contract import EVENTS, PARCELS
+from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.sites import Season
 
 ID: Final = "NewID"
@@ -71,6 +72,8 @@ def read_rows(
     ------
     NoInputsError
         There is nothing of this kind, or of this period.
+    Problem
+        503, if a file is damaged.
     """
     set_name, _, setting = KINDS[kind]
     there = periods_of(season, set_name)
@@ -83,9 +86,7 @@ def read_rows(
         raise NoInputsError(
             f"there is no {kind} of period {chosen[0]}", where="period", hint=f"there is {listing(there)}"
         )
-    tables = [
-        (path.parent.name, open_ipc(path).read_all()) for path in _files(season, set_name) if path.parent.name in chosen
-    ]
+    tables = [(path.parent.name, _read(path)) for path in _files(season, set_name) if path.parent.name in chosen]
     following = None
     if ids is None:
         every = np.unique(np.concatenate([table[ID].to_numpy() for _, table in tables]))
@@ -99,6 +100,13 @@ def read_rows(
     joined = pa.concat_tables(parts, promote_options="default").combine_chunks()
     order = np.argsort(joined[ID].to_numpy(), kind="stable")
     return Rows(joined.take(pa.array(order)), following)
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return open_ipc(path).read_all()
+    except InputError as error:
+        raise Problem(503, "a file is damaged", where=path.name, hint="tell the operator") from error
 
 
 def _with_period(period: str, table: pa.Table, wanted: NDArray[np.int32]) -> pa.Table:

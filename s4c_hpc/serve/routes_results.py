@@ -153,7 +153,7 @@ def files(
     service: ServiceDep,
     form: FormatDep,
     limit: LimitQuery = None,
-    skip: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    skip: Annotated[int, Query(ge=0, le=10**9, description="Files that are left out before.")] = 0,
 ) -> Response:
     """Marker files of the season, for those who want all parcels: take these, they have no limits."""
     size = min(limit or service.limits.page_default, service.limits.page_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import stat
 from collections.abc import Callable, Sequence
@@ -61,10 +62,9 @@ def serve(options: Options, tell: Callable[[str], None]) -> None:
         What is asked for would not be safe, or cannot be served.
     """
     app, session = application(options)
-    for line in _greeting(session):
-        tell(line)
-    server = _Server(uvicorn.Config(app, **uvicorn_options(options)), tell)
-    server.run()
+    server = _Server(uvicorn.Config(app, **uvicorn_options(options)), session, tell)
+    with contextlib.suppress(SystemExit):  # with codes of its own
+        server.run()
     if not server.started:
         raise ConfigError(f"cannot listen on {options.host}:{options.port}", where=_WHERE, hint="choose another --port")
 
@@ -149,7 +149,7 @@ def uvicorn_options(options: Options) -> dict[str, Any]:
         "port": options.port,
         "http": "h11",
         "ws": "none",
-        "log_level": "warning",
+        "log_level": "critical",  # what goes wrong is told by problems.py, once
         "access_log": False,  # the audit log holds less of what was asked
         "server_header": False,
         "proxy_headers": options.behind_proxy,
@@ -185,22 +185,20 @@ def warm(sites: dict[str, Site] | Any) -> None:
 class _Server(uvicorn.Server):
     """Says where it listens once it does."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, session: tokens.SessionToken | None, tell: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
-        self._tell = tell
+        self._session, self._tell = session, tell
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            if self._session is not None:
+                self._tell(f"token of this session, for all sites (shown once): {self._session.text}")
             scheme = "https" if self.config.is_ssl else "http"
             address = self.servers[0].sockets[0].getsockname()
             self._tell(f"serving on {scheme}://{_as_host(str(address[0]))}:{address[1]}/v1 (Ctrl-C ends)")
-
-
-def _greeting(session: tokens.SessionToken | None) -> list[str]:
-    if session is None:
-        return []
-    return [f"token of this session, for all sites (shown once): {session.text}"]
 
 
 def _as_host(host: str) -> str:

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Final
 
 from s4c_hpc.config import load_config
-from s4c_hpc.core.errors import ConfigError, listing
+from s4c_hpc.core.errors import ConfigError, InputError, listing
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import versions
 from s4c_hpc.parcels.store import PARCELS, Stamp, stamp
@@ -41,10 +41,19 @@ class Shelf:
         self._lock = Lock()
 
     def book(self, version: str) -> Book:
-        """The parcels of a version, which is there."""
+        """The parcels of a version, which is there.
+
+        Raises
+        ------
+        Problem
+            503, if its file is damaged.
+        """
         with self._lock:
             key = version, stamp(self._workspace.parcels / version / PARCELS)
-            book = self._books.pop(key, None) or Book(self._workspace, version, self._outlines)
+            try:
+                book = self._books.pop(key, None) or Book(self._workspace, version, self._outlines)
+            except InputError as error:
+                raise Problem(503, "a file is damaged", where=f"parcels {version}", hint="tell the operator") from error
             self._books[key] = book  # the last one is the one used last
             if len(self._books) > _BOOKS:
                 del self._books[next(iter(self._books))]

@@ -165,8 +165,9 @@ class Served:
     url: str
     tokens: TokenFile
     audit: Path
-    held: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict, repr=False)
     """Token by name."""
+    _clients: dict[str | None, httpx.Client] = field(default_factory=dict, repr=False)
 
     def client(self, name: str | None = None, **options: Any) -> httpx.Client:
         """Asks with somebody's token, or with none."""
@@ -175,8 +176,14 @@ class Served:
 
     def get(self, path: str, name: str | None = "operator", **params: Any) -> httpx.Response:
         """One request."""
-        with self.client(name) as client:
-            return client.get(path, params=params or None)
+        if name not in self._clients:
+            self._clients[name] = self.client(name)
+        return self._clients[name].get(path, params=params or None)
+
+    def close(self) -> None:
+        """Hang up."""
+        for client in self._clients.values():
+            client.close()
 
 
 @contextlib.contextmanager
@@ -189,12 +196,19 @@ def served(folder: Path, *workspaces: Workspace, **options: Any) -> Iterator[Ser
         workspaces=[one.root for one in workspaces],
         port=0,
         tokens=tokens.path,
-        audit=folder / "audit.jsonl",
-        **{"limits": Limits(rate_per_s=1e6, burst=10**6, refused_per_s=1e6, refused_burst=10**6), **options},
+        **{
+            "audit": folder / "audit.jsonl",
+            "limits": Limits(rate_per_s=1e6, burst=10**6, refused_per_s=1e6, refused_burst=10**6),
+            **options,
+        },
     )
     app, _ = application(chosen)
     with running(app, **uvicorn_options(chosen)) as url:
-        yield Served(url, tokens, chosen.audit, held)
+        service = Served(url, tokens, chosen.audit, held)
+        try:
+            yield service
+        finally:
+            service.close()
 
 
 @contextlib.contextmanager
