@@ -6,20 +6,23 @@ import csv
 import datetime as dt
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
-from support.serving import CUT, EVIDENCE, N_NEW, NEW, OLD, SITE, Served, build_new, build_old, served
+from pyproj import Transformer
+from support.serving import CUT, EVIDENCE, N_NEW, NEW, OLD, SITE, Served, build_new, build_old, build_small, served
 
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers import query
 from s4c_hpc.mowing.contract import read_mowings
-from s4c_hpc.parcels import Selection, read_attributes, read_tile_parcels, read_tiles, select
+from s4c_hpc.parcels import Selection, import_parcels, read_attributes, read_tile_parcels, read_tiles, select
 from s4c_hpc.series import open_series
 
 HERE = f"/sites/{SITE}"
@@ -95,8 +98,6 @@ def test_a_feature_is_the_parcel_in_degrees(service: Served, workspaces: tuple[W
     outline = parcels.geometry[parcels.new_id.tolist().index(3)]
     shape = shapely.from_geojson(json.dumps(one["geometry"]))
     assert shapely.is_ccw(shape.exterior), "RFC 7946"
-    from pyproj import Transformer
-
     back = Transformer.from_crs("OGC:CRS84", tile.crs, always_xy=True)
     again = shapely.transform(shape, lambda xy: np.column_stack(back.transform(*xy.T)))
     assert shapely.area(shapely.symmetric_difference(again, outline)) < 1e-3 * shapely.area(outline)
@@ -157,7 +158,7 @@ def test_three_forms_of_a_series_hold_what_the_reader_reads(
     assert as_json["rows"] == 3
     assert np.array_equal(np.array(as_json["values"]["ndvi_mean"], np.float32), expected), "to the last bit"
     assert as_json["columns"]["ndvi_mean"]["formula"]
-    table = arrow(service, f"/seasons/2018/parcels/5/series", **asked)
+    table = arrow(service, "/seasons/2018/parcels/5/series", **asked)
     assert np.array_equal(table["ndvi_mean"].to_numpy(), expected)
     rows = list(csv.DictReader(io.StringIO(service.get(path, format="csv", **asked).text)))
     assert np.array_equal(np.array([row["ndvi_mean"] for row in rows], np.float32), expected)
@@ -252,7 +253,7 @@ def test_peers_are_the_nearest_of_the_crop(service: Served, workspaces: tuple[Wo
     found = document(service, "/seasons/2018/parcels/1/peers", distance_m=900, limit=5)["values"]
     crops = read_attributes(workspaces[0], "v0002", ["NewID", "ori_crop", "is_deleted"]).to_pylist()
     grass = {row["NewID"] for row in crops if row["ori_crop"] == "grass" and not row["is_deleted"]}
-    shapes = {}
+    shapes: dict[int, Any] = {}
     for one in read_tiles(workspaces[0], "v0002"):
         parcels = read_tile_parcels(workspaces[0], "v0002", one.tile)  # both tiles are of one zone
         shapes |= dict(zip(parcels.new_id.tolist(), parcels.geometry, strict=True))
@@ -274,12 +275,6 @@ def test_marker_values_and_where_the_files_are(service: Served, workspaces: tupl
 
 
 def test_an_update_is_seen_without_a_restart(tmp_path: Path) -> None:
-    import time
-
-    from support.serving import build_small
-
-    from s4c_hpc.parcels import import_parcels
-
     space = build_small(tmp_path / "ws")
     with served(tmp_path, space.workspace) as service:
         before = document(service, "/seasons/latest")
@@ -287,8 +282,6 @@ def test_an_update_is_seen_without_a_restart(tmp_path: Path) -> None:
         assert [one["n"] for one in before["series"]] == [46, 46]
         file = space.table({"id": ["F001"], "date": [dt.date(2019, 10, 30)], "ndvi": [0.5]}, name="late")
         space.bring(file)
-        import geopandas as gpd
-
         frame = gpd.read_file(space.file)
         frame["crop"] = "maize"
         frame.to_file(space.file)

@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -23,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from support.serving import NEW, SITE, Served, build_small, served, write_results
 
 from s4c_hpc.core.errors import InputError
+from s4c_hpc.serve.app import build_api
 from s4c_hpc.serve.filters import parcels_where
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -49,10 +51,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def operations() -> list[Any]:
-    from s4c_hpc.serve.app import build_api
-
     schema = schemathesis.openapi.from_dict(build_api().openapi())
-    return [found.ok() for found in schema.get_all_operations()]
+    return [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
 
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda one: one.label)
@@ -146,11 +146,52 @@ def test_a_condition_means_what_it_says(condition: tuple[str, Truth]) -> None:
     assert sorted(parcels_where(PARCELS, text).tolist()) == expected
 
 
-WORDS = (
-    "NewID ori_crop Overlap parcels information_schema.tables rowid * 1 'a' NULL true ( ) , ; -- /* */ = < > != IN LIKE AND OR "
-    "NOT IS BETWEEN SELECT FROM WHERE UNION LIMIT ORDER BY COPY TO ATTACH PRAGMA SET CAST :: AS VARCHAR CASE WHEN THEN END "
-    "range(9) getenv('HOME') read_text('/etc/passwd') glob('/*') version() COLUMNS(*) EXISTS ANY [ ] { } ? $1 -> + - || ~"
-).split()
+WORDS = [
+    *("NewID", "ori_crop", "Overlap", "parcels", "information_schema.tables", "rowid", "*", "1", "'a'", "NULL", "true"),
+    *(
+        "(",
+        ")",
+        ",",
+        ";",
+        "--",
+        "/*",
+        "*/",
+        "=",
+        "<",
+        ">",
+        "!=",
+        "->",
+        "+",
+        "-",
+        "||",
+        "~",
+        "[",
+        "]",
+        "{",
+        "}",
+        "?",
+        "$1",
+    ),
+    *("IN", "LIKE", "AND", "OR", "NOT", "IS", "BETWEEN", "ANY", "EXISTS", "SELECT", "FROM", "WHERE", "UNION", "LIMIT"),
+    *(
+        "ORDER",
+        "BY",
+        "COPY",
+        "TO",
+        "ATTACH",
+        "PRAGMA",
+        "SET",
+        "CAST",
+        "::",
+        "AS",
+        "VARCHAR",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "END",
+    ),
+    *("range(9)", "getenv('HOME')", "read_text('/etc/passwd')", "glob('/*')", "version()", "COLUMNS(*)"),
+]
 
 
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=9))
@@ -158,8 +199,7 @@ WORDS = (
 def test_words_in_any_order_are_a_condition_or_refused(words: list[str]) -> None:
     try:
         found = parcels_where(PARCELS, " ".join(words))
-    except InputError as error:
-        assert "root:" not in str(error)
+    except InputError:
         return
     text = " ".join(words).split("--")[0]
     assert not {"SELECT", "UNION", "COPY", "CAST", "CASE", "COLUMNS(*)", "getenv('HOME')"} & set(

@@ -1,4 +1,4 @@
-"""Tries to get where one does not belong: without a token, with a wrong one, to other sites, roles, files and columns."""
+"""Tries to get where one does not belong: without a token, with a wrong one, to other sites, files and columns."""
 
 from __future__ import annotations
 

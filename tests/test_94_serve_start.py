@@ -154,8 +154,9 @@ def test_it_is_open_to_others_with_tokens_and_encryption_only(
 
 def test_files_do_not_go_into_workspaces(workspace: Workspace, tmp_path: Path) -> None:
     for option in ("tokens", "audit"):
-        files = {"tokens": tmp_path / "t.json", "audit": tmp_path / "a.jsonl", option: workspace.root / "x.json"}
-        with pytest.raises(ConfigError, match="in a workspace|in the workspace"):
+        files: dict[str, Any] = {"tokens": tmp_path / "t.json", "audit": tmp_path / "a.jsonl"}
+        files[option] = workspace.root / "x.json"
+        with pytest.raises(ConfigError, match=r"in a workspace|in the workspace"):
             application(Options(workspaces=[workspace.root], **files))
     assert not list(workspace.root.glob("x.json*"))
 
@@ -164,7 +165,7 @@ def test_revoked_tokens_do_not_open_the_door(workspace: Workspace, tmp_path: Pat
     file = TokenFile(tmp_path / "t.json")
     file.add("anna", {SITE: Role.VIEWER})
     file.revoke("anna")
-    files = {"tokens": file.path, "audit": tmp_path / "a.jsonl"}
+    files: dict[str, Any] = {"tokens": file.path, "audit": tmp_path / "a.jsonl"}
     with pytest.raises(ConfigError, match="nobody has a token"):
         application(Options(workspaces=[workspace.root], behind_proxy=True, **files))
 

@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from support.cli import cli_environment
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from s4c_hpc.cli.main import app
 from s4c_hpc.core.errors import ConfigError, InputError
@@ -195,7 +194,7 @@ def test_tokens_by_command(tmp_path: Path) -> None:
     assert "revoked" in told("revoke", "anna", "--tokens", path).stderr
     assert TokenFile(path).caller(added.stdout.strip()) is None
     for wrong in (["--role", "king", "--site", "tum"], ["--role", "admin", "--site", "tum", "--expires", "soon"]):
-        with pytest.raises(ConfigError, match="king|soon"):
+        with pytest.raises(ConfigError, match=r"king|soon"):
             told("add", "b", *wrong, "--tokens", path)
 
 

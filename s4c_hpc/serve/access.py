@@ -1,4 +1,8 @@
-"""What routes are given: the service, who asks, and the site and season that the caller may see."""
+"""What routes are given: the service, who asks, and the site and season that the caller may see.
+
+What only looks at the request is ``async``, for a step into the pool of threads costs more than it; what may read files
+is not, so that nobody waits for somebody else's disk.
+"""
 
 from __future__ import annotations
 
@@ -60,19 +64,19 @@ class AtSeason:
     look: Look
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """What all requests share."""
     found: Service = request.app.state.service
     return found
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """Who asks; the door has seen to it that somebody does."""
     found: Caller = request.state.caller
     return found
 
 
-def declared_only(request: Request) -> None:
+async def declared_only(request: Request) -> None:
     """Refuse parameters that a route does not have, so that nobody takes an answer for one to another question.
 
     Raises
@@ -100,7 +104,7 @@ SeasonPath = Annotated[
 ParcelPath = Annotated[int, Path(description="NewID of the parcel.", ge=0, le=MAX_ID)]
 
 
-def at_site(site: SitePath, request: Request, service: ServiceDep, caller: CallerDep) -> AtSite:
+async def at_site(site: SitePath, request: Request, service: ServiceDep, caller: CallerDep) -> AtSite:
     """The site, if the caller has a role there; one that there is not and one of others are told alike.
 
     Raises
@@ -143,7 +147,7 @@ def place(at: AtSite, season: Season, request: Request) -> AtSeason:
 SeasonDep = Annotated[AtSeason, Depends(at_season)]
 
 
-def format_of(
+async def format_of(
     request: Request,
     form: Annotated[
         Format | None, Query(alias="format", description="Form of the answer; counts before the header Accept.")

@@ -18,7 +18,7 @@ from s4c_hpc.serve.series_table import Wanted, series_table
 router = APIRouter(tags=["series"])
 
 
-def wanted(
+async def wanted(
     variables: Annotated[
         str | None,
         Query(description="Variables or patterns, separated by commas; all by default.", examples=["ndvi,b0*"]),

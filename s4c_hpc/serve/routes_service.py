@@ -18,14 +18,14 @@ TITLE = "s4c-hpc"
 
 
 @router.get("/health", operation_id="health", responses=problems())
-def health() -> Health:
+async def health() -> Health:
     """Whether the service answers; needs no token."""
     return Health(status="ok")
 
 
 @router.get("/", operation_id="service_", include_in_schema=False)
 @router.get("", operation_id="service", responses=problems())
-def service(request: Request, service: ServiceDep, caller: CallerDep) -> ServiceInfo:
+async def service(request: Request, service: ServiceDep, caller: CallerDep) -> ServiceInfo:
     """What this is, and the limits of requests."""
     base = f"{request.base_url}v1"
     return ServiceInfo(
@@ -42,14 +42,14 @@ def service(request: Request, service: ServiceDep, caller: CallerDep) -> Service
 
 
 @router.get("/sites", operation_id="sites", responses=problems())
-def sites(request: Request, service: ServiceDep, caller: CallerDep) -> SiteList:
+async def sites(request: Request, service: ServiceDep, caller: CallerDep) -> SiteList:
     """Sites that the caller may see."""
     seen = [(site, caller.role_at(name)) for name, site in service.sites.items()]
     return SiteList(sites=[_site_info(request, site, role) for site, role in seen if role is not None])
 
 
 @landing.get("", operation_id="site", responses=problems(404))
-def site(request: Request, at: SiteDep) -> SiteInfo:
+async def site(request: Request, at: SiteDep) -> SiteInfo:
     """A site and its seasons: OGC API's landing page."""
     return _site_info(request, at.site, at.role)
 
