@@ -160,16 +160,30 @@ def serving(root: Path, folder: Path) -> Iterator[tuple[str, str, psutil.Process
         process.wait(30)
 
 
-def latencies(ask: Callable[[int], httpx.Response], n: int) -> dict[str, float]:
-    """Milliseconds of requests one after the other."""
+def latencies(process: psutil.Process, ask: Callable[[int], httpx.Response], n: int) -> dict[str, float]:
+    """Milliseconds of requests one after the other, and of the service's cores for each."""
     found = []
+    before = sum(process.cpu_times()[:2])
     for i in range(n):
         started = time.perf_counter()
         answer = ask(i)
         found.append((time.perf_counter() - started) * 1e3)
         answer.raise_for_status()
+    cpu = (sum(process.cpu_times()[:2]) - before) * 1e3 / n
     half, most = np.percentile(found, [50, 99])
-    return {"first": round(found[0], 2), "p50": round(half, 2), "p99": round(most, 2), "bytes": len(answer.content)}
+    return {
+        "first": round(found[0], 2),
+        "p50": round(half, 2),
+        "p99": round(most, 2),
+        "cpu": round(cpu, 2),
+        "bytes": len(answer.content),
+    }
+
+
+def memory(process: psutil.Process) -> dict[str, int]:
+    """MiB of its own, and with the pages of files that it has mapped."""
+    info = process.memory_info()
+    return {"own": (info.rss - info.shared) >> 20, "with mapped files": info.rss >> 20}
 
 
 def load(url: str, token: str, n_parcels: int, seconds: int, folder: Path) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def measure(root: Path, n_parcels: int, seconds: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, serving(root, Path(name)) as (url, token, process, start_s):
         result["start until it listens, s"] = round(start_s, 2)
-        result["memory at start, MiB"] = process.memory_info().rss >> 20
+        result["memory at start, MiB"] = memory(process)
         headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
         with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
 
@@ -229,25 +243,28 @@ def measure(root: Path, n_parcels: int, seconds: int) -> dict[str, Any]:
                 text = ",".join(f"{v:.6f}" for v in (*corner, *(corner + side)))
                 return client.get(f"{items}?bbox={text}&limit=5000")
 
-            result["health, ms"] = latencies(lambda _: client.get("/v1/health"), 300)
-            result["one parcel, ms"] = latencies(one, 1000)
+            result["health, ms"] = latencies(process, lambda _: client.get("/v1/health"), 300)
+            result["one parcel, ms"] = latencies(process, one, 1000)
             result["all about one parcel, ms"] = latencies(
-                lambda _: client.get(f"{season}/parcels/{rng.integers(1, n_parcels + 1)}"), 100
+                process, lambda _: client.get(f"{season}/parcels/{rng.integers(1, n_parcels + 1)}"), 100
             )
-            result["100 parcels as JSON, ms"] = latencies(lambda _: hundred("json"), 20)
-            result["100 parcels as Arrow, ms"] = latencies(lambda _: hundred("arrow"), 20)
-            result["box, ms"] = latencies(box, 20)
+            result["100 parcels as JSON, ms"] = latencies(process, lambda _: hundred("json"), 20)
+            result["100 parcels as Arrow, ms"] = latencies(process, lambda _: hundred("arrow"), 20)
+            result["box, ms"] = latencies(process, box, 20)
             result["box, parcels"] = box(0).json()["numberMatched"]
             result["peers of one parcel, ms"] = latencies(
-                lambda _: client.get(f"{season}/parcels/{rng.integers(1, n_parcels + 1)}/peers?distance_m=500"), 30
+                process,
+                lambda _: client.get(f"{season}/parcels/{rng.integers(1, n_parcels + 1)}/peers?distance_m=500"),
+                30,
             )
             condition = {"filter": "ori_crop = '115' AND Area_meters > 4e3", "limit": "100"}
             result["a condition, first page, ms"] = latencies(
+                process,
                 lambda i: client.get(items, params={**condition, "filter": f"{condition['filter']} AND NewID > {i}"}),
                 10,
             )
         result["requests of one parcel"] = load(url, token, n_parcels, seconds, Path(name))
-        result["memory at the end, MiB"] = process.memory_info().rss >> 20
+        result["memory at the end, MiB"] = memory(process)
     return result
 
 

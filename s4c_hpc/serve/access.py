@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
 
 from s4c_hpc.serve.audit import AuditLog
 from s4c_hpc.serve.formats import Format, wanted_format
@@ -123,7 +124,7 @@ async def at_site(site: SitePath, request: Request, service: ServiceDep, caller:
 SiteDep = Annotated[AtSite, Depends(at_site)]
 
 
-def at_season(season: SeasonPath, at: SiteDep, request: Request) -> AtSeason:
+async def at_season(season: SeasonPath, at: SiteDep, request: Request) -> AtSeason:
     """The season of the site.
 
     Raises
@@ -135,7 +136,9 @@ def at_season(season: SeasonPath, at: SiteDep, request: Request) -> AtSeason:
     if found is None:
         ids = ", ".join(one.id for one in at.site.seasons)
         raise Problem(404, "there is no such season", where="season", hint=f"seasons are {ids}")
-    return place(at, found, request)
+    request.state.forget = found.forget
+    look = found.fresh() or await run_in_threadpool(found.look)
+    return AtSeason(at.site, at.role, found, look)
 
 
 def place(at: AtSite, season: Season, request: Request) -> AtSeason:

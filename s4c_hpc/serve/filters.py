@@ -23,7 +23,10 @@ _OPERATORS: Final = frozenset(
     {"OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "COMPARE_IN", "COMPARE_NOT_IN"}
 )
 _FUNCTIONS: Final = frozenset({"+", "-", "*", "/", "~~", "!~~", "~~*", "!~~*", "lower", "upper", "abs"})
-"""``~~`` is LIKE."""
+"""``~~`` is LIKE, ``~~*`` is ILIKE."""
+_LIKE: Final = frozenset({"~~", "!~~", "~~*", "!~~*"})
+_WILDCARDS_MAX: Final = 4
+"""Of a pattern of LIKE: each multiplies the time that it may take."""
 _SELECT: Final = "SELECT 1 FROM parcels WHERE "
 _EMPTY: Final = ("group_expressions", "group_sets", "having", "qualify", "sample", "modifiers")
 _DEPTH_MAX: Final = 40
@@ -89,7 +92,12 @@ def _walk(tree: Any, depth: int) -> None:
         )
     if kind == "COLUMN_REF" and len(tree["column_names"]) != 1:
         raise InputError("names a column of another table", where="filter", hint="write the column's name alone")
-    for child in _children(tree):
+    children = _children(tree)
+    if name in _LIKE and (children[-1].get("class") != "CONSTANT" or str(children[-1]).count("%") > _WILDCARDS_MAX):
+        raise InputError(
+            "has a pattern that is no text, or has too many %", where="filter", hint=f"{_WILDCARDS_MAX} are allowed"
+        )
+    for child in children:
         _walk(child, depth + 1)
 
 

@@ -60,6 +60,7 @@ class Guard:
         limits = door.limits
         self._welcome = Buckets(limits.rate_per_s, limits.burst)
         self._refused = Buckets(limits.refused_per_s, limits.refused_burst)
+        self._told = Buckets(limits.refused_per_s, limits.refused_burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -164,6 +165,8 @@ class Guard:
         caller: Caller | None = state.get("caller")
         names = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         declared = state.get("declared", frozenset())
+        if status == 429 and self._told.wait_s(_address(scope)):
+            return  # who is told to wait and does not could fill the disk
         line = audit.Line(
             when=audit.now(),
             who="" if caller is None else caller.name,

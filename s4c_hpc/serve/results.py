@@ -102,6 +102,11 @@ def read_rows(
     return Rows(joined.take(pa.array(order)), following)
 
 
+def leads_out(season: Season, path: Path) -> bool:
+    """Whether a file is a link, or lies behind one, that leads out of the folder of markers."""
+    return not path.resolve().is_relative_to(season.workspace.markers.resolve())
+
+
 def _read(path: Path) -> pa.Table:
     try:
         return open_ipc(path).read_all()
@@ -123,9 +128,7 @@ def _with_period(period: str, table: pa.Table, wanted: NDArray[np.int32]) -> pa.
 
 def _files(season: Season, set_name: str) -> Iterator[Path]:
     """Files of a set of this site by period and tile; links that lead out of the folder of markers are none."""
-    home = season.workspace.markers
-    real = home.resolve()
-    for path in sorted((home / set_name).glob("*/*.arrow")):
+    for path in sorted((season.workspace.markers / set_name).glob("*/*.arrow")):
         site, _, _ = path.stem.rpartition("_")
-        if site == season.site and _SAFE.match(path.parent.name) and path.resolve().is_relative_to(real):
+        if site == season.site and _SAFE.match(path.parent.name) and not leads_out(season, path):
             yield path

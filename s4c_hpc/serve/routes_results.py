@@ -29,7 +29,7 @@ from s4c_hpc.serve.documents import Link, ParcelDetails, SeasonDetails, Table, p
 from s4c_hpc.serve.features import feature_texts, parcels_table
 from s4c_hpc.serve.formats import table_response
 from s4c_hpc.serve.problems import Problem
-from s4c_hpc.serve.results import KINDS, periods_of, read_rows
+from s4c_hpc.serve.results import KINDS, leads_out, periods_of, read_rows
 from s4c_hpc.serve.roles import visible
 from s4c_hpc.serve.routes_features import AfterQuery, LimitQuery
 from s4c_hpc.serve.routes_service import season_info
@@ -157,7 +157,8 @@ def files(
 ) -> Response:
     """Marker files of the season, for those who want all parcels: take these, they have no limits."""
     size = min(limit or service.limits.page_default, service.limits.page_max)
-    found = [one for one in list_markers(at.season.workspace) if one.site == at.site.name]
+    every = list_markers(at.season.workspace)
+    found = [one for one in every if one.site == at.site.name and not leads_out(at.season, one.path)]
     page = found[skip : skip + size]
     columns = {
         "file": pa.array([at.season.workspace.relative(one.path) for one in page], pa.string()),
@@ -189,7 +190,8 @@ def markers(
     period: Annotated[str | None, Query(description="Periods or patterns, separated by commas.")] = None,
 ) -> Response:
     """Marker values of some parcels, wide, as in the files: a row a parcel."""
-    if marker_set not in {one.set for one in list_markers(at.season.workspace) if one.site == at.site.name}:
+    there = [one for one in list_markers(at.season.workspace, set_name=marker_set) if one.site == at.site.name]
+    if not there or any(leads_out(at.season, one.path) for one in there):
         raise Problem(404, "there is no such marker set", where="marker_set", hint="see /files")
     notes: list[str] = []
     table = query(

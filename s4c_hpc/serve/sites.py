@@ -108,6 +108,11 @@ class Season:
         """First and last day: ``2018-03-01_2018-10-31``."""
         return f"{self.start}_{self.end}"
 
+    def fresh(self) -> Look | None:
+        """The look at the workspace, if it was made or confirmed just now; touches no file."""
+        look = self._look
+        return look if time.monotonic() - self._asked < _FRESH_S else None
+
     def look(self) -> Look:
         """What the workspace holds now.
 
@@ -117,9 +122,8 @@ class Season:
             404, if it has no parcels.
         """
         with self._lock:
-            now = time.monotonic()
-            if self._look is not None and now - self._asked < _FRESH_S:
-                return self._look
+            if (look := self.fresh()) is not None:
+                return look
             names = versions(self.workspace)
             found = (tuple(names), *_stamps(self.workspace))
             if self._look is None or found != self._stamp:
@@ -127,7 +131,7 @@ class Season:
                     raise Problem(404, "there are no parcels yet", where=self.site, hint="run 's4c parcels import'")
                 self._look = Look(self.workspace, names, self._shelf)
                 self._stamp = found
-            self._asked = now
+            self._asked = time.monotonic()
             return self._look
 
     def forget(self) -> None:
