@@ -137,7 +137,9 @@ async def at_season(season: SeasonPath, at: SiteDep, request: Request) -> AtSeas
         ids = ", ".join(one.id for one in at.site.seasons)
         raise Problem(404, "there is no such season", where="season", hint=f"seasons are {ids}")
     request.state.forget = found.forget
-    look = found.fresh() or await run_in_threadpool(found.look)
+    look = found.fresh()
+    if look is None:
+        look = await run_in_threadpool(found.look)
     return AtSeason(at.site, at.role, found, look)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from s4c_hpc.core.errors import InputError, NoInputsError, listing
+from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.mowing.contract import EVENTS, PARCELS
+from s4c_hpc.parcels.store import Stamp, stamp
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.sites import Season
 
@@ -33,6 +35,8 @@ KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """Kind -> marker set, what it holds, and the setting that makes it."""
 
+_OPEN: Final = 64
+"""Files that stay mapped."""
 _SAFE: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 """Names of folders that are looked into; no name that a caller gives becomes part of a path otherwise."""
 
@@ -109,15 +113,25 @@ def leads_out(season: Season, path: Path) -> bool:
 
 def _read(path: Path) -> pa.Table:
     try:
-        return open_ipc(path).read_all()
+        return _mapped(path, stamp(path))
+    except FileNotFoundError as error:
+        raise MissingDataError("a file is gone", where=path.name, hint="ask again") from error
     except InputError as error:
         raise Problem(503, "a file is damaged", where=path.name, hint="tell the operator") from error
+
+
+@lru_cache(maxsize=_OPEN)
+def _mapped(path: Path, _stamp: Stamp) -> pa.Table:
+    return open_ipc(path).read_all()
 
 
 def _with_period(period: str, table: pa.Table, wanted: NDArray[np.int32]) -> pa.Table:
     column = table[ID].to_numpy()
     at = np.flatnonzero(column == wanted[0] if wanted.size == 1 else np.isin(column, wanted))
-    rows = table.take(pa.array(at)).replace_schema_metadata(None)
+    # The rows of one parcel stand together, and a slice copies nothing.
+    together = at.size > 0 and at[-1] - at[0] == at.size - 1
+    rows = table.slice(at[0], at.size) if together else table.take(pa.array(at))
+    rows = rows.replace_schema_metadata(None)
     fields = [f.with_nullable(True) for f in rows.schema]  # noqa: FBT003 - pyarrow's signature
     said = pa.field("period", pa.string(), metadata={"long_name": "Period of the file"})
     return pa.table(
