@@ -6,6 +6,8 @@ import csv
 import datetime as dt
 import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +91,31 @@ def test_pages_hold_every_parcel_once(service: Served) -> None:
             pages += 1
     assert found == sorted(set(found))
     assert (len(found), pages) == (N_NEW, 5)
+
+
+GDAL = """
+import sys, pyogrio
+url, token, layer = sys.argv[1:]
+pyogrio.set_gdal_config_options({"GDAL_HTTP_AUTH": "BEARER", "GDAL_HTTP_BEARER": token})
+every = pyogrio.read_dataframe(url, layer=layer, PAGE_SIZE=7)
+near = pyogrio.read_dataframe(url, layer=layer, bbox=(10.36, 48.733, 10.37, 48.745))
+print(*every["NewID"], "/", *near["NewID"], "/", *every.columns)
+"""
+
+
+def test_gdal_reads_the_features(service: Served, workspaces: tuple[Workspace, Workspace]) -> None:
+    """A client of OGC API Features that somebody else wrote, in a process of its own."""
+    arguments = [f"OAPIF:{service.url}/v1{HERE}", service.held["viewer"], f"parcels.{OLD}.v0001"]
+    done = subprocess.run(
+        [sys.executable, "-c", GDAL, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    every, near, columns = (part.split() for part in done.stdout.split("/"))
+    assert sorted(map(int, every)) == list(range(1, 21)), "page after page"
+    expected = select(workspaces[0], "v0001", Selection(box=(10.36, 48.733, 10.37, 48.745)))
+    assert sorted(map(int, near)) == expected.tolist()
+    assert "ori_crop" in columns
+    assert "ori_id" not in columns
 
 
 def test_a_feature_is_the_parcel_in_degrees(service: Served, workspaces: tuple[Workspace, Workspace]) -> None:
