@@ -68,11 +68,10 @@ def report(
 
 def _refuse_options(context: typer.Context) -> None:
     """Options before the name of a command would go unheard."""
-    from click.core import ParameterSource
-
     name = context.invoked_subcommand
     for one in context.params:
-        if context.get_parameter_source(one) is ParameterSource.COMMANDLINE:
+        source = context.get_parameter_source(one)
+        if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"options of 's4c report {name}' stand behind its name", param_hint=one)
 
 
@@ -151,7 +150,7 @@ def _explain(season: ParcelSeason) -> None:
         for value in decision.evidence:
             say(f"      {value.words()}")
         for limit in decision.thresholds:
-            say(f"      threshold {limit.name} = {limit.value:g}: {limit.meaning}")
+            say(f"      threshold {limit.limit()}: {limit.meaning}")
     for sentence in season.missing:
         say(f"  not shown: {sentence}")
 

@@ -48,6 +48,10 @@ class Evidence:
         unit = f" {self.unit}" if self.unit not in {"", "1", "code"} and not self.text else ""
         return f"{self.meaning} {said}{unit}"
 
+    def limit(self) -> str:
+        """``ndvi_up 350 thousandths``: the key of the configuration and its value."""
+        return f"{self.name} {self.value:g} {self.unit}".rstrip()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -117,7 +121,7 @@ class Decision:
         if values := [e.words() for e in self.evidence if e.text or math.isfinite(e.value)]:
             parts.append(f"Seen: {'; '.join(values)}.")
         if self.thresholds:
-            parts.append(f"Thresholds: {'; '.join(f'{t.name} {t.value:g}' for t in self.thresholds)}.")
+            parts.append(f"Thresholds: {'; '.join(t.limit() for t in self.thresholds)}.")
         return " ".join(parts)
 
     def to_json(self) -> dict[str, Any]:

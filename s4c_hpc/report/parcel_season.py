@@ -1,4 +1,4 @@
-"""All that is known of one parcel's season: what was observed, what was decided, what is declared, and what is missing."""
+"""All that is known of one parcel's season: what was observed, decided and declared, and what is missing."""
 
 from __future__ import annotations
 

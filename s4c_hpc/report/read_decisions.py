@@ -79,32 +79,46 @@ def read_decisions(
     """
     found: defaultdict[int, Known] = defaultdict(Known)
     year = str(config.site.season_end.year)
-    told = set()
-    for _, table in _tables(workspace, config, EVIDENCE, year, ids, tiles):
-        described = {f.name: read_metadata(f) for f in table.schema}
+    season = period_of(config.site.season_start, config.site.season_end)
+
+    def rows(kind: str, period: str) -> Iterator[tuple[Path, pa.Table]]:
+        return _tables(workspace, config, kind, period, ids, tiles)
+
+    for _, table in rows(EVIDENCE, year):
+        described = _described(table)
         for row in table.to_pylist():
             found[row[ID]].decisions.append(_from_evidence(row, described))
-            told.add(row[ID])
-    for path, table in _tables(workspace, config, PRACTICES, year, ids, tiles):
-        described = {f.name: read_metadata(f) for f in table.schema}
-        thresholds = _thresholds_of(path)
-        is_declared = bool(read_metadata(table.schema).get("table"))
-        for row in table.to_pylist():
-            known = found[row[ID]]
-            known.periods.extend(_periods(row, is_declared=is_declared))
-            if row[ID] not in told:
-                known.decisions.extend(_from_codes(row, described, thresholds))
-    season = period_of(config.site.season_start, config.site.season_end)
-    for _, table in _tables(workspace, config, MOWING_PARCELS, season, ids, tiles):
+    told = frozenset(found)
+    for path, table in rows(PRACTICES, year):
+        _add_practices(found, table, _thresholds_of(path), told)
+    for _, table in rows(MOWING_PARCELS, season):
         for row in table.to_pylist():
             if not row["assessed"] or not row["mow_n"]:
                 found[row[ID]].decisions.append(_no_mowing(row))
-    for _, table in _tables(workspace, config, MOWING_EVENTS, season, ids, tiles):
-        described = {f.name: read_metadata(f) for f in table.schema}
-        thresholds = {"": _of_detector(read_metadata(table.schema))}
+    for _, table in rows(MOWING_EVENTS, season):
+        described, limits = _described(table), _of_detector(read_metadata(table.schema))
         for row in table.to_pylist():
-            found[row[ID]].decisions.append(_mowing(row, described, thresholds[""]))
+            found[row[ID]].decisions.append(_mowing(row, described, limits))
     return dict(found)
+
+
+def _add_practices(
+    found: defaultdict[int, Known],
+    table: pa.Table,
+    thresholds: Mapping[str, Mapping[str, Evidence]],
+    told: frozenset[int],
+) -> None:
+    """Declared periods, and decisions of parcels (not ``told``) of which no file with evidence speaks."""
+    described = _described(table)
+    is_declared = bool(read_metadata(table.schema).get("table"))
+    for row in table.to_pylist():
+        found[row[ID]].periods.extend(_periods(row, is_declared=is_declared))
+        if row[ID] not in told:
+            found[row[ID]].decisions.extend(_from_codes(row, described, thresholds))
+
+
+def _described(table: pa.Table) -> dict[str, dict[str, str]]:
+    return {f.name: read_metadata(f) for f in table.schema}
 
 
 def _tables(
@@ -265,10 +279,15 @@ def _of_detector(metadata: Mapping[str, str]) -> tuple[Evidence, ...]:
 
 def _limits(own: Mapping[str, Any], meanings: Mapping[str, str]) -> dict[str, Evidence]:
     return {
-        name: Evidence(name=name, meaning=meanings.get(name, name), value=float(value))
+        name: Evidence(name=name, meaning=meanings.get(name, name), value=float(value), unit=_unit(name, value))
         for name, value in own.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _unit(name: str, value: float) -> str:
+    """NDVI is in thousandths in the rules of practices, whose thresholds are whole numbers."""
+    return "thousandths" if "ndvi" in name and isinstance(value, int) else ""
 
 
 def _number(value: Any) -> float:

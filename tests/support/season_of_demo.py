@@ -49,7 +49,15 @@ def write_radar(folder: Path, parcels: Sequence[str], harvest: dt.date = HARVEST
                     coherence = (0.68 if after else 0.3) + rng.normal(0, 0.04)
                     vv = 10 ** (-11 / 10)
                     writer.writerow(
-                        [parcel, day, direction, orbit, f"{vv:.6f}", f"{vv / 10 ** (ratio / 10):.6f}", f"{coherence:.4f}"]
+                        [
+                            parcel,
+                            day,
+                            direction,
+                            orbit,
+                            f"{vv:.6f}",
+                            f"{vv / 10 ** (ratio / 10):.6f}",
+                            f"{coherence:.4f}",
+                        ]
                     )
     mapping = folder / "radar.toml"
     mapping.write_text(RADAR)
@@ -93,8 +101,6 @@ def write_evidence(path: Path, rows: Sequence[Mapping[str, Any]], more: Mapping[
     ]
     blanks = {name: blank for name, _, blank in kinds} | dict.fromkeys(more, float("nan"))
     schema = pa.schema(fields, metadata={"contract": "s4c-practices-evidence-1"})
-    columns = [
-        pa.array([row.get(f.name, blanks[f.name]) for row in rows], f.type, from_pandas=False) for f in fields
-    ]
+    columns = [pa.array([row.get(f.name, blanks[f.name]) for row in rows], f.type, from_pandas=False) for f in fields]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_ipc(path, schema, [pa.RecordBatch.from_arrays(columns, schema=schema)])

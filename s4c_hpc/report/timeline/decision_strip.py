@@ -66,11 +66,11 @@ class DecisionStrip:
                     continue
                 begin = max(axis(max(one.start, axis.start)) - axis.per_day / 2, LEFT)
                 end = min(axis(min(one.end, axis.end)) + axis.per_day / 2, RIGHT)
-                parts.append(
-                    element(
-                        "rect", x=begin, y=top, width=end - begin, height=bottom - top, class_=f"shade {_class(one)}"
-                    )
-                )
+                size = {"y": top, "height": bottom - top}
+                parts.append(element("rect", x=begin, width=end - begin, class_=f"shade {_class(one)}", **size))
+                parts += [
+                    element("line", x1=x, x2=x, y1=top, y2=bottom, class_=f"edge {_class(one)}") for x in (begin, end)
+                ]
         return join(parts)
 
     def sentences(self) -> Sequence[str]:

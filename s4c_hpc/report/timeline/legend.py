@@ -22,6 +22,11 @@ _LINE: Final = 14.0
 _COLUMN: Final = (RIGHT - LEFT) / 2
 _ICON: Final = 44.0
 
+_FOUND: Final = (
+    "Found. The bar is the window: between the last look before and the first look after; its pale stripe goes through "
+    "all strips below. The percentage is the confidence; S1 is radar, S2 optical"
+)
+
 Icon = Callable[[float, float], Markup]
 Entry = tuple[Icon, str]
 
@@ -54,8 +59,7 @@ def _entries(strips: Sequence[Strip]) -> Iterator[Entry]:
     if lines:
         yield (
             _dots,
-            "A value: filled where the parcel was clear, hollow where it comes from a part of it. Pale band: the middle "
-            "half of its pixels",
+            "A value: filled where all was clear, hollow where it is of a part. Pale: the middle half of its pixels",
         )
     if lines or any(isinstance(s, RadarStrip) for s in strips):
         days = f"{optical.LONG_GAP_DAYS} days (radar: {radar.LONG_GAP_DAYS})"
@@ -72,8 +76,7 @@ def _decision_entries(decisions: Sequence[Decision]) -> Iterator[Entry]:
         found = next(d for d in decisions if d.is_found)
         yield (
             lambda x, y: kind_sign(found, x + 12, y),
-            "Found. The bar is the window: between the last look before and the first look after. Its pale stripe goes "
-            "through all strips below. The percentage is the confidence; S1 is radar, S2 optical",
+            _FOUND,
         )
     if lost := next((d for d in decisions if not d.is_found and d.verdict != "undecided"), None):
         yield lambda x, y: kind_sign(lost, x + 12, y), "Looked for and not found, or only weak signs of it"

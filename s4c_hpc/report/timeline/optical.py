@@ -118,10 +118,8 @@ class OpticalStrip:
         least = min(self.drawn, key=lambda o: o.value)
         most = max(self.drawn, key=lambda o: o.value)
         clear = f"{self.variable} on {plural(len(self.drawn), 'clear date')} of {len(self.observations)}"
-        return [
-            f"{clear}: lowest {decimal(least.value, 2)} on {day(least.day)}, highest {decimal(most.value, 2)} on "
-            f"{day(most.day)}"
-        ]
+        low = f"lowest {decimal(least.value, 2)} on {day(least.day)}"
+        return [f"{clear}: {low}, highest {decimal(most.value, 2)} on {day(most.day)}"]
 
     def _spread(self, axis: TimeAxis, scale: Scale) -> Markup:
         bands = []

@@ -67,10 +67,8 @@ class RadarStrip:
         if not self.drawn:
             return [f"{self.heading}: no value"]
         least, most = min(self.drawn, key=lambda m: m.value), max(self.drawn, key=lambda m: m.value)
-        return [
-            f"{self.heading} on {plural(len(self.drawn), 'date')}: lowest {self._text(least)} on {day(least.day)}, "
-            f"highest {self._text(most)} on {day(most.day)}"
-        ]
+        low, high = (f"{self._text(one)} on {day(one.day)}" for one in (least, most))
+        return [f"{self.heading} on {plural(len(self.drawn), 'date')}: lowest {low}, highest {high}"]
 
     def _text(self, one: Measured) -> str:
         return f"{decimal(one.value, 2)} {self.unit}".strip()

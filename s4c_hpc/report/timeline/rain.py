@@ -62,7 +62,5 @@ class RainStrip:
         if not known:
             return ["Rain: not known on any day"]
         most, when = max(known)
-        return [
-            f"Rain: {decimal(sum(v for v, _ in known), 0)} mm in {len(known)} days, most {decimal(most, 1)} mm on "
-            f"{day(when)}"
-        ]
+        total = f"Rain: {decimal(sum(v for v, _ in known), 0)} mm in {len(known)} days"
+        return [f"{total}, most {decimal(most, 1)} mm on {day(when)}"]
