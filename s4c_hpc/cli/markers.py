@@ -181,7 +181,9 @@ def export(
         tell=told.append,
     )
     typer.echo(report.path)
-    say(f"{report.n_rows} parcels, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
+    say(
+        f"{report.n_rows} {'rows' if report.is_of_events else 'parcels'}, {report.n_columns} columns, {human_bytes(report.n_bytes)}"
+    )
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
     _say_left_out(told, listed=numbers is not None or own is not None)

@@ -95,6 +95,11 @@ def mowing_path(kind: str, period: str, site: str, tile: str) -> str:
     return f"markers/{kind}/{period}/{site}_{tile}.arrow"
 
 
+def manifest_path(kind: str, period: str, site: str, tile: str) -> str:
+    """Path of the manifest beside it."""
+    return mowing_path(kind, period, site, tile).removesuffix(".arrow") + ".manifest.json"
+
+
 def period_of(start: dt.date, end: dt.date) -> str:
     """Name of a season's folder."""
     return f"{start}_{end}"

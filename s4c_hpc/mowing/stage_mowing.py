@@ -20,13 +20,23 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
-from s4c_hpc.mowing.contract import EVENTS, PARCELS, MowingHeader, event_schema, mowing_path, parcel_schema, period_of
+from s4c_hpc.mowing.contract import (
+    EVENTS,
+    PARCELS,
+    MowingHeader,
+    event_schema,
+    manifest_path,
+    mowing_path,
+    parcel_schema,
+    period_of,
+)
 from s4c_hpc.mowing.season import Assessed, Recipe, Seen, assess
-from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes
+from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes, version_of
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import Imported, imported_set, imports_of
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
+from s4c_hpc.series.manifest import manifest_text
 from s4c_hpc.series.task_series import task_series
 
 _BASE_BYTES: Final = 320 * 2**20
@@ -37,7 +47,7 @@ class MowingStage:
     """Writes the mowings of a tile and what is said of each parcel."""
 
     name = "mowing"
-    version = "1"
+    version = "2"
     launch = Launch.ARRAY
     after: Sequence[str] = ("series",)
     tolerates_missing = False
@@ -99,10 +109,8 @@ class MowingStage:
         key = task.input_keys[0]
         ids = parcels_of(io.workspace, task.tile, key)
         try:
-            files = [
-                (a, open_layers([io.workspace.root / path for path in a.layers]).mapped())
-                for a in _acquisitions(task, io, recipe)
-            ]
+            acquisitions, missing = _acquisitions(task, io, recipe)
+            files = [(a, open_layers([io.workspace.root / path for path in a.layers]).mapped()) for a in acquisitions]
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         seen = [s for a, f in files for s in _variables(a, f, recipe.mowing)]
@@ -128,13 +136,25 @@ class MowingStage:
             "rules": canonical_json(params["mowing"]),
             "task": task.id,
         }
-        event_file, parcel_file = task.outputs
+        event_file, event_manifest, parcel_file, parcel_manifest = task.outputs
         events = event_schema(MowingHeader(set=EVENTS, **header))
         parcels = parcel_schema(MowingHeader(set=PARCELS, **header))
         with io.publisher.replace(event_file) as path:
             n_events = write_ipc(path, events, (one.events(events) for one in assessed))
         with io.publisher.replace(parcel_file) as path:
             write_ipc(path, parcels, (one.parcels(parcels) for one in assessed))
+        used = {one.acquisition.sort_key: (one.acquisition, one.file.header.task) for one in seen}
+        for schema, file in ((events, event_manifest), (parcels, parcel_manifest)):
+            text = manifest_text(
+                schema,
+                selection={"mode": recipe.mowing.mode.value, "rules": params["mowing"]},
+                parcels_version=version_of(io.workspace, task.tile, key),
+                n_parcels=int(ids.size),
+                inputs=used.values(),
+                missing=missing,
+            )
+            with io.publisher.replace(file) as path:
+                path.write_text(text, encoding="utf-8")
         return Outcome(outputs=task.outputs, n_rows=int(ids.size), notes=_notes(assessed, n_events, int(ids.size)))
 
     def _row(
@@ -165,9 +185,16 @@ class MowingStage:
             input_keys=keys,
             params=text,
             depends_on=tuple(own),
-            outputs=tuple(mowing_path(kind, period, site.name, tile) for kind in (EVENTS, PARCELS)),
+            outputs=tuple(
+                path
+                for kind in (EVENTS, PARCELS)
+                for path in (mowing_path(kind, period, site.name, tile), manifest_path(kind, period, site.name, tile))
+            ),
             work=work,
-            bytes_out=65536 + 2000 * parcels.n_blocks + n * (40 + config.mowing.improved.max_events * 64),
+            bytes_out=131072
+            + 2 * 2000 * int(n_files)
+            + 2000 * parcels.n_blocks
+            + n * (40 + config.mowing.improved.max_events * 64),
             opens_imagery=0,
             resources=self.resources(work, {"n_files": n_files}),
         )
@@ -196,11 +223,11 @@ def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Itera
             yield _Variable(acquisition, file, column, is_ndvi=False)
 
 
-def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> list[Acquisition]:
-    """Those of the season by time."""
-    found, _ = task_series(task, io)
+def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> tuple[list[Acquisition], tuple[tuple[str, str], ...]]:
+    """Those of the season by time, and products that are missing with the reason."""
+    found, missing = task_series(task, io)
     inside = (a for a in found if recipe.start <= a.day <= recipe.end)
-    return sorted(inside, key=lambda a: (a.day, a.sort_key))
+    return sorted(inside, key=lambda a: (a.day, a.sort_key)), missing
 
 
 def _attributes(io: TaskIO, ids: Ids) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
