@@ -85,6 +85,45 @@ _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
     "C_QUALITY": ("Whether two weeks or more of the practice are without radar", "code", _YES_OR_NO),
 }
 
+_RULES: Final[Mapping[str, str]] = {
+    "STATUS": "enough coherence values, in one orbit too, NDVI, pixels of radar, and a declared period",
+    "PRACTICE": "PRACTICE of the table of practices; NA without one",
+    "VEG_START": "of the table; without one the season's first day",
+    "H_START": "of the table; without one the season's first day",
+    "H_END": "of the table; without one the season's last day",
+    "P_START": "of the table; for catch crops with an open P_END the last loss before it",
+    "P_END": "of the table; for catch crops with an open one P_START and catch_crop_days",
+    "L_WEEK": "the last week that has both",
+    "M1": "weekly NDVI above ndvi_vegetation in this or an earlier week from VEG_START on",
+    "M2": "weekly NDVI falls below ndvi_up or ndvi_down, from more than ndvi_before_loss, since H_START",
+    "M3": "weekly VV - VH over the mean of the three weeks before, by more than backscatter_loss_db and its deviation",
+    "M4": "weekly highest VV - VH above the season's mean less its deviation",
+    "M5": "coherence grows by coherence_rise, or is at least coherence_level",
+    "M6": "any NDVI from practice_ndvi on in the period",
+    "M7": "no NDVI below practice_ndvi_least, and practice_ndvi reached or no fall",
+    "M8": "no fall of NDVI below practice_ndvi_down or practice_ndvi_up",
+    "M9": "no significant slope of VV - VH of practice_backscatter_slope_db a day",
+    "M10": "coherence neither grows by practice_coherence_rise nor reaches practice_coherence_level",
+    "H_WEEK": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_START": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_END": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_S1": "the same without M2, NDVI's loss",
+    "C_INDEX": "catch crops: FALSE among M6 to M10: none STRONG, 1 MODERATE, 2 WEAK, more POOR; others by rules of the "
+    "country on M6, M8, M10 and the harvest",
+    "S1PIX": "most pixels of any acquisition",
+    "S1GAPS": "whole weeks that lie between two weeks with radar",
+    "H_S1GAPS": "as S1GAPS, in these days",
+    "P_S1GAPS": "as S1GAPS, in these days",
+    "H_W_S1GAPS": "as S1GAPS, in these days",
+    "H_QUALITY": "a harvest by radar was found, and H_W_S1GAPS is 2 or more",
+    "C_QUALITY": "P_S1GAPS is 2 or more",
+    "TL_WEEK": "first week after the harvest's in which M5, by tillage_coherence_*, turns FALSE; none after NDVI of "
+    "vegetation",
+    "TL_W_START": "as TL_WEEK",
+    "TL_W_END": "as TL_WEEK",
+}
+"""What decides each column: the rule, with the keys of ``practices.rules``."""
+
 _ORDER: Final = (
     *(
         "STATUS",
@@ -127,4 +166,6 @@ def _described(name: str) -> pa.Field:
 
 def _field(name: str, kind: pa.DataType, long_name: str, unit: str, codes: Mapping[str, str] | None = None) -> pa.Field:
     described = {"long_name": long_name, "unit": unit, **({"codes": canonical_json(codes)} if codes else {})}
+    if name in _RULES:
+        described["rule"] = _RULES[name]
     return pa.field(name, kind, nullable=False, metadata=described)

@@ -22,6 +22,7 @@ from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.parcels import BLOCK, TileParcels, read_attributes, version_of
 from s4c_hpc.practices.codes import REASONS
+from s4c_hpc.practices.manifest import manifest_text
 from s4c_hpc.practices.product import product_schema
 from s4c_hpc.practices.read import sources_of
 from s4c_hpc.practices.table import PracticeTable, digest, read_practices
@@ -29,7 +30,6 @@ from s4c_hpc.practices.tile import Asked, batches
 from s4c_hpc.series.imported import Imported, imports_of
 from s4c_hpc.series.layers import Ids
 from s4c_hpc.series.locate import parcels_of
-from s4c_hpc.series.manifest import manifest_text
 from s4c_hpc.series.task_series import task_series
 
 SET: Final = "l4c"
@@ -157,7 +157,7 @@ class PracticesStage:
                 selection=asked.params,
                 parcels_version=version_of(io.workspace, task.tile, key),
                 n_parcels=n_rows,
-                inputs=[(one.acquisition, one.file.header.task) for one in sources],
+                sources=sources,
                 missing=missing,
             )
             path.write_text(text, encoding="utf-8")
