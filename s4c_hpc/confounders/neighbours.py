@@ -94,7 +94,7 @@ def season_deviations(common: Any, orbit: Any, n_orbits: int, least: int, out: A
         for o in range(n_orbits):
             n = 0
             for t in range(common.shape[1]):
-                if orbit[t] == o and common[i, t] == common[i, t]:  # noqa: PLR0124
+                if orbit[t] == o and common[i, t] == common[i, t]:
                     values[n] = common[i, t]
                     n += 1
             out[i, o] = np.nan

@@ -17,7 +17,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.detector import EVIDENCE
 from s4c_hpc.series.contract import ID
 
-CONTRACT: Final = "s4c-mowing-1"
+CONTRACT: Final = "s4c-mowing-2"
 """Changes when the meaning of columns or metadata changes."""
 
 EVENTS: Final = "l4b"
@@ -32,6 +32,7 @@ _SEEN: Final = {
     "ndvi_regrowth": "Highest NDVI that came back afterwards",
     "coherence_before": "Mean coherence of the pairs that end before the fall",
     "coherence_after": "Mean coherence of the pairs that begin after it",
+    "coherence_rise": "Rise of coherence that counts: of an orbit in doubt no more than the usual",
 }
 
 
@@ -68,6 +69,8 @@ def event_schema(header: MowingHeader) -> pa.Schema:
         ),
         _field("source", pa.string(), "S2, S1, or S2/S1 where both have a part in it"),
         *(_field(name, pa.float32(), _SEEN[name]) for name in EVIDENCE),
+        _field("doubts", pa.uint8(), "What else may have raised coherence: 1 rain, 2 recovery after rain, 4 common"),
+        _field("reason", pa.string(), "The same in words; such an event has less confidence for it"),
     ]
     return pa.schema(columns, metadata=header.to_metadata())
 
