@@ -37,6 +37,7 @@ COMMANDS = [
     *[["series", c] for c in ("list", "show", "import", "compare")],
     *[["classify", c] for c in ("show", "model", "apply")],
     ["practices", "export"],
+    *[["weather", c] for c in ("import", "show")],
     ["validate", "mowing"],
     ["zonal"],
     ["report"],

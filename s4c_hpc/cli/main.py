@@ -26,6 +26,7 @@ from s4c_hpc.cli import (
     slurm,
     status,
     validate,
+    weather,
     workspace,
     zonal,
 )
@@ -63,6 +64,7 @@ series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")
 app.add_typer(report.app, name="report")
+app.add_typer(weather.app, name="weather")
 app.add_typer(validate.app, name="validate")
 app.command("zonal")(zonal.zonal)
 app.add_typer(classify.app, name="classify")

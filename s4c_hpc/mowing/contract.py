@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from s4c_hpc.confounders.doubts import REASONS
 from s4c_hpc.core.errors import InputError, NoInputsError
 from s4c_hpc.core.ids import canonical_json
 from s4c_hpc.core.ipc import open_ipc, read_metadata
@@ -18,7 +19,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.detector import EVIDENCE
 from s4c_hpc.series.contract import ID
 
-CONTRACT: Final = "s4c-mowing-1"
+CONTRACT: Final = "s4c-mowing-2"
 """Changes when the meaning of columns or metadata changes."""
 
 EVENTS: Final = "l4b"
@@ -33,6 +34,7 @@ _SEEN: Final = {
     "ndvi_regrowth": "Highest NDVI that came back afterwards",
     "coherence_before": "Mean coherence of the pairs that end before the fall",
     "coherence_after": "Mean coherence of the pairs that begin after it",
+    "coherence_rise": "Rise of coherence that counts: of an orbit in doubt no more than the usual",
 }
 
 
@@ -50,6 +52,8 @@ _CONFIDENCE: Final = (
     "mowing.improved; in reference mode as the reference has it"
 )
 _SOURCES: Final = {"S2": "NDVI", "S1": "coherence", "S2/S1": "both have a part in it"}
+_DOUBTS: Final = {str(int(doubt)): text for doubt, text in REASONS.items()}
+_DOUBTED: Final = "flags of confounders at the pairs of coherence around the fall"
 _COMPLIANCE: Final = {
     "-1": "the crop has no rule",
     "0": "not assessed",
@@ -90,6 +94,10 @@ def event_schema(header: MowingHeader) -> pa.Schema:
         _field("confidence", pa.float32(), "Probability that it is a mowing", unit="1", rule=_CONFIDENCE),
         _field("source", pa.string(), "What saw it", codes=_SOURCES, rule="S1: coherence moved the confidence"),
         *(_field(name, pa.float32(), _SEEN[name], unit="1", rule=_SEEN_RULES[name]) for name in EVIDENCE),
+        _field(
+            "doubts", pa.uint8(), "What else may have raised coherence; bits", unit="code", codes=_DOUBTS, rule=_DOUBTED
+        ),
+        _field("reason", pa.string(), "The same in words; such an event has less confidence for it"),
     ]
     return pa.schema(columns, metadata=header.to_metadata())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.config.mowing import Mowing
+from s4c_hpc.config.mowing import Mowing, MowingMode
+from s4c_hpc.confounders.read import ConfounderFile, confounders_of
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -49,7 +51,7 @@ class MowingStage:
     name = "mowing"
     version = "2"
     launch = Launch.ARRAY
-    after: Sequence[str] = ("series",)
+    after: Sequence[str] = ("series", "confounders")
     tolerates_missing = False
     deliverable = True
 
@@ -75,8 +77,9 @@ class MowingStage:
             for tile in imported.tiles:
                 brought[tile].append(imported)
                 sizes[tile] += len(imported_set(ctx.workspace, imported, tile).acquisitions)
+        doubting = _confounders(ctx)
         rows = [
-            self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), sizes[tile])
+            self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), doubting.get(tile, ()), sizes[tile])
             for tile in sorted(tiles)
             if tile in own or tile in brought
         ]
@@ -122,10 +125,11 @@ class MowingStage:
                 hint="'s4c series list' names what there is",
             )
         crops, areas = _attributes(io, ids)
+        confounders = confounders_of(task, io)
         assessed = []
         for first in range(0, ids.size, BLOCK):
             block = slice(first, first + BLOCK)
-            own = [one.read(ids[block]) for one in seen]
+            own = _read(seen, confounders, ids[block])
             assessed.append(assess(recipe, ids[block], own, crops[block], areas[block]))
         header = {
             "period": params["period"],
@@ -158,7 +162,13 @@ class MowingStage:
         return Outcome(outputs=task.outputs, n_rows=int(ids.size), notes=_notes(assessed, n_events, int(ids.size)))
 
     def _row(
-        self, ctx: PlanContext, parcels: TileParcels, own: list[str], brought: list[Imported], n_files: float
+        self,
+        ctx: PlanContext,
+        parcels: TileParcels,
+        own: list[str],
+        brought: list[Imported],
+        doubting: tuple[str, ...],
+        n_files: float,
     ) -> Task:
         config: Config = ctx.config
         tile, site = parcels.tile.id, config.site
@@ -174,7 +184,7 @@ class MowingStage:
             # Codes of crops are no part of the key of parcels.
             params["attributes"] = latest_version(ctx.workspace)
         text = canonical_json(params)
-        keys = (parcels.key, *own, *(one.key for one in brought))
+        keys = (parcels.key, *own, *(one.key for one in brought), *doubting)
         n = parcels.n_parcels
         work = float(n * n_files)
         return Task(
@@ -184,7 +194,7 @@ class MowingStage:
             subject=period,
             input_keys=keys,
             params=text,
-            depends_on=tuple(own),
+            depends_on=(*own, *doubting),
             outputs=tuple(
                 path
                 for kind in (EVENTS, PARCELS)
@@ -194,7 +204,7 @@ class MowingStage:
             bytes_out=131072
             + 2 * 2000 * int(n_files)
             + 2000 * parcels.n_blocks
-            + n * (40 + config.mowing.improved.max_events * 64),
+            + n * (40 + config.mowing.improved.max_events * 128),
             opens_imagery=0,
             resources=self.resources(work, {"n_files": n_files}),
         )
@@ -212,6 +222,26 @@ class _Variable:
         a = self.acquisition
         strand = "" if self.is_ndvi else f"{a.relative_orbit} {a.orbit_direction} {self.column}"
         return Seen(day=a.day, strand=strand, values=values)
+
+
+def _read(seen: Sequence[_Variable], confounders: ConfounderFile | None, ids: Ids) -> list[Seen]:
+    """Values of parcels, with doubts about coherence where these are known: those of VV count for VH as well."""
+    read = [one.read(ids) for one in seen]
+    if confounders is None:
+        return read
+    doubts = confounders.doubts_of([one.acquisition for one in seen], ids)
+    return [
+        one if variable.is_ndvi else replace(one, doubts=doubts.flags[:, i], rain_mm=doubts.rain_mm[:, i])
+        for i, (one, variable) in enumerate(zip(read, seen, strict=True))
+    ]
+
+
+def _confounders(ctx: PlanContext) -> dict[str, tuple[str, ...]]:
+    """Tasks that say what else changes coherence, by tile; none in reference mode, which knows no doubts."""
+    found = ctx.upstream.get("confounders")
+    if found is None or ctx.config.mowing.mode is MowingMode.REFERENCE:
+        return {}
+    return {row["tile"]: (row["id"],) for row in found.select(["id", "tile"]).to_pylist()}
 
 
 def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Iterator[_Variable]:

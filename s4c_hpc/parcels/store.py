@@ -175,6 +175,25 @@ def read_tile_parcels(
     )
 
 
+def read_centroids(workspace: Workspace, version: str, tile: Tile) -> NDArray[np.float64]:
+    """(n, 2) centres of the parcels of one tile in its CRS, in row order; NaN where there is no polygon.
+
+    One row group at a time is read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    """
+    path = _path(workspace, version, PARCELS)
+    parts = [np.empty((0, 2))]
+    for group in _tile_groups(path, tile.id, [GEOMETRY]):
+        polygons = reproject(shapely.from_wkb(group.column(GEOMETRY).to_numpy()), crs_of(path), tile.crs)
+        centres = shapely.centroid(polygons)
+        parts.append(np.stack([shapely.get_x(centres), shapely.get_y(centres)], axis=1))
+    return np.concatenate(parts)
+
+
 def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table]:
     """The row groups of a tile; each holds rows of one tile."""
     with damage_is_told(path), pq.ParquetFile(path) as file:

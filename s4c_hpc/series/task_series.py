@@ -14,7 +14,8 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
 
     Parameters
     ----------
-    task : depends on the task that writes the tile's pointer, if there is one; keys of imports are among its inputs
+    task : depends on the task that writes the tile's pointer, if there is one, and perhaps on others, which are no
+        business of this; keys of imports are among its inputs
 
     Raises
     ------
@@ -25,6 +26,8 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     missing: tuple[tuple[str, str], ...] = ()
     try:
         for dependency in task.depends_on:
+            if not _writes_series(dependency, task.tile, io):
+                continue
             if dependency in io.upstream_outputs:
                 own = read_set(io.workspace, task.tile)
                 if own.task != dependency:
@@ -42,3 +45,10 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     except (MissingDataError, InputError) as error:
         raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
     return found, missing
+
+
+def _writes_series(dependency: str, tile: str, io: TaskIO) -> bool:
+    """Whether a task writes the pointer of a tile, or would have."""
+    if dependency in io.upstream_outputs:
+        return pointer_path(tile) in io.upstream_outputs[dependency]
+    return io.upstream_subjects.get(dependency, "series").split(" ")[0] == "series"
