@@ -145,8 +145,8 @@ def _explain(season: ParcelSeason) -> None:
         say(f"  {decision.verdict_words}")
         if decision.reason:
             say(f"      reason: {decision.reason}")
-        if decision.doubts:
-            say(f"      doubts: {', '.join(decision.to_json()['doubts'])}")
+        if doubts := decision.doubts_beyond_reason:
+            say(f"      doubts: {doubts}")
         for value in decision.evidence:
             say(f"      {value.words()}")
         for limit in decision.thresholds:

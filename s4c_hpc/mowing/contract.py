@@ -46,6 +46,7 @@ _SEEN_RULES: Final = {
     "ndvi_regrowth": "regrowth_days after the fall",
     "coherence_before": "coherence_days before the fall",
     "coherence_after": "coherence_days after the fall",
+    "coherence_rise": "coherence_after less coherence_before, changes in doubt left out",
 }
 _CONFIDENCE: Final = (
     "logistic in the fall, ndvi_reference, regrowth over ndvi_low and the rise of coherence, weights of "
@@ -93,7 +94,7 @@ def event_schema(header: MowingHeader) -> pa.Schema:
         _field("date", pa.date32(), "Middle of start and end, the day that is nearest on average", unit="day"),
         _field("confidence", pa.float32(), "Probability that it is a mowing", unit="1", rule=_CONFIDENCE),
         _field("source", pa.string(), "What saw it", codes=_SOURCES, rule="S1: coherence moved the confidence"),
-        *(_field(name, pa.float32(), _SEEN[name], unit="1", rule=_SEEN_RULES[name]) for name in EVIDENCE),
+        *(_field(name, pa.float32(), _SEEN[name], unit="1", rule=_SEEN_RULES.get(name, "")) for name in EVIDENCE),
         _field(
             "doubts", pa.uint8(), "What else may have raised coherence; bits", unit="code", codes=_DOUBTS, rule=_DOUBTED
         ),

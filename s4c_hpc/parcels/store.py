@@ -175,6 +175,23 @@ def read_tile_parcels(
     )
 
 
+def read_centre(workspace: Workspace, version: str, new_id: int) -> tuple[float, float]:
+    """Longitude and latitude of one parcel's centre, in degrees; NaN where there is no parcel or no polygon.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    """
+    path = _path(workspace, version, PARCELS)
+    rows = pq.read_table(path, columns=[GEOMETRY], filters=[("NewID", "==", new_id)], partitioning=None)
+    polygons = shapely.from_wkb(rows.column(GEOMETRY).to_numpy())
+    if not len(polygons) or polygons[0] is None:
+        return float("nan"), float("nan")
+    (centre,) = shapely.centroid(reproject(polygons[:1], crs_of(path), "OGC:CRS84"))
+    return float(shapely.get_x(centre)), float(shapely.get_y(centre))
+
+
 def read_centroids(workspace: Workspace, version: str, tile: Tile) -> NDArray[np.float64]:
     """(n, 2) centres of the parcels of one tile in its CRS, in row order; NaN where there is no polygon.
 

@@ -111,13 +111,18 @@ class Decision:
         what = f"evidence {self.verdict}" if self.verdict in _SURE else self.verdict
         return f"{self.name}: {what}{when}{sure}{source}"
 
+    @property
+    def doubts_beyond_reason(self) -> str:
+        """Doubts that the reason does not speak of."""
+        return ", ".join(one for one in reasons(self.doubts) if one not in self.reason)
+
     def sentence(self) -> str:
         """All of it in words."""
         parts = [f"{self.verdict_words}."]
         if self.reason:
             parts.append(f"{self.reason[0].upper()}{self.reason[1:]}.")
-        if self.doubts:
-            parts.append(f"Doubts: {', '.join(reasons(self.doubts))}.")
+        if said := self.doubts_beyond_reason:
+            parts.append(f"Doubts: {said}.")
         if values := [e.words() for e in self.evidence if e.text or math.isfinite(e.value)]:
             parts.append(f"Seen: {'; '.join(values)}.")
         if self.thresholds:

@@ -8,7 +8,8 @@ from typing import Final
 from markupsafe import Markup
 
 from s4c_hpc.drawing.text import hectares
-from s4c_hpc.report.parcel_season import ParcelSeason, Radar
+from s4c_hpc.report.parcel_radar import Radar
+from s4c_hpc.report.parcel_season import ParcelSeason
 from s4c_hpc.report.timeline import DecisionStrip, OpticalStrip, PeriodStrip, RadarStrip, RainStrip, Strip, timeline_svg
 from s4c_hpc.report.timeline.optical import value_range
 from s4c_hpc.report.timeline.picture import axis_of

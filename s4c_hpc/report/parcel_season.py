@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,18 +13,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
+from s4c_hpc.confounders.read import ConfounderFile
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
-from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.core.workspace import Workspace, tile_dir
 from s4c_hpc.drawing.text import day
 from s4c_hpc.parcels import latest_version, read_attributes
+from s4c_hpc.parcels.store import read_centre
 from s4c_hpc.report.decision import Decision, Period
+from s4c_hpc.report.parcel_radar import Radar, radar_of
 from s4c_hpc.report.read_decisions import read_decisions
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
 from s4c_hpc.report.timeline.optical import Observation
-from s4c_hpc.report.timeline.radar import Measured
 from s4c_hpc.series import CLASS_COUNTS, ParcelSeries, open_series
-from s4c_hpc.series.generation import Acquisition
-from s4c_hpc.series.radar_names import radar_name
+from s4c_hpc.weather import rain_of
 
 _COUNT_OF: Final = {category: column for column, category in CLASS_COUNTS.items()}
 _MAX_NEW_ID: Final = 2**31
@@ -39,16 +39,6 @@ class Optical:
     """``s2 10m``."""
     observations: tuple[Observation, ...]
     knows_sky: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Radar:
-    """A variable of one orbit."""
-
-    orbit: str
-    """``orbit 117, descending``; empty where nothing tells orbits apart."""
-    sensor: str
-    measured: tuple[Measured, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +164,7 @@ def parcel_season(workspace: Workspace, config: Config, parcel: str, *, own: boo
         strands, why = (), error.what
     variable = config.practices.ndvi
     optical = tuple(_optical(strands, variable, config))
-    ratio, coherence, polarisation = _radar(strands, config)
+    ratio, coherence, polarisation = radar_of(strands, config, _confounders(workspace, tile))
     known = read_decisions(workspace, config, [new_id], [tile] if tile else None).get(new_id)
     decisions = tuple(known.decisions) if known else ()
     periods = tuple(known.periods) if known else ()
@@ -191,7 +181,7 @@ def parcel_season(workspace: Workspace, config: Config, parcel: str, *, own: boo
         ratio=ratio,
         coherence=coherence,
         coherence_name=polarisation,
-        rain=(),
+        rain=_rain(workspace, new_id, start, end),
         decisions=decisions,
         periods=periods,
     )
@@ -270,68 +260,18 @@ def observations_of(series: ParcelSeries, column: str, config: Config) -> tuple[
     return found, knows_sky
 
 
-def _radar(strands: Sequence[ParcelSeries], config: Config) -> tuple[tuple[Radar, ...], tuple[Radar, ...], str]:
-    """Ratio and coherence by orbit, and the polarisation of the latter: VV, or VH where there is no other."""
-    ratio: defaultdict[tuple[str, str], list[Measured]] = defaultdict(list)
-    coherence: dict[str, defaultdict[tuple[str, str], list[Measured]]] = {
-        "VV": defaultdict(list),
-        "VH": defaultdict(list),
-    }
-    for strand in strands:
-        columns = _radar_columns(strand, config)
-        if {"VV", "VH"} <= columns.keys():
-            values = _decibels(strand, *columns["VV"]) - _decibels(strand, *columns["VH"])
-            _add(ratio, strand, values, config)
-        for polarisation, groups in coherence.items():
-            if (name := f"coherence {polarisation}") in columns:
-                values = strand.values(columns[name][0]).astype(np.float64)
-                _add(groups, strand, np.where(values > 0, values, np.nan), config)
-    chosen = "VV" if coherence["VV"] or not coherence["VH"] else "VH"
-    return _orbits(ratio), _orbits(coherence[chosen]), chosen
+def _rain(workspace: Workspace, new_id: int, start: dt.date, end: dt.date) -> tuple[tuple[dt.date, float], ...]:
+    """Millimetres by day at the parcel's centre; none where no weather was imported, or no cell is near."""
+    version = latest_version(workspace)
+    if version is None or (found := rain_of(workspace, *read_centre(workspace, version, new_id), start, end)) is None:
+        return ()
+    if not np.isfinite(found.mm).any():
+        return ()
+    days = (dt.date(1970, 1, 1) + dt.timedelta(days=int(number)) for number in found.day)
+    return tuple(zip(days, found.mm[0].tolist(), strict=True))
 
 
-def _radar_columns(strand: ParcelSeries, config: Config) -> dict[str, tuple[str, bool]]:
-    """Column and whether it is in decibels, of ``VV``, ``VH``, ``coherence VV`` and ``coherence VH``."""
-    found: dict[str, tuple[str, bool]] = {}
-    for column, said in strand.described.items():
-        if said.get("statistic") != "mean":
-            continue
-        variable = said["variable"]
-        name = radar_name(variable, said.get("unit", ""))
-        if variable in config.mowing.coherence:
-            found.setdefault(f"coherence {'VH' if 'vh' in variable else 'VV'}", (column, False))
-        elif name is not None:
-            key = f"coherence {name.polarisation}" if name.is_coherence else name.polarisation
-            found.setdefault(key, (column, name.is_db))
-    return found
-
-
-def _decibels(strand: ParcelSeries, column: str, is_db: bool) -> NDArray[np.float64]:
-    values = strand.values(column).astype(np.float64)
-    if is_db:
-        return np.where(values == 0, np.nan, values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(values > 0, 10.0 * np.log10(values), np.nan)
-
-
-def _add(
-    groups: defaultdict[tuple[str, str], list[Measured]],
-    strand: ParcelSeries,
-    values: NDArray[np.float64],
-    config: Config,
-) -> None:
-    for acquisition, value in zip(strand.acquisitions, values.tolist(), strict=True):
-        if np.isfinite(value) and config.site.season_start <= acquisition.day <= config.site.season_end:
-            groups[strand.sensor, _orbit(acquisition)].append(Measured(acquisition.day, value))
-
-
-def _orbit(acquisition: Acquisition) -> str:
-    number, direction = acquisition.relative_orbit, acquisition.orbit_direction
-    return ", ".join(part for part in (f"orbit {number}" if number is not None else "", direction or "") if part)
-
-
-def _orbits(groups: defaultdict[tuple[str, str], list[Measured]]) -> tuple[Radar, ...]:
-    return tuple(
-        Radar(orbit=orbit, sensor=sensor, measured=tuple(sorted(groups[sensor, orbit], key=lambda m: m.day)))
-        for sensor, orbit in sorted(groups)
-    )
+def _confounders(workspace: Workspace, tile: str) -> ConfounderFile | None:
+    """The newest file of doubts of a tile, if there is one."""
+    found = sorted((workspace.root / tile_dir(tile) / "confounders").glob("*.arrow"), key=lambda p: p.stat().st_mtime)
+    return ConfounderFile(found[-1]) if tile and found else None

@@ -159,6 +159,7 @@ def _mowing(
         confidence=_number(row["confidence"]),
         source=row["source"].replace("/", "+"),
         doubts=Doubt(row.get("doubts") or 0),
+        reason=row.get("reason") or "",
         evidence=_values(row, [name for name in MOWING_EVIDENCE if name in row], described),
         thresholds=thresholds,
         origin=MOWING_EVENTS,

@@ -64,6 +64,8 @@ def _entries(strips: Sequence[Strip]) -> Iterator[Entry]:
     if lines or any(isinstance(s, RadarStrip) for s in strips):
         days = f"{optical.LONG_GAP_DAYS} days (radar: {radar.LONG_GAP_DAYS})"
         yield _dashes, f"Dashed: more than {days} without a value; nothing is known in between"
+    if any(one.doubts for s in strips if isinstance(s, RadarStrip) for one in s.measured):
+        yield _doubted, "Ring: this change may be due to rain, or all fields around changed alike"
     if any(s.knows_sky for s in lines):
         seen = {o.sky for s in lines for o in s.observations}
         for sky in Sky:
@@ -106,6 +108,15 @@ def _dots(x: float, y: float) -> Markup:
 
 def _dashes(x: float, y: float) -> Markup:
     return element("g", element("path", d=f"M{x + 2:.0f} {y:.1f}h34", class_="line gap"), class_="optical")
+
+
+def _doubted(x: float, y: float) -> Markup:
+    return element(
+        "g",
+        element("circle", cx=x + 19, cy=y, r=5.4, class_="doubted"),
+        element("path", d=f"M{x + 19:.2f} {y - 3.4:.2f}l3.4 3.4l-3.4 3.4l-3.4-3.4z", class_="point"),
+        class_="coherence",
+    )
 
 
 def _sky(state: Sky) -> Icon:

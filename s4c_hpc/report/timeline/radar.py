@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from markupsafe import Markup
 
+from s4c_hpc.confounders.doubts import Doubt, reasons
 from s4c_hpc.drawing.svg import Scale, element, join
 from s4c_hpc.drawing.text import day, decimal, plural
 from s4c_hpc.report.time_axis import TimeAxis
@@ -29,6 +30,10 @@ class Measured:
     day: dt.date
     value: float
     """NaN if there is none."""
+    doubts: Doubt = Doubt.NONE
+    """What else than the farmer may have changed it."""
+    rain_mm: float = math.nan
+    """Most rain around the two images of a pair; NaN where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +73,10 @@ class RadarStrip:
             return [f"{self.heading}: no value"]
         least, most = min(self.drawn, key=lambda m: m.value), max(self.drawn, key=lambda m: m.value)
         low, high = (f"{self._text(one)} on {day(one.day)}" for one in (least, most))
-        return [f"{self.heading} on {plural(len(self.drawn), 'date')}: lowest {low}, highest {high}"]
+        found = [f"{self.heading} on {plural(len(self.drawn), 'date')}: lowest {low}, highest {high}"]
+        if doubted := [day(one.day) for one in self.drawn if one.doubts]:
+            found.append(f"{self.heading}, changes that rain or all fields around explain: {', '.join(doubted)}")
+        return found
 
     def _text(self, one: Measured) -> str:
         return f"{decimal(one.value, 2)} {self.unit}".strip()
@@ -81,6 +89,9 @@ class RadarStrip:
             else element("path", d=f"M{x:.2f} {y - 3.4:.2f}l3.4 3.4l-3.4 3.4l-3.4-3.4z", class_="point")
         )
         sentence = f"{day(one.day)}: {self.heading} {self._text(one)}"
+        if one.doubts:
+            sentence += f"; doubt: {', '.join(reasons(one.doubts, one.rain_mm))}"
+            mark = join([element("circle", cx=x, cy=y, r=5.4, class_="doubted"), mark])
         return element(
             "g",
             element("title", sentence),
@@ -88,4 +99,5 @@ class RadarStrip:
             class_="measured",
             data_day=day(one.day),
             data_value=f"{one.value:.6f}",
+            data_doubts=str(int(one.doubts)) if one.doubts else None,
         )
