@@ -94,6 +94,15 @@ def describe(workspace: Workspace | None, config: Config | None, set_name: str |
     return tuple(found)
 
 
+def tables_there(workspace: Workspace) -> dict[str, list[Column]]:
+    """Sets whose columns are facts of the whole season and of which there are files."""
+    return {
+        name: list(_of_schema(name, schema))
+        for name in _tables()
+        if (schema := _schema_of_file(workspace, name)) is not None
+    }
+
+
 def _tables() -> dict[str, pa.Schema]:
     """Sets whose columns are facts of the whole season, as they will be written."""
     nothing = MowingHeader(set="", period="", site="", tile="", parcels="", mode="", rules="", task="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +15,16 @@ from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.drawing.svg import spread
 from s4c_hpc.report.coverage import Coverage, coverage, time_axis
-from s4c_hpc.report.decision import Decision
+from s4c_hpc.report.decision import Decision, Period
 from s4c_hpc.report.density_map import DensityMap, density_map
+from s4c_hpc.report.describe import Column, tables_there
 from s4c_hpc.report.dictionary import Dictionary, dictionary
 from s4c_hpc.report.efficiency import Efficiency, efficiency
 from s4c_hpc.report.findings import Findings, Outcome, findings, outcome
 from s4c_hpc.report.marker_files import marker_files
 from s4c_hpc.report.marker_scan import MarkerScan, scan_markers
 from s4c_hpc.report.parcel_map import MAX_OUTLINES, Crop, ParcelMap, crop_slots, parcel_map
+from s4c_hpc.report.questions import QUESTIONS, Question
 from s4c_hpc.report.read_decisions import Known, read_decisions
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
 from s4c_hpc.report.sources import Parcels, Sources, read_sources
@@ -49,6 +52,7 @@ class ParcelCard:
     drawing: Markup
     observations: tuple[Observation, ...]
     decisions: tuple[Decision, ...] = ()
+    periods: tuple[Period, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,10 @@ class Page:
     usage: Usage | None
     efficiency: Efficiency
     dictionary: Dictionary | None
+    tables: Mapping[str, Sequence[Column]]
+    """Sets whose columns are facts of the season, those that are there."""
+    questions: tuple[Question, ...]
+    """Those that they answer."""
 
 
 def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, version: str) -> Page:
@@ -88,6 +96,7 @@ def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, v
     scan = scan_markers(files, config, [] if parcels is None else parcels.new_id[shown].tolist())
     cards = () if parcels is None else _cards(workspace, parcels, shown, scan, config)
     found = findings(sources, scan)
+    tables = tables_there(workspace)
     outlines = density = None
     if parcels is not None and parcels.n > MAX_OUTLINES:
         density = density_map(parcels)
@@ -110,6 +119,8 @@ def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, v
         usage=usage(sources),
         efficiency=efficiency(workspace),
         dictionary=dictionary(workspace, files),
+        tables=tables,
+        questions=tuple(one for one in QUESTIONS if set(one.sets) & tables.keys()),
     )
 
 
@@ -165,6 +176,7 @@ def _cards(
                 drawing=svg,
                 observations=observations,
                 decisions=tuple(own.decisions),
+                periods=tuple(own.periods),
             )
         )
     return tuple(cards)
