@@ -33,7 +33,7 @@ COMMANDS = [
     ["status"],
     ["cancel"],
     ["logs"],
-    *[["markers", c] for c in ("list", "show", "query", "export")],
+    *[["markers", c] for c in ("list", "show", "describe", "query", "export")],
     *[["series", c] for c in ("list", "show", "import", "compare")],
     *[["classify", c] for c in ("show", "model", "apply")],
     ["practices", "export"],
@@ -41,6 +41,7 @@ COMMANDS = [
     ["validate", "mowing"],
     ["zonal"],
     ["report"],
+    ["report", "parcel"],
     *[["slurm", c] for c in ("check", "qos")],
     *[["slurm", "cluster", c] for c in ("up", "down", "status")],
 ]

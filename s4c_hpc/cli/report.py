@@ -149,7 +149,7 @@ def _explain(season: ParcelSeason) -> None:
             say(f"      doubts: {doubts}")
         for value in decision.evidence:
             say(f"      {value.words()}")
-        for limit in decision.thresholds:
+        for limit in decision.thresholds if decision.verdict != "undecided" else ():
             say(f"      threshold {limit.limit()}: {limit.meaning}")
     for sentence in season.missing:
         say(f"  not shown: {sentence}")

@@ -43,10 +43,10 @@ class Evidence:
     """What the value says where it is a code: ``TRUE``."""
 
     def words(self) -> str:
-        """``NDVI of the last look before the fall 0.81``."""
+        """``NDVI of the last look before the fall = 0.81``."""
         said = self.text or (f"{self.value:.3g}" if math.isfinite(self.value) else "not seen")
         unit = f" {self.unit}" if self.unit not in {"", "1", "code"} and not self.text else ""
-        return f"{self.meaning} {said}{unit}"
+        return f"{self.meaning} = {said}{unit}"
 
     def limit(self) -> str:
         """``ndvi_up 350 thousandths``: the key of the configuration and its value."""
@@ -125,7 +125,7 @@ class Decision:
             parts.append(f"Doubts: {said}.")
         if values := [e.words() for e in self.evidence if e.text or math.isfinite(e.value)]:
             parts.append(f"Seen: {'; '.join(values)}.")
-        if self.thresholds:
+        if self.thresholds and self.verdict != "undecided":
             parts.append(f"Thresholds: {'; '.join(t.limit() for t in self.thresholds)}.")
         return " ".join(parts)
 

@@ -65,7 +65,7 @@ def parcel_page(season: ParcelSeason) -> str:
         .render(
             season=season,
             subtitle=subtitle(season),
-            picture=parcel_svg(season),
+            picture=parcel_svg(season, titled=False),
             style=style(),
             version=__version__,
         )

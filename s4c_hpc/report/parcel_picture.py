@@ -36,12 +36,13 @@ def strips_of(season: ParcelSeason) -> list[Strip]:
     return list(_strips(season))
 
 
-def parcel_svg(season: ParcelSeason, *, dark: bool = True) -> Markup:
+def parcel_svg(season: ParcelSeason, *, dark: bool = True, titled: bool = True) -> Markup:
     """The picture as a file of its own.
 
     Parameters
     ----------
     dark : whether it has dark colours as well, for screens
+    titled : whether it says which parcel it is
     """
     return timeline_svg(
         strips_of(season),
@@ -51,6 +52,7 @@ def parcel_svg(season: ParcelSeason, *, dark: bool = True) -> Markup:
         end=season.end,
         notes=season.missing,
         standalone=True,
+        titled=titled,
         dark=dark,
     )
 
@@ -86,7 +88,9 @@ def _strips(season: ParcelSeason) -> Iterator[Strip]:
     ratios = ValueRange.around([m.value for one in season.ratio for m in one.measured], ticks=4)
     yield from _radar(season.ratio, "Backscatter VV \N{MINUS SIGN} VH", _ABOUT_RATIO, "dB", ratios)
     name = f"Coherence {season.coherence_name}"
-    yield from _radar(season.coherence, name, _ABOUT_COHERENCE, "", ValueRange(low=0.0, high=1.0))
+    # From 0 to 1; an imported table may hold what no coherence is, which shall be seen.
+    unit = ValueRange.around([0.0, 1.0, *(m.value for one in season.coherence for m in one.measured)], ticks=4)
+    yield from _radar(season.coherence, name, _ABOUT_COHERENCE, "", unit)
     if season.rain:
         days, mm = zip(*season.rain, strict=True)
         yield RainStrip(days=days, mm=mm)

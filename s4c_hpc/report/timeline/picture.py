@@ -38,6 +38,7 @@ def timeline_svg(
     subtitle: str = "",
     notes: Sequence[str] = (),
     standalone: bool = False,
+    titled: bool = True,
     dark: bool = False,
 ) -> Markup:
     """Draw the time line of one parcel.
@@ -51,6 +52,7 @@ def timeline_svg(
     notes : what is not shown and why, in the legend of a file
     standalone : whether the result is to be a file of its own: it has colours, a heading, the decisions in words and a
         legend
+    titled : whether such a file has its heading; in a page it stands above
     dark : whether such a file has dark colours where its reader likes them
 
     Returns
@@ -61,9 +63,10 @@ def timeline_svg(
     y = _TOP
     head: list[Markup] = []
     if standalone:
-        head.append(element("text", title, x=LEFT, y=y + 18, class_="title"))
-        head.append(element("text", subtitle, x=LEFT, y=y + 36, class_="subtitle"))
-        y += 52
+        if titled:
+            head.append(element("text", title, x=LEFT, y=y + 18, class_="title"))
+            head.append(element("text", subtitle, x=LEFT, y=y + 36, class_="subtitle"))
+            y += 52
         head.append(axis.labels(y + 4))
         y += _LABELS
     begin = y
