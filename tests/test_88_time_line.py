@@ -115,7 +115,8 @@ def test_every_strip_is_there_from_what_was_said_to_what_was_seen() -> None:
     ],
 )
 def test_a_strip_without_data_is_left_out(without: str, strip: str) -> None:
-    left = [e.get("class", "") for e in of_class(drawn(replace(SEASON, **{without: ()})), "strip")]
+    changes: dict[str, Any] = {without: ()}
+    left = [e.get("class", "") for e in of_class(drawn(replace(SEASON, **changes)), "strip")]
     assert f"strip {strip}" not in left
     assert len(left) == (5 if without == "ratio" else 6)
 
