@@ -8,6 +8,7 @@ from s4c_hpc.parcels.select import Selection, numbers_of, read_id_file, select
 from s4c_hpc.parcels.store import (
     ParcelBlockTable,
     TileParcels,
+    attribute_names,
     latest_version,
     read_attributes,
     read_centroids,
@@ -30,6 +31,7 @@ __all__ = [
     "Selection",
     "TileParcels",
     "all_layers",
+    "attribute_names",
     "current",
     "diff",
     "identify",
