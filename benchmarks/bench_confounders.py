@@ -57,10 +57,10 @@ def counted(rises: Flags, windows: list[tuple[int, Flags]], own: Flags) -> dict[
     own : (c,) columns of the season, outside of which no rise is false (a window may go on behind its end)
     """
     inside = np.zeros(rises.shape, bool)
-    for parcel, own in windows:
-        inside[parcel] |= own
+    for parcel, window in windows:
+        inside[parcel] |= window
     return {
-        "hits": sum(bool(rises[parcel, own].any()) for parcel, own in windows),
+        "hits": sum(bool(rises[parcel, window].any()) for parcel, window in windows),
         "false": int((rises & ~inside)[:, own].sum()),
         "events": len(windows),
         "others": int((~inside)[:, own].sum()),
