@@ -34,8 +34,8 @@ from s4c_hpc.parcels import (
     TileParcels,
     attribute_names,
     latest_version,
-    read_attributes,
     read_centroids,
+    read_tile_attributes,
     read_tiles,
     version_of,
 )
@@ -143,11 +143,10 @@ class ConfoundersStage:
         try:
             sources = _sources(io, inside, rules.polarisation)
             steps, passes, column = _steps(sources, ids)
-            del found
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         tile, xy = _centres(io, task.tile, key)
-        peers = Peers(xy, _groups(io, ids, rules.crop), rules.distance_m, rules.max_peers)
+        peers = Peers(xy, _groups(io, task.tile, ids, rules.crop), rules.distance_m, rules.max_peers)
         weather = _Weather(io, task, tile, passes)
         counted = np.zeros(3, np.int64)
 
@@ -294,12 +293,12 @@ def _require_column(ctx: PlanContext) -> None:
         )
 
 
-def _groups(io: TaskIO, ids: Ids, column: str) -> NDArray[np.str_]:
+def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.str_]:
     """(n,) crop groups of parcels; empty where there is none."""
     version = latest_version(io.workspace)
     if version is None:
         raise TemporaryError("the parcels have gone", where=str(io.workspace.parcels), hint="run 's4c run' again")
-    table = read_attributes(io.workspace, version, ["NewID", column])
+    table = read_tile_attributes(io.workspace, version, tile, ["NewID", column])
     numbers = table["NewID"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     at = order[np.minimum(np.searchsorted(numbers, ids, sorter=order), numbers.size - 1)]

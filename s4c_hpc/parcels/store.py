@@ -203,6 +203,24 @@ def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table
                 yield file.read_row_group(i, columns=columns)
 
 
+def read_tile_attributes(workspace: Workspace, version: str, tile: str, columns: Iterable[str]) -> pa.Table:
+    """Columns of the parcels of one tile, in row order; only that tile's row groups are read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    InputError
+        The tile owns no parcel of this version.
+    """
+    groups = list(_tile_groups(_path(workspace, version, PARCELS), tile, list(columns)))
+    if not groups:
+        raise InputError(
+            f"parcel version {version} has no parcel in this tile", where=f"tile {tile}", hint="plan again"
+        )
+    return pa.concat_tables(groups).replace_schema_metadata(None)
+
+
 def attribute_names(workspace: Workspace, version: str) -> list[str]:
     """Names of the columns of a version, but for geometry and bounding box."""
     return [n for n in pq.read_schema(_path(workspace, version, PARCELS)).names if n not in {GEOMETRY, BBOX}]
