@@ -27,11 +27,11 @@ BSI: Final = "bsi"
 SWIR1: Final = "swir1"
 NDTI: Final = "ndti"
 GROUND: Final = (BSI, SWIR1, NDTI)
-"""Names of what tells of the ground: BSI ((SWIR1 + RED) - (NIR + BLUE)) / ((SWIR1 + RED) + (NIR + BLUE)), reflectance of
-SWIR1 (B11), and (SWIR1 - SWIR2) / (SWIR1 + SWIR2), ``ndtilli`` of the catalogue. The last one falls as straw is
-buried, so it tells of tillage and dates no harvest: it is evidence only."""
+"""Names of what tells of the ground: BSI ((SWIR1 + RED) - (NIR + BLUE)) / ((SWIR1 + RED) + (NIR + BLUE)), the
+reflectance of SWIR1 (B11), and (SWIR1 - SWIR2) / (SWIR1 + SWIR2), ``ndtilli`` of the catalogue. The last one falls as
+straw is buried, so it tells of tillage and dates no harvest: it is evidence only."""
 
-DATING: Final = (BSI, SWIR1)
+DATING: Final[tuple[str, ...]] = (BSI, SWIR1)
 
 FAR: Final = np.int64(2**40)
 
@@ -56,7 +56,8 @@ class OpticalHarvest:
     @property
     def found(self) -> Flags:
         """(n,) whether one was seen."""
-        return self.start != NO_DAY
+        seen: Flags = self.start != NO_DAY
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class OpticalCatchCrop:
     confidence: Floats
     """(n,) 0 to 1, 0 if none was found; see ``optical_catch_crop``."""
     evidence: dict[str, Floats]
-    """(n,) each, NaN where there is none: ``ndvi_ground``, the lowest since the harvest; ``ndvi_after`` at the end of the
-    window; ``ndvi_highest`` and ``ndvi_lowest`` while it stood; ``looks`` at it; ``seen_share`` of the period."""
+    """(n,) each, NaN where there is none: ``ndvi_ground``, the lowest since the harvest; ``ndvi_after`` at the end of
+    the window; ``ndvi_highest`` and ``ndvi_lowest`` while it stood; ``looks`` at it; ``seen_share`` of the period."""
 
 
 def optical_harvest(
@@ -95,15 +96,15 @@ def optical_harvest(
 
     The ground is the look, from ``first`` on and to the first one after ``last``, at which NDVI has fallen most below
     the greenest look before, is at most ``bare`` and BSI above ``ground_bsi``. Of each index that rises by
-    ``min_rise`` from the one look to the other, every look between has gone a share of the way; the mean of those
-    (or if none rises the fall of NDVI) is ``ground_share`` at the end of the window, for the first time. The start is the look
-    before. A crop that is gone before ``first`` has no harvest here.
+    ``min_rise`` from the one look to the other, every look between has gone a share of the way, from 0 to 1; if none
+    rises, of the fall of NDVI. The end of the window is the first look at which their mean is ``ground_share`` or more,
+    the start the look before it. A crop that is gone before ``first`` has no harvest here.
 
-    Confidence is the product of: fall of NDVI from crop to ground over ``full_change``, at most 1; share of the way that
-    was made in the window over ``full_step``, at most 1; 1 / (1 + days of the window / ``window_days``); and
+    Confidence is the product of: fall of NDVI from crop to ground over ``full_change``, at most 1; share of the way
+    that was made in the window over ``full_step``, at most 1; 1 / (1 + days of the window / ``window_days``); and
     ``without_swir1`` where SWIR1 was not used.
     """
-    values = {name: ground[name].astype(np.float64) for name in GROUND if name in ground}
+    day, ndvi, values = _filled(day, ndvi, {name: ground[name] for name in GROUND if name in ground})
     dating = [name for name in DATING if name in values]
     seen = _looks(day, ndvi)
     used = {name: (np.isfinite(values[name]) & seen).sum(axis=1) >= rules.min_values for name in dating}
@@ -163,19 +164,22 @@ def optical_catch_crop(
     is one that is up at the last ``catch_looks`` looks until ``last``, or more. The window is from the look before
     the first of these: so neither volunteers that are turned under nor weeds on stubble that never grows bare count.
 
-    Confidence is the product of: rise of NDVI over ``full_change``, at most 1; share of the period between its first and
-    its last look; and 1 / (1 + days of the window / ``window_days``).
+    Confidence is the product of: rise of NDVI over ``full_change``, at most 1; share of the period between its first
+    and its last look; and 1 / (1 + days of the window / ``window_days``).
     """
+    day, ndvi, _ = _filled(day, ndvi, {})
     seen = _clear(day, ndvi, _looks(day, ndvi), rules)
-    seen &= (day >= since[:, None]) & (day <= last[:, None]) & (since != NO_DAY)[:, None]
+    since = np.where(since == NO_DAY, FAR, since)
+    seen &= (day >= since[:, None]) & (day <= last[:, None])
     values = np.where(seen, ndvi, np.inf)
     lowest = np.minimum.accumulate(values, axis=1)
     with np.errstate(invalid="ignore"):
         is_up = seen & (ndvi >= rules.vegetation) & (ndvi - lowest >= rules.catch_rise)
     column = np.arange(len(day))
-    is_without = seen & ~is_up
+    is_without = np.logical_and(seen, ~is_up)
+    begins: Flags = np.any(is_without, axis=1)
     earlier = _last_column(is_without)
-    stands = seen & (column > earlier[:, None]) & is_without.any(axis=1)[:, None]
+    stands = seen & (column > earlier[:, None]) & begins[:, None]
     looks = stands.sum(axis=1)
     found = looks >= rules.catch_looks
     after, latest = stands.argmax(axis=1), _last_column(stands)
@@ -196,20 +200,27 @@ def optical_catch_crop(
     return OpticalCatchCrop(found, start, end, np.where(found, sure, 0.0), evidence)
 
 
+def _filled(day: Days, ndvi: Floats, values: Mapping[str, Floats]) -> tuple[Days, Floats, dict[str, Floats]]:
+    """The same with one look at nothing where there is no date at all, so that every row has a column."""
+    if len(day):
+        return day, ndvi.astype(np.float64), {name: matrix.astype(np.float64) for name, matrix in values.items()}
+    nothing = np.full((len(ndvi), 1), np.nan)
+    return np.zeros(1, np.int64), nothing, dict.fromkeys(values, nothing)
+
+
 def _looks(day: Days, ndvi: Floats) -> Flags:
     """(n, d) looks with NDVI; of two on one day the first."""
     seen = np.isfinite(ndvi)
     for j in np.flatnonzero(np.diff(day) == 0) + 1:
-        # A third one of that day meets the second, which must not hide the first.
-        same = day[:j] == day[j]
-        seen[:, j] &= ~seen[:, :j][:, same].any(axis=1)
+        seen[:, j] &= ~seen[:, :j][:, day[:j] == day[j]].any(axis=1)
     return seen
 
 
 def _clear(day: Days, ndvi: Floats, seen: Flags, rules: OpticalEventRules) -> Flags:
     """(n, d) looks without dips of NDVI."""
     looks = looks_of(np.where(seen, ndvi, np.nan), day.astype(np.float64))
-    return seen & ~_unpacked(dips(looks, rules), seen)
+    clear: Flags = seen & ~_unpacked(dips(looks, rules), seen)
+    return clear
 
 
 def _shades(day: Days, swir1: Floats, seen: Flags, rules: OpticalEventRules) -> Flags:
