@@ -202,7 +202,7 @@ def sensitivity(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[
     out: dict[str, Any] = {"shipped": _both(fields, known, rules)}
     for name in OpticalEventRules.model_fields:
         value = getattr(rules, name)
-        if isinstance(value, int):
+        if OpticalEventRules.model_fields[name].annotation is int:
             steps: tuple[float, float] = (value - 1, value + 1)
         elif value == 0:
             steps = (-0.05, 0.05)
@@ -210,9 +210,15 @@ def sensitivity(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[
             steps = (0.75 * value, min(1.25 * value, 1.0 if _is_share(name) else np.inf))
         changed = [rules.model_copy(update={name: step}) for step in steps]
         out[name] = {f"{getattr(one, name):g}": _both(fields, known, one) for one in changed}
-    out["ground_share, finer"] = {
-        f"{share:g}": _both(fields, known, rules.model_copy(update={"ground_share": share})) for share in SHARES
-    }
+    return out
+
+
+def two_shares(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[str, list[int]]:
+    """Right windows by ``bare_share``, a figure for each ``ground_share`` of ``SHARES``."""
+    out = {}
+    for bare in (0.8, 0.85, 0.9, 0.95, 1.0):
+        changed = [rules.model_copy(update={"bare_share": bare, "ground_share": share}) for share in SHARES]
+        out[f"{bare:g}"] = [scored(fields.harvest(one), known)["right"] for one in changed]
     return out
 
 
@@ -391,6 +397,7 @@ def main() -> None:
         "catch_crops": catch_crops(fields, found, rules),
         "variants": variants(fields, known, rules),
         "sensitivity": sensitivity(fields, known, rules),
+        "two_shares": {"ground_share": SHARES, **two_shares(fields, known, rules)},
         "left_out": left_out(fields, known, rules),
         "bavaria": bavaria(args.bavaria, rules) if args.bavaria else None,
         "spain": spain(args.spain, rules) if args.spain else None,

@@ -147,6 +147,9 @@ class OpticalEventRules(DipRules):
     )
     vegetation: float = Field(0.35, description="NDVI from which there is vegetation (OPTTHRVEGCYCLE).")
     bare: float = Field(0.3, description="NDVI up to which there may be bare ground or stubble (NDVIDW).")
+    bare_share: Share = Field(
+        0.9, gt=0, description="Share of the deepest fall of NDVI from which on a look is as bare as the barest one."
+    )
     ground_bsi: float = Field(
         0.0,
         description="BSI that ground is above: SWIR1 and red outweigh near infrared and blue; clouds, snow and "

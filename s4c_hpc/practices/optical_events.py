@@ -2,7 +2,7 @@
 
 What a harvest changes is not greenness: cereals lose that two or three weeks earlier, when they ripen. It takes away a
 standing, shading canopy and leaves straw, stubble and soil, which are bright in the short-wave infrared and reflect by
-the bare soil index. So each look is put on the way from the crop at its greenest (0) to the ground at its barest (1),
+the bare soil index. So each look is put on the way from the crop at its greenest (0) to bare ground (1),
 by the mean of BSI, a ratio that light and shadow hardly move, and of SWIR1, a reflectance that ripening moves
 half-way only. The crop is gone at the first look that has gone most of the way.
 
@@ -49,7 +49,7 @@ class OpticalHarvest:
     confidence: Floats
     """(n,) 0 to 1, 0 if none was seen; see ``optical_harvest``."""
     evidence: dict[str, Floats]
-    """(n,) each, NaN where there is none: ``ndvi_peak`` and ``ndvi_ground`` at the greenest and the barest look;
+    """(n,) each, NaN where there is none: ``ndvi_peak`` and ``ndvi_ground`` at the greenest look and at the ground;
     ``ndvi_before``, ``ndvi_after``, and the same of each index of the ground, at start and end; ``way_before``,
     ``way_after``: the share of the way from crop to ground."""
 
@@ -94,11 +94,12 @@ def optical_harvest(
     An index with fewer than ``min_values`` values of a parcel is left out for it; looks without one that is used are
     no looks. Clouds and shadows that were not masked are left out (``dips``, ``shades``).
 
-    The ground is the look, from ``first`` on and to the first one after ``last``, at which NDVI has fallen most below
-    the greenest look before, is at most ``bare`` and BSI above ``ground_bsi``. Of each index that rises by
-    ``min_rise`` from the one look to the other, every look between has gone a share of the way, from 0 to 1; if none
-    rises, of the fall of NDVI. The end of the window is the first look at which their mean is ``ground_share`` or more,
-    the start the look before it. A crop that is gone before ``first`` has no harvest here.
+    Bare is a look, from ``first`` on and to the first one after ``last``, with NDVI of at most ``bare`` and BSI above
+    ``ground_bsi``. The ground is the first of them at which NDVI has fallen below the greenest look before by
+    ``bare_share`` of what it falls at most: later ones are ploughed, wet or dry, or come after a catch crop. Of each
+    index that rises by ``min_rise`` from the greenest look to the ground, every look between has gone a share of the
+    way, from 0 to 1; if none rises, of the fall of NDVI. The end of the window is the first look at which their mean
+    is ``ground_share`` or more, the start the look before it. A crop that is gone before ``first`` has no harvest here.
 
     Confidence is the product of: fall of NDVI from crop to ground over ``full_change``, at most 1; share of the way
     that was made in the window over ``full_step``, at most 1; 1 / (1 + days of the window / ``window_days``); and
@@ -121,7 +122,8 @@ def optical_harvest(
     before = _day_before(day, seen)
     is_bare &= (day >= first[:, None]) & (before >= 0) & (before <= last[:, None])
     highest = np.maximum.accumulate(np.where(seen, ndvi, -np.inf), axis=1)
-    barest = np.where(is_bare, highest - ndvi, -np.inf).argmax(axis=1)
+    falls = np.where(is_bare, highest - ndvi, -np.inf)
+    barest = (falls >= rules.bare_share * falls.max(axis=1, keepdims=True)).argmax(axis=1)
     peak = (np.where(seen, ndvi, -np.inf) == _at(highest, barest)[:, None]).argmax(axis=1)
     found = is_bare.any(axis=1) & (_at(highest, barest) >= rules.vegetation)
 

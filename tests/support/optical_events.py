@@ -181,10 +181,11 @@ def harvest_of_parcel(
             continue
         if "bsi" in used and look["bsi"] <= rules.ground_bsi:
             continue
-        falls.append((max(other["ndvi"] for other in looks[: i + 1]) - look["ndvi"], -i))
+        falls.append((i, max(other["ndvi"] for other in looks[: i + 1]) - look["ndvi"]))
     if not falls:
         return nothing
-    ground = -max(falls)[1]
+    deepest = max(fall for _, fall in falls)
+    ground = next(i for i, fall in falls if fall >= rules.bare_share * deepest)
     peak = max(range(ground + 1), key=lambda i: (looks[i]["ndvi"], -i))
     if looks[peak]["ndvi"] < rules.vegetation:
         return nothing
