@@ -20,11 +20,11 @@ class Peers:
         Parameters
         ----------
         xy : (n, 2) centres in metres; NaN where there is none
-        group : (n,) crop groups; parcels of the group '' are compared with nobody
+        group : (n,) crop groups; parcels whose crop is not known, '', are one as well
         most : of more fields within the distance, so many nearest ones are taken
         """
         self._xy, self._distance_m, self._most = xy, distance_m, most
-        known = np.isfinite(xy).all(axis=1) & (group != "")
+        known = np.isfinite(xy).all(axis=1)
         _, self._group = np.unique(group, return_inverse=True)
         self._group[~known] = -1
         order = np.argsort(self._group, kind="stable")

@@ -56,10 +56,10 @@ class Passes:
 
 def steps_of(values: NDArray[np.floating], passes: Passes) -> Steps:
     """(n, c) change since the acquisition before on the same orbit; NaN where either has no value."""
-    before = passes.before
     out = np.full(values.shape, np.nan, np.float32)
-    after = np.flatnonzero(before >= 0)
-    out[:, after] = values[:, after] - values[:, before[after]]
+    for column, before in enumerate(passes.before.tolist()):  # all at once would take three times the memory
+        if before >= 0:
+            out[:, column] = values[:, column] - values[:, before]
     return out
 
 

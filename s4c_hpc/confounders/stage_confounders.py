@@ -32,9 +32,10 @@ from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.parcels import (
     BLOCK,
     TileParcels,
+    attribute_names,
     latest_version,
-    read_attributes,
     read_centroids,
+    read_tile_attributes,
     read_tiles,
     version_of,
 )
@@ -72,6 +73,8 @@ class ConfoundersStage:
 
         Raises
         ------
+        ConfigError
+            If parcels do not have the column of crop groups.
         NoInputsError
             If confounders are asked for, and there are no parcels or no series on any tile.
         """
@@ -80,6 +83,7 @@ class ConfoundersStage:
         if not is_wanted(config, weather):
             return
         tiles = parcel_tiles(ctx)
+        _require_column(ctx)
         own: dict[str, list[str]] = defaultdict(list)
         sizes: dict[str, float] = defaultdict(float)
         for row in ctx.upstream["series"].select(["id", "tile", "work"]).to_pylist():
@@ -123,8 +127,6 @@ class ConfoundersStage:
 
         Raises
         ------
-        ConfigError
-            If the parcels do not have the column of crop groups.
         InputError
             If the weather is damaged.
         TemporaryError
@@ -141,11 +143,10 @@ class ConfoundersStage:
         try:
             sources = _sources(io, inside, rules.polarisation)
             steps, passes, column = _steps(sources, ids)
-            del found
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         tile, xy = _centres(io, task.tile, key)
-        peers = Peers(xy, _groups(io, ids, rules.crop), rules.distance_m, rules.max_peers)
+        peers = Peers(xy, _groups(io, task.tile, ids, rules.crop), rules.distance_m, rules.max_peers)
         weather = _Weather(io, task, tile, passes)
         counted = np.zeros(3, np.int64)
 
@@ -282,18 +283,22 @@ def _centres(io: TaskIO, name: str, key: str) -> tuple[Tile, NDArray[np.float64]
     return tile, read_centroids(io.workspace, version, tile)
 
 
-def _groups(io: TaskIO, ids: Ids, column: str) -> NDArray[np.str_]:
+def _require_column(ctx: PlanContext) -> None:
+    """Refuse a column of crop groups that parcels do not have, before anything runs."""
+    version, column = latest_version(ctx.workspace), ctx.config.confounders.crop
+    names = attribute_names(ctx.workspace, version) if version else []
+    if version and column not in names:
+        raise ConfigError(
+            f"parcels have no column {column!r}", where="confounders.crop", hint=f"they have {listing(names, 30)}"
+        )
+
+
+def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.str_]:
     """(n,) crop groups of parcels; empty where there is none."""
     version = latest_version(io.workspace)
     if version is None:
         raise TemporaryError("the parcels have gone", where=str(io.workspace.parcels), hint="run 's4c run' again")
-    try:
-        table = read_attributes(io.workspace, version, ["NewID", column])
-    except (KeyError, pa.ArrowException) as error:
-        names = read_attributes(io.workspace, version).column_names
-        raise ConfigError(
-            f"parcels have no column {column!r}", where="confounders.crop", hint=f"they have {listing(names, 30)}"
-        ) from error
+    table = read_tile_attributes(io.workspace, version, tile, ["NewID", column])
     numbers = table["NewID"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     at = order[np.minimum(np.searchsorted(numbers, ids, sorter=order), numbers.size - 1)]

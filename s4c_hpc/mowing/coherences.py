@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import ImprovedRules
-from s4c_hpc.mowing.looks import Floats
 from s4c_hpc.mowing.reference import Orbit
+from s4c_hpc.series.looks import Floats
 
 
 @dataclass(frozen=True, slots=True)

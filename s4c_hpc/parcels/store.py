@@ -220,10 +220,32 @@ def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table
                 yield file.read_row_group(i, columns=columns)
 
 
+def read_tile_attributes(workspace: Workspace, version: str, tile: str, columns: Iterable[str]) -> pa.Table:
+    """Columns of the parcels of one tile, in row order; only that tile's row groups are read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    InputError
+        The tile owns no parcel of this version.
+    """
+    groups = list(_tile_groups(_path(workspace, version, PARCELS), tile, list(columns)))
+    if not groups:
+        raise InputError(
+            f"parcel version {version} has no parcel in this tile", where=f"tile {tile}", hint="plan again"
+        )
+    return pa.concat_tables(groups).replace_schema_metadata(None)
+
+
+def attribute_names(workspace: Workspace, version: str) -> list[str]:
+    """Names of the columns of a version, but for geometry and bounding box."""
+    return [n for n in pq.read_schema(_path(workspace, version, PARCELS)).names if n not in {GEOMETRY, BBOX}]
+
+
 def read_attributes(workspace: Workspace, version: str, columns: Iterable[str] | None = None) -> pa.Table:
     """Columns of a version, all but geometry and bounding box when none are named; rows by tile and block."""
-    everything = pq.read_schema(_path(workspace, version, PARCELS)).names
-    names = [n for n in everything if n not in {GEOMETRY, BBOX}] if columns is None else list(columns)
+    names = attribute_names(workspace, version) if columns is None else list(columns)
     return _read(workspace, version, PARCELS, names).replace_schema_metadata(None)
 
 
