@@ -147,7 +147,7 @@ def _explain(season: ParcelSeason) -> None:
             say(f"      reason: {decision.reason}")
         if doubts := decision.doubts_beyond_reason:
             say(f"      doubts: {doubts}")
-        for value in decision.evidence:
+        for value in decision.seen:
             say(f"      {value.words()}")
         for limit in decision.thresholds if decision.verdict != "undecided" else ():
             say(f"      threshold {limit.limit()}: {limit.meaning}")

@@ -90,8 +90,8 @@ class Decision:
     def label(self) -> str:
         """A few words for the picture."""
         parts = [self.name if self.verdict == "found" else f"{self.name}: {self.verdict}"]
-        if math.isfinite(self.confidence):
-            parts.append(share(self.confidence))
+        if self.sureness:
+            parts.append(self.sureness)
         if self.source and self.is_found:
             parts.append(self.source)
         if self.doubts:
@@ -106,10 +106,20 @@ class Decision:
             days = "on" if self.start == self.end else "between" if self.kind in EVENTS else "from"
             joint = "and" if self.kind in EVENTS else "to"
             when = f" {days} {day(self.start)}" + ("" if self.start == self.end else f" {joint} {day(self.end)}")
-        sure = f", confidence {share(self.confidence)}" if math.isfinite(self.confidence) else ""
+        sure = f", confidence {self.sureness}" if self.sureness else ""
         source = f", seen by {self.source}" if self.source else ""
         what = f"evidence {self.verdict}" if self.verdict in _SURE else self.verdict
         return f"{self.name}: {what}{when}{sure}{source}"
+
+    @property
+    def seen(self) -> tuple[Evidence, ...]:
+        """Evidence that there was; the rest was not looked at, or not to be seen."""
+        return tuple(e for e in self.evidence if e.text or math.isfinite(e.value))
+
+    @property
+    def sureness(self) -> str:
+        """The confidence as a percentage; empty where it would say how sure something is that was not found."""
+        return share(self.confidence) if math.isfinite(self.confidence) and self.verdict != "not found" else ""
 
     @property
     def doubts_beyond_reason(self) -> str:
@@ -123,8 +133,8 @@ class Decision:
             parts.append(f"{self.reason[0].upper()}{self.reason[1:]}.")
         if said := self.doubts_beyond_reason:
             parts.append(f"Doubts: {said}.")
-        if values := [e.words() for e in self.evidence if e.text or math.isfinite(e.value)]:
-            parts.append(f"Seen: {'; '.join(values)}.")
+        if self.seen:
+            parts.append(f"Seen: {'; '.join(e.words() for e in self.seen)}.")
         if self.thresholds and self.verdict != "undecided":
             parts.append(f"Thresholds: {'; '.join(t.limit() for t in self.thresholds)}.")
         return " ".join(parts)

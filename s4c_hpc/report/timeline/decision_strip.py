@@ -119,9 +119,11 @@ def _bar(one: Decision, at: Placed, top: float) -> Markup:
 
 
 def kind_sign(one: Decision, x: float, y: float) -> Markup:
-    """A tick for what was found, a cross for what was not, a ring for what is not known."""
+    """A tick for what was found, a wave for weak signs, a cross for what was not, a ring for what is not known."""
     if one.is_found:
         return element("path", d=f"M{number(x - 3.5)} {number(y)}l2.5 3l4.5-6", class_=f"tick-sign {_class(one)}")
+    if one.verdict == "weak":
+        return element("path", d=f"M{number(x - 4)} {number(y + 1)}q2-4 4-1t4-1", class_="wave")
     if one.verdict == "undecided":
         return element("circle", cx=x, cy=y, r=3, class_="ring")
     return element("path", d=f"M{number(x - 3)} {number(y - 3)}l6 6m0-6l-6 6", class_="cross")

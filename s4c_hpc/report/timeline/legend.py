@@ -80,8 +80,10 @@ def _decision_entries(decisions: Sequence[Decision]) -> Iterator[Entry]:
             lambda x, y: kind_sign(found, x + 12, y),
             _FOUND,
         )
-    if lost := next((d for d in decisions if not d.is_found and d.verdict != "undecided"), None):
-        yield lambda x, y: kind_sign(lost, x + 12, y), "Looked for and not found, or only weak signs of it"
+    if weak := next((d for d in decisions if d.verdict == "weak"), None):
+        yield lambda x, y: kind_sign(weak, x + 12, y), "Only weak signs of it; the dashed bar is the period judged"
+    if lost := next((d for d in decisions if d.verdict in {"poor", "not found"}), None):
+        yield lambda x, y: kind_sign(lost, x + 12, y), "Looked for and not found"
     if unknown := next((d for d in decisions if d.verdict == "undecided"), None):
         yield lambda x, y: kind_sign(unknown, x + 12, y), "Undecided: data are missing; the words above say which"
     if any(d.doubts for d in decisions):
