@@ -229,6 +229,12 @@ def test_grib_of_era5_land(workspace: Workspace) -> None:
         for j, lon in enumerate(LON):
             same(rain(workspace, lon, lat, 1), [metres[-1, i, j] * 1000])
     assert sorted(p.name for p in workspace.root.glob("land*")) == ["land.grib"]  # no index beside it
+    with pytest.raises(InputError, match="no variable 'lsp'"):
+        import_weather([path], Reading(columns={"precipitation_mm": "lsp"}), workspace)
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(InputError, match=r"land\.grib: cannot be read as GRIB"):
+        import_weather([path], Reading(), workspace)
+    same(rain(workspace, 11.0, 48.5, 1), [metres[-1, 0, 0] * 1000])
 
 
 def test_grids_that_do_not_tell_are_refused(workspace: Workspace) -> None:
