@@ -159,6 +159,19 @@ def test_an_import_is_replaced_and_the_same_one_is_nothing_new(workspace: Worksp
     assert read_weather(workspace).edition != first.edition  # how far a cell counts is part of the weather
 
 
+def test_what_a_killed_import_has_left_is_not_believed_and_goes(workspace: Workspace) -> None:
+    """It had made a folder, or an edition to which nothing points yet."""
+    weather = bring(workspace, TABLE)
+    home = workspace.root / "weather"
+    for left in (".0123", "0123456789abcdef"):
+        (home / left).mkdir()
+        (home / left / "rain.arrow").write_bytes(b"half")
+    assert read_weather(workspace) == weather
+    same(rain(workspace, 11.2, 48.45), [3, 4, 5])
+    bring(workspace, TABLE.replace("12.5", "0.5"))
+    assert sorted(path.name for path in home.iterdir()) == sorted(["current.json", read_weather(workspace).edition])
+
+
 def test_a_damaged_file_says_what_where_and_what_to_do(workspace: Workspace) -> None:
     weather = bring(workspace, TABLE)
     path = workspace.root / "weather" / weather.edition / "rain.arrow"
@@ -229,6 +242,12 @@ def test_grib_of_era5_land(workspace: Workspace) -> None:
         for j, lon in enumerate(LON):
             same(rain(workspace, lon, lat, 1), [metres[-1, i, j] * 1000])
     assert sorted(p.name for p in workspace.root.glob("land*")) == ["land.grib"]  # no index beside it
+    with pytest.raises(InputError, match="no variable 'lsp'"):
+        import_weather([path], Reading(columns={"precipitation_mm": "lsp"}), workspace)
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(InputError, match=r"land\.grib: cannot be read as GRIB"):
+        import_weather([path], Reading(), workspace)
+    same(rain(workspace, 11.0, 48.5, 1), [metres[-1, 0, 0] * 1000])
 
 
 def test_grids_that_do_not_tell_are_refused(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,13 @@ Rows = NDArray[np.int64]
 class Peers:
     """Who is compared with whom on a tile."""
 
-    def __init__(self, xy: NDArray[np.float64], group: NDArray[np.str_], distance_m: float, most: int) -> None:
+    def __init__(self, xy: NDArray[np.float64], group: NDArray[Any], distance_m: float, most: int) -> None:
         """Sort parcels by group.
 
         Parameters
         ----------
         xy : (n, 2) centres in metres; NaN where there is none
-        group : (n,) crop groups; parcels whose crop is not known, '', are one as well
+        group : (n,) names or numbers of crop groups
         most : of more fields within the distance, so many nearest ones are taken
         """
         self._xy, self._distance_m, self._most = xy, distance_m, most

@@ -16,7 +16,7 @@ from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.core.errors import InputError, MissingDataError, TemporaryError
 from s4c_hpc.core.ids import short
 from s4c_hpc.core.ipc import open_ipc, read_metadata
-from s4c_hpc.core.stage import TaskIO
+from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Task
 from s4c_hpc.core.workspace import tile_dir
 from s4c_hpc.series.contract import ID
@@ -136,6 +136,12 @@ class ConfounderFile:
         every = [batch.column(ID).to_numpy() for batch in self._batches]
         known = np.concatenate(every) if every else np.empty(0, np.int32)
         return known, np.argsort(known, kind="stable")
+
+
+def planned_confounders(ctx: PlanContext) -> dict[str, tuple[str, ...]]:
+    """Tasks of a plan that write confounders, by tile: inputs and dependencies of a stage that heeds them."""
+    found = ctx.upstream.get(_FOLDER)
+    return {} if found is None else {row["tile"]: (row["id"],) for row in found.select(["id", "tile"]).to_pylist()}
 
 
 def confounders_of(task: Task, io: TaskIO) -> ConfounderFile | None:

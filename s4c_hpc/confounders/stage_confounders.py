@@ -79,8 +79,10 @@ class ConfoundersStage:
             If confounders are asked for, and there are no parcels or no series on any tile.
         """
         config: Config = ctx.config
+        if not is_of_use(config):
+            return
         weather = ctx.once("weather", lambda: weather_key(ctx.workspace))
-        if not is_wanted(config, weather):
+        if weather is None and not config.confounders.enabled:
             return
         tiles = parcel_tiles(ctx)
         _require_column(ctx)
@@ -216,12 +218,10 @@ class ConfoundersStage:
         )
 
 
-def is_wanted(config: Config, weather: str | None) -> bool:
-    """Whether confounders are to be looked for; see ``confounders.enabled``."""
+def is_of_use(config: Config) -> bool:
+    """Whether confounders are asked for, or something that heeds them is and nobody has forbidden it."""
     asked = config.confounders.enabled
-    if asked is None:
-        return weather is not None and (config.mowing.enabled or config.practices.enabled)
-    return asked
+    return config.mowing.enabled or config.practices.enabled if asked is None else asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +293,8 @@ def _require_column(ctx: PlanContext) -> None:
         )
 
 
-def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.str_]:
-    """(n,) crop groups of parcels; empty where there is none."""
+def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.int64]:
+    """(n,) numbers of the crop groups of parcels; those without a crop are a group as well."""
     version = latest_version(io.workspace)
     if version is None:
         raise TemporaryError("the parcels have gone", where=str(io.workspace.parcels), hint="run 's4c run' again")
@@ -302,8 +302,8 @@ def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.str_]:
     numbers = table["NewID"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     at = order[np.minimum(np.searchsorted(numbers, ids, sorter=order), numbers.size - 1)]
-    texts = np.array(pc.fill_null(table[column].cast(pa.string()), "").to_pylist(), dtype=np.str_)
-    return np.where(numbers[at] == ids, texts[at], "")
+    codes = pc.fill_null(table[column].cast(pa.string()), "").combine_chunks().dictionary_encode().indices.to_numpy()
+    return np.where(numbers[at] == ids, codes[at], -1).astype(np.int64)
 
 
 class _Weather:

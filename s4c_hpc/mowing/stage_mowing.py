@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.mowing import Mowing, MowingMode
-from s4c_hpc.confounders.read import ConfounderFile, confounders_of
+from s4c_hpc.confounders.read import ConfounderFile, confounders_of, planned_confounders
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -77,7 +77,8 @@ class MowingStage:
             for tile in imported.tiles:
                 brought[tile].append(imported)
                 sizes[tile] += len(imported_set(ctx.workspace, imported, tile).acquisitions)
-        doubting = _confounders(ctx)
+        # The reference knows no doubts.
+        doubting = {} if config.mowing.mode is MowingMode.REFERENCE else planned_confounders(ctx)
         rows = [
             self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), doubting.get(tile, ()), sizes[tile])
             for tile in sorted(tiles)
@@ -234,14 +235,6 @@ def _read(seen: Sequence[_Variable], confounders: ConfounderFile | None, ids: Id
         one if variable.is_ndvi else replace(one, doubts=doubts.flags[:, i], rain_mm=doubts.rain_mm[:, i])
         for i, (one, variable) in enumerate(zip(read, seen, strict=True))
     ]
-
-
-def _confounders(ctx: PlanContext) -> dict[str, tuple[str, ...]]:
-    """Tasks that say what else changes coherence, by tile; none in reference mode, which knows no doubts."""
-    found = ctx.upstream.get("confounders")
-    if found is None or ctx.config.mowing.mode is MowingMode.REFERENCE:
-        return {}
-    return {row["tile"]: (row["id"],) for row in found.select(["id", "tile"]).to_pylist()}
 
 
 def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Iterator[_Variable]:

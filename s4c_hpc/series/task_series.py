@@ -26,7 +26,7 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     missing: tuple[tuple[str, str], ...] = ()
     try:
         for dependency in task.depends_on:
-            if not _writes_series(dependency, task.tile, io):
+            if not _is_series(dependency, io):
                 continue
             if dependency in io.upstream_outputs:
                 own = read_set(io.workspace, task.tile)
@@ -47,8 +47,6 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     return found, missing
 
 
-def _writes_series(dependency: str, tile: str, io: TaskIO) -> bool:
-    """Whether a task writes the pointer of a tile, or would have."""
-    if dependency in io.upstream_outputs:
-        return pointer_path(tile) in io.upstream_outputs[dependency]
+def _is_series(dependency: str, io: TaskIO) -> bool:
+    """Whether a task is one that writes the pointer of a tile."""
     return io.upstream_subjects.get(dependency, "series").split(" ")[0] == "series"

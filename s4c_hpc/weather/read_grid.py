@@ -54,7 +54,7 @@ def read_grid(path: Path, name: str | None, unit: str | None) -> Field:
     except ImportError as error:
         raise _without_extra(path) from error
     try:
-        engine, options = _engine(path)
+        engine, options = _engine(path, name or NAMES[0])
         with xr.open_dataset(path, engine=engine, decode_timedelta=True, backend_kwargs=options) as data:
             return _field(data[_variable(data, name, path)], unit, path)
     except (ImportError, ModuleNotFoundError) as error:
@@ -71,10 +71,11 @@ def read_grid(path: Path, name: str | None, unit: str | None) -> Field:
         ) from error
 
 
-def _engine(path: Path) -> tuple[str | None, dict[str, Any]]:
+def _engine(path: Path, name: str) -> tuple[str | None, dict[str, Any]]:
     if path.suffix.lower() in GRIB:
-        # No index beside the file: its folder may be read-only, and an old index would hide a new file.
-        return "cfgrib", {"indexpath": "", "filter_by_keys": {}, "errors": "raise"}
+        # No index beside the file: its folder may be read-only, and an old index would hide a new file. Of one variable
+        # only: others may be of other moments, for which xarray has no place beside it.
+        return "cfgrib", {"indexpath": "", "filter_by_keys": {"shortName": name}, "errors": "raise"}
     with path.open("rb") as stream:
         magic = stream.read(4)
     # Classic NetCDF is read by scipy, which is there anyway.

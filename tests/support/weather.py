@@ -36,11 +36,16 @@ def write_netcdf(
 
 
 def write_grib(path: Path, date: int, steps: range, metres: Floats) -> Path:
-    """A GRIB file of precipitation (s, 2, 3) in metres since the beginning of a day, as of ERA5-Land."""
+    """A GRIB file of precipitation (s, 2, 3) in metres since the beginning of a day, as of ERA5-Land.
+
+    A temperature of that day stands before it.
+    """
     import eccodes  # noqa: PLC0415 - slow to load
 
     with path.open("wb") as stream:
-        for step, values in zip(steps, metres, strict=True):
+        air: dict[str, object] = {"indicatorOfParameter": 167, "stepType": "instant", "endStep": 0}
+        rain: list[dict[str, object]] = [{"endStep": step} for step in steps]
+        for own, values in zip([air, *rain], [np.full(metres[0].shape, 280.0), *metres], strict=True):
             message = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
             keys = {
                 "centre": 98,
@@ -50,7 +55,6 @@ def write_grib(path: Path, date: int, steps: range, metres: Floats) -> Path:
                 "dataTime": 0,
                 "stepType": "accum",
                 "startStep": 0,
-                "endStep": step,
                 "Ni": LON.size,
                 "Nj": LAT.size,
                 "longitudeOfFirstGridPointInDegrees": LON[0],
@@ -60,6 +64,7 @@ def write_grib(path: Path, date: int, steps: range, metres: Floats) -> Path:
                 "iDirectionIncrementInDegrees": 0.25,
                 "jDirectionIncrementInDegrees": 0.25,
                 "bitsPerValue": 24,
+                **own,
             }
             for key, value in keys.items():
                 eccodes.codes_set(message, key, value)
