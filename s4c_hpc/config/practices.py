@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
+from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.config.section import DayOfYear, Section
 from s4c_hpc.core.bundled import bundled
 from s4c_hpc.core.errors import ConfigError, listing
@@ -131,7 +132,11 @@ class Practices(Section):
     """Agricultural practices: harvest, catch crops, fallow land, nitrogen-fixing crops, tillage."""
 
     enabled: bool = Field(default=False, description="Whether practices are judged.")
-    mode: Literal["reference"] = Field("reference", description="reference: as Sen4CAP's L4C, its defects included.")
+    mode: Literal["improved", "reference"] = Field(
+        "improved",
+        description="improved: ours, which weighs NDVI and each orbit of radar, copes with gaps and says how sure it is; "
+        "reference: as Sen4CAP's L4C, its defects included.",
+    )
     country: str | None = Field(
         None,
         description="Thresholds of a country that the reference ships, of configs/practices: "
@@ -149,6 +154,7 @@ class Practices(Section):
     rules: dict[str, Any] = Field(
         {}, description="Thresholds of your own, in place of those of the country, for every practice."
     )
+    improved: ImprovedRules = Field(ImprovedRules(), description="Weights of mode improved.")
 
     @field_validator("rules")
     @classmethod
