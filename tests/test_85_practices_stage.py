@@ -97,7 +97,9 @@ class Space:
     def configured(self, **practices: Any) -> Config:
         """The configuration with these keys of [practices]."""
         values = self.space.config.model_dump(mode="json", exclude_defaults=True)
-        return Config.model_validate({**values, "site": SITE, "practices": {"enabled": True, **practices}})
+        return Config.model_validate(
+            {**values, "site": SITE, "practices": {"enabled": True, "mode": "reference", **practices}}
+        )
 
     def golden(self) -> Space:
         """Fields 1 to 5 are the golden parcel; 6 has no NDVI, 7 too little radar, 8 NDVI alone."""
@@ -276,7 +278,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     site = "\n".join(f'{key} = "{value}"' if key == "name" else f"{key} = {value}" for key, value in SITE.items())
     (tmp_path / "s4c.toml").write_text(
-        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n[practices]\nenabled = true\n'
+        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n[practices]\nenabled = true\nmode = "reference"\n'
     )
     done = s4c("run", workspace=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -52,7 +52,7 @@ class ImprovedRules(Section):
         "it at the limit of the marker.",
     )
     weight_steady: Weight = Field(
-        0.25, description="Confidence that cover stays which an orbit without any sign of work on the field gives."
+        0.3, description="Confidence that cover stays which an orbit without any sign of work on the field gives."
     )
     doubt_share: Share = Field(0.5, description="What is left of the weight of a rise of coherence in doubt.")
     against_share: Share = Field(

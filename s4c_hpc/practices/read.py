@@ -112,6 +112,8 @@ class Block:
     observed: Observations
     orbit: NDArray[np.int64]
     """(c,) number of the orbit of each coherence."""
+    amplitude_orbit: NDArray[np.int64]
+    """(t,) that of each backscatter, counted alike."""
     s1_pixels: NDArray[np.int64] | None
     """(n,) most pixels of radar of any acquisition; ``None`` where no series tells."""
     there: NDArray[np.bool_]
@@ -135,8 +137,10 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Blo
     amplitude_day, coherence_day, ndvi_day = (
         day_numbers([one.acquisition.day for one in part]) for part in (amplitude, coherence, optical)
     )
-    names = sorted({one.orbit for one in coherence})
-    orbit = np.array([names.index(one.orbit) for one in coherence], np.int64)
+    names = sorted({one.orbit for one in (*coherence, *amplitude)})
+    orbit, amplitude_orbit = (
+        np.array([names.index(one.orbit) for one in part], np.int64) for part in (coherence, amplitude)
+    )
     own = _empty(ids) if cohe is None else without_doubles(coherence_day, cohe)
     counted = [_values(one, one.count, ids) for one in amplitude if one.count]
     pixels = np.nan_to_num(np.max(counted, axis=0), nan=0.0).astype(np.int64) if counted else None
@@ -153,6 +157,7 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Blo
             ndvi=without_doubles(ndvi_day, np.round(ndvi * 1000, 3)),
         ),
         orbit=orbit,
+        amplitude_orbit=amplitude_orbit,
         s1_pixels=pixels,
         there=there,
     )

@@ -59,7 +59,7 @@ class Cover:
     looks: NDArray[np.int16]
     """Looks at NDVI that count for M7, or all of the period where there are none such."""
     green: NDArray[np.int16]
-    """How many of these have vegetation."""
+    """How many of these have vegetation that stays."""
     orbits: NDArray[np.int16]
     """Orbits that were watched: three values of coherence or more."""
     orbits_with_loss: NDArray[np.int16]
@@ -195,7 +195,7 @@ def _optical(
             if day[i] >= first[p] + emerged:
                 stays = (is_green or (has_before and not is_drop)) and value >= limits.least - 1e-8
                 counts[p, 0] += 1
-                counts[p, 1] += is_green
+                counts[p, 1] += stays
                 codes[p, 1] = np.int8(stays) if codes[p, 1] == -1 else min(codes[p, 1], np.int8(stays))
             if has_before and m8_from[p] <= day[i] <= m8_to[p]:
                 bare = limits.up

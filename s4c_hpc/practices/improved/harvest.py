@@ -241,9 +241,7 @@ def _harvests(
     doubted: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]],
     backscatter_of: tuple[Days, Days, Floats, Floats, Floats, Codes, NDArray[np.int16]],
     limits: HarvestLimits,
-    result: tuple[
-        Days, Floats, Codes, NDArray[np.uint8], Codes, Days, Days, Days, NDArray[np.float32]
-    ],
+    result: tuple[Days, Floats, Codes, NDArray[np.uint8], Codes, Days, Days, Days, NDArray[np.float32]],
 ) -> None:
     """Fill the arrays of ``Harvest``."""
     calendar, first_week, last_week = time
