@@ -14,7 +14,7 @@ from s4c_hpc.practices.codes import NO_DAY, REASONS, Codes, Index, Practice, Sta
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.improved.after_harvest import Event
-from s4c_hpc.practices.improved.harvest import AGAINST, BACKSCATTER, COHERENCE, OPTICAL, SILENT, VALUES, Harvest
+from s4c_hpc.practices.improved.harvest import AGAINST, BACKSCATTER, COHERENCE, OPTICAL, SILENT, Harvest
 from s4c_hpc.practices.improved.practice import Practised
 
 HARVEST: Final = "harvest"
@@ -66,10 +66,10 @@ def source_of(found: Harvest) -> NDArray[np.int8]:
     return np.where(found.found, code, 0).astype(np.int8)
 
 
-def the_harvest(found: Harvest, improved: ImprovedRules) -> Decisions:
+def the_harvest(found: Harvest) -> Decisions:
     """Decisions about harvests."""
     unknown = np.isnan(found.confidence)
-    values = {name: found.values[:, i] for i, name in enumerate(VALUES)}
+    values = {name: own.astype(np.float32) for name, own in found.values.items()}
     for name in ("ndvi_before", "ndvi_after", "ndvi_limit"):
         values[name] = values[name] / np.float32(1000)
     return Decisions(
@@ -89,7 +89,7 @@ def the_harvest(found: Harvest, improved: ImprovedRules) -> Decisions:
 def _of_harvest(found: Harvest) -> NDArray[np.str_]:
     bits = found.strands
     optical, coherence, backscatter = ((bits & bit) > 0 for bit in (OPTICAL, COHERENCE, BACKSCATTER))
-    several = np.nan_to_num(found.values[:, VALUES.index("orbits")]) > 1
+    several = np.nan_to_num(found.values["orbits"]) > 1
     said: NDArray[np.str_] = np.select(
         [
             np.isnan(found.confidence),

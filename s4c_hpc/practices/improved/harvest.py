@@ -1,28 +1,27 @@
-"""The harvest: the week in which strands of evidence together say most, and how sure it is.
+"""The harvest: the week for which strands of evidence together say most, how sure it is, and between which days it was.
 
-Strands are NDVI, and of every orbit coherence and backscatter. Markers of a harvest may lie ``tolerance_weeks`` apart: a
-pair whose coherence rises ends a week after the field was cleared, so what belongs to a week is what was seen from it on.
-NDVI that shows that nothing was lost leaves little of radar; radar that shows nothing takes a part of NDVI alone.
+NDVI that shows that nothing was lost leaves little of what radar says; radar that was there and shows nothing takes a part
+of what NDVI says alone. Of weeks that are equally sure the first one counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
-from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.codes import NO_DAY, Codes, Seen
 from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.improved.optical import Loss
+from s4c_hpc.practices.improved.optical import FALLS, Loss
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
+from s4c_hpc.practices.improved.strands import Places, Strands, strand_limits, strands
 
 OPTICAL: Final = 1
 COHERENCE: Final = 2
@@ -32,39 +31,8 @@ AGAINST: Final = 8
 SILENT: Final = 16
 """Radar was there and shows nothing."""
 
-VALUES: Final = (
-    "ndvi_before",
-    "ndvi_after",
-    "ndvi_limit",
-    "coherence_before",
-    "coherence_after",
-    "coherence_rise",
-    "pair_days",
-    "ratio_rise_db",
-    "orbits",
-    "rain_mm",
-    "common_rise",
-)
-"""Evidence of a harvest, in the order of ``Harvest.values``; NDVI in thousandths."""
-
-_N_VALUES: Final = len(VALUES)
-
-
-class HarvestLimits(NamedTuple):
-    """Thresholds and weights, as numbers that kernels take."""
-
-    tolerance_days: int
-    ripening_days: int
-    rise: float
-    rise_high: float
-    level: float
-    optical: float
-    coherence: float
-    backscatter: float
-    doubt_share: float
-    against_share: float
-    silent_share: float
-    least: float
+Windows = tuple[Days, Days]
+"""(n,) and (n,) days; nothing where the second is not after the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +40,11 @@ class Harvest:
     """Of n parcels."""
 
     week: Days
-    """(n,) Monday of the week that most speaks for; ``NO_DAY`` if nothing does."""
+    """(n,) Monday of the week of the first observation after it; of a candidate where nothing is found, else ``NO_DAY``."""
     confidence: Floats
     """(n,) of that week; NaN where nothing was observed when it may be harvested."""
+    found: NDArray[np.bool_]
+    """(n,) whether the confidence is enough."""
     strands: NDArray[np.int8]
     """(n,) bits: which strands speak for it, and which against."""
     doubts: NDArray[np.uint8]
@@ -87,302 +57,159 @@ class Harvest:
     """(n,) first one after it."""
     week_s1: Days
     """(n,) Monday of the week that radar alone finds; ``NO_DAY``."""
-    values: NDArray[np.float32]
-    """(n, VALUES)"""
-    found: NDArray[np.bool_]
-    """(n,) whether the confidence is enough."""
+    values: dict[str, Floats]
+    """(n,) evidence by name; NDVI in thousandths, NaN where there is none."""
 
 
-def harvest_limits(rules: PracticeRules, improved: ImprovedRules) -> HarvestLimits:
-    """Thresholds of a harvest."""
-    return HarvestLimits(
-        tolerance_days=7 * improved.tolerance_weeks,
-        ripening_days=improved.ripening_days,
-        rise=rules.coherence_rise,
-        rise_high=rules.coherence_rise_high,
-        level=rules.coherence_level,
-        optical=improved.weight_optical,
-        coherence=improved.weight_coherence,
-        backscatter=improved.weight_backscatter,
-        doubt_share=improved.doubt_share,
-        against_share=improved.against_share,
-        silent_share=improved.silent_share,
-        least=improved.least_confidence,
-    )
-
-
-def harvest(season: Season, loss: Loss, radar: Radar, declared: Declared, limits: HarvestLimits) -> Harvest:
+def harvest(
+    season: Season, loss: Loss, radar: Radar, declared: Declared, rules: PracticeRules, improved: ImprovedRules
+) -> Harvest:
     """The harvest of n parcels."""
-    seen = season.seen
-    n = len(seen.ndvi)
-    week, start, end, week_s1 = (np.full(n, NO_DAY) for _ in range(4))
-    confidence, values = np.full(n, np.nan), np.full((n, _N_VALUES), np.float32(np.nan))
-    strands, doubts, markers = np.zeros(n, np.int8), np.zeros(n, np.uint8), np.full((n, 5), np.int8(-1))
-    _harvests(
-        (loss.calendar, declared.harvest_from, monday(declared.h_end)),
-        (
-            seen.ndvi_day,
-            np.ascontiguousarray(seen.ndvi),
-            loss.vegetation,
-            loss.vegetation_day,
-            loss.limit,
-            loss.state,
-            loss.look_before,
-            loss.look_after,
-        ),
-        (
-            seen.coherence_day,
-            season.coherence_orbit,
-            np.ascontiguousarray(seen.coherence),
-            radar.rise,
-            radar.level,
-            radar.pair_before,
-            radar.highest,
-        ),
-        (
-            np.ascontiguousarray(season.doubts.flags),
-            np.ascontiguousarray(season.doubts.rain_mm),
-            np.ascontiguousarray(season.doubts.common),
-        ),
-        (
-            seen.amplitude_day,
-            season.amplitude_orbit,
-            radar.step_db,
-            radar.step_limit_db,
-            radar.deviation_db,
-            radar.present,
-            radar.ratio_before,
-        ),
-        limits,
-        (week, confidence, strands, doubts, markers, start, end, week_s1, values),
-    )
+    made = strands(season, loss, radar, strand_limits(rules, improved))
+    of_radar = made.radar
+    against = made.stays
+    was_watched = (made.m5 == Seen.FALSE) | ((made.m5 == Seen.NA) & (made.m3 == Seen.FALSE))
+    silent = (made.optical > 0) & (of_radar == 0) & was_watched
+    total = 1.0 - (1.0 - made.optical) * (1.0 - of_radar)
+    total *= np.where(against, improved.against_share, 1.0) * np.where(silent, improved.silent_share, 1.0)
+
+    first, last = declared.harvest_from, monday(declared.h_end)
+    inside = (loss.calendar >= first[:, None]) & (loss.calendar <= last[:, None])
+    is_green = (loss.vegetation == -1)[:, None] | (loss.vegetation_day[:, None] <= loss.calendar + 6)
+    inside &= is_green & (loss.vegetation != 0)[:, None]
+    known = inside & ~((made.m2 == Seen.NA) & (made.m3 == Seen.NA) & (made.m5 == Seen.NA))
+    at = _best(total, known)
+    there = at >= 0
+    confidence = np.where(there, _at(total, at), np.nan)
+    event = _dated(season, loss, radar, made, rules, at)
+    start = np.where(event[1] > event[0], event[0], loss.calendar[at])
+    end = np.where(event[1] > event[0], event[1], loss.calendar[at] + 6 + 7 * improved.tolerance_weeks)
+
+    at_s1 = _best(of_radar, inside & (of_radar >= improved.least_confidence - 1e-9))
+    _, end_s1 = _of_radar(season, radar, made, rules, at_s1)
+    end_s1 = np.where(end_s1 > 0, end_s1, loss.calendar[at_s1])
+
+    bits = np.zeros(len(at), np.int8)
+    for bit, flags in (
+        (OPTICAL, made.optical > 0),
+        (COHERENCE, made.pair >= 0),
+        (BACKSCATTER, made.step >= 0),
+        (AGAINST, against),
+        (SILENT, silent),
+    ):
+        bits |= np.where(_at(flags, at), np.int8(bit), np.int8(0))
+    pair = _at(made.pair, at)
+    doubts = np.where(there & (pair >= 0), _taken(season.doubts.flags, pair, 0), 0).astype(np.uint8)
+    m1 = np.where(loss.vegetation == 1, np.int8(Seen.TRUE), np.int8(Seen.NA))
+    markers = np.stack([m1, *(_at(one, at) for one in (made.m2, made.m3, made.m4, made.m5))], axis=1)
+    markers[~there] = Seen.NA
     # Looks that show no vegetation at all leave nothing that could be harvested.
     bare = loss.vegetation == 0
     confidence[bare] = 0.0
     markers[bare] = (Seen.FALSE, Seen.NR, Seen.NR, Seen.NR, Seen.NR)
     return Harvest(
-        week=week,
+        week=np.where(there, np.clip(monday(end), first, last), NO_DAY),
         confidence=confidence,
-        strands=strands,
+        found=confidence >= improved.least_confidence - 1e-9,
+        strands=np.where(there, bits, 0).astype(np.int8),
         doubts=doubts,
-        markers=markers,
-        start=start,
-        end=end,
-        week_s1=week_s1,
-        values=values,
-        found=confidence >= limits.least - 1e-9,
+        markers=markers.astype(np.int8),
+        start=np.where(there, start, NO_DAY),
+        end=np.where(there, end, NO_DAY),
+        week_s1=np.where(at_s1 >= 0, np.clip(monday(end_s1), first, last), NO_DAY),
+        values=_values(season, loss, radar, made, at),
     )
 
 
-@helper
-def _graded(value: float, half: float, whole: float) -> float:
-    """Share of a weight: half of it at one threshold, all of it at another, which is higher."""
-    if whole <= half:
-        return 1.0
-    return 0.5 + 0.5 * min(max((value - half) / (whole - half), 0.0), 1.0)
+def _best(total: Floats, among: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) first of the weeks with the highest number; -1 if none is among."""
+    # Products of the same numbers in another order differ in the last digits.
+    at = np.where(among, np.round(total, 9), -1.0).argmax(axis=1)
+    return np.where(among.any(axis=1), at, -1)
 
 
-@helper
-def _coherence_weight(
-    value: float, rise: float, highest: float, flags: int, limits: HarvestLimits
-) -> tuple[float, float]:
-    """Weight of a value of coherence, and its marker: 1, 0, or -1 if it tells nothing.
+def _at(values: NDArray[np.generic], at: NDArray[np.int64]) -> NDArray[np.generic]:
+    """(n,) of (n, m) in one week of each parcel; of the last week for -1."""
+    return values[np.arange(len(at)), at]
 
-    Where coherence never reaches the level, being near its highest tells nothing: on fields of low coherence it always is.
+
+def _taken(values: NDArray[np.generic], place: Places, missing: float) -> NDArray[np.generic]:
+    """(n,) of (n, k) at a place of each parcel; ``missing`` for -1."""
+    if values.shape[1] == 0:
+        return np.full(len(place), missing)
+    return np.where(place >= 0, values[np.arange(len(place)), place], missing)
+
+
+def _days(day: Days, place: Places) -> Days:
+    """(n,) days of places; 0 for -1."""
+    if day.size == 0:
+        return np.zeros(len(place), np.int64)
+    return np.where(place >= 0, day[place], 0)
+
+
+def _dated(
+    season: Season, loss: Loss, radar: Radar, made: Strands, rules: PracticeRules, at: NDArray[np.int64]
+) -> Windows:
+    """Days of the event: NDVI dates it if it saw it fall, radar narrows that."""
+    week = _at(made.optical_week, at)
+    falls = (week >= 0) & (_taken(loss.state, week, 0) == FALLS)
+    look_before, look_after = (
+        np.where(falls, _taken(one, week, -1), -1).astype(np.int16) for one in (loss.look_before, loss.look_after)
+    )
+    optical = _days(season.seen.ndvi_day, look_before), _days(season.seen.ndvi_day, look_after)
+    return _narrowed(optical, _of_radar(season, radar, made, rules, at))
+
+
+def _of_radar(season: Season, radar: Radar, made: Strands, rules: PracticeRules, at: NDArray[np.int64]) -> Windows:
+    """Days between which radar saw the event.
+
+    A rise of coherence: the pair before still saw it, this one does not, so it lies between the first days of both. Pairs
+    are as long as the days between their ends.
     """
-    if rise >= limits.rise - 1e-8:
-        weight = limits.coherence * _graded(rise, limits.rise, limits.rise_high)
-        return (weight * limits.doubt_share if flags else weight), 1.0
-    if value >= limits.level - 1e-8:
-        return 0.5 * limits.coherence, 1.0
-    if highest < limits.level - 1e-8 and value >= highest - limits.rise - 1e-8:
-        return 0.0, -1.0
-    if np.isnan(rise):
-        return 0.0, -1.0
-    return 0.0, 0.0
+    seen = season.seen
+    pair = np.where(at >= 0, _at(made.pair, at), -1)
+    rises = (pair >= 0) & (_taken(radar.rise, pair, 0.0) >= rules.coherence_rise - 1e-8)
+    before = np.where(rises, _taken(radar.pair_before, pair, -1), -1).astype(np.int16)
+    earlier = _days(seen.coherence_day, before)
+    coherence = np.where(before >= 0, 2 * earlier - _days(seen.coherence_day, pair), 0), earlier
+    step = np.where(at >= 0, _at(made.step, at), -1)
+    before = np.where(step >= 0, _taken(radar.ratio_before, step, -1), -1).astype(np.int16)
+    late = np.where(before >= 0, _days(seen.amplitude_day, step), 0)
+    return _narrowed(coherence, (_days(seen.amplitude_day, before), late))
 
 
-@helper
-def _pair_window(
-    day: Days, before: NDArray[np.int16], rise: Floats, least: float, p: int, i: int
-) -> tuple[np.int64, np.int64]:
-    """Days between which the event was that a rise of coherence shows; the same day twice if it shows none.
-
-    The pair before still saw the event, this one does not: it lies between the first days of both. Pairs are as long as
-    the days between their ends.
-    """
-    if i < 0 or before[p, i] < 0 or not rise[p, i] >= least - 1e-8:
-        return np.int64(0), np.int64(0)
-    earlier = day[before[p, i]]
-    return earlier - (day[i] - earlier), earlier
+def _narrowed(one: Windows, other: Windows) -> Windows:
+    """What two windows have in common; the first one if that is nothing, the second one where the first is empty."""
+    start, end = np.maximum(one[0], other[0]), np.minimum(one[1], other[1])
+    is_empty, overlap = one[1] <= one[0], start < end
+    return (
+        np.where(is_empty, other[0], np.where(overlap, start, one[0])),
+        np.where(is_empty, other[1], np.where(overlap, end, one[1])),
+    )
 
 
-@helper
-def _narrowed(start: int, end: int, low: int, high: int) -> tuple[int, int]:
-    """What two windows have in common; the first one if that is nothing, the second one if the first is empty."""
-    if start >= end:
-        return low, high
-    if max(start, low) < min(end, high):
-        return max(start, low), min(end, high)
-    return start, end
+def _values(season: Season, loss: Loss, radar: Radar, made: Strands, at: NDArray[np.int64]) -> dict[str, Floats]:
+    """What the decision was made of."""
+    seen = season.seen
+    week = np.where(at >= 0, _at(made.optical_week, at), -1)
+    pair, step = (np.where(at >= 0, _at(one, at), -1) for one in (made.pair, made.step))
+    before = _taken(radar.pair_before, pair, -1).astype(np.int16)
+    days = _days(seen.coherence_day, pair) - _days(seen.coherence_day, before)
+    agree = _at(((made.coherence > 0) | (made.backscatter > 0)).sum(axis=2), at)
 
+    def look(places: Places) -> Floats:
+        return _taken(seen.ndvi, _taken(places, week, -1).astype(np.int16), np.nan)
 
-@helper
-def _week_of(day: int, first: int, last: int) -> int:
-    """Its Monday, within limits."""
-    return min(max(day - (day - 4) % 7, first), last)
-
-
-@kernel
-def _harvests(
-    time: tuple[Days, Days, Days],
-    optical: tuple[Days, Floats, Codes, Days, Floats, Codes, NDArray[np.int16], NDArray[np.int16]],
-    coherence_of: tuple[Days, Days, Floats, Floats, Floats, NDArray[np.int16], Floats],
-    doubted: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]],
-    backscatter_of: tuple[Days, Days, Floats, Floats, Floats, Codes, NDArray[np.int16]],
-    limits: HarvestLimits,
-    result: tuple[Days, Floats, Codes, NDArray[np.uint8], Codes, Days, Days, Days, NDArray[np.float32]],
-) -> None:
-    """Fill the arrays of ``Harvest``."""
-    calendar, first_week, last_week = time
-    look_day, ndvi, vegetation, vegetation_day, ndvi_limit, state, look_before, look_after = optical
-    pair_day, pair_orbit, coherence, rise, level, pair_before, highest = coherence_of
-    flags, rain, common = doubted
-    day, orbit, step, step_limit, deviation, present, ratio_before = backscatter_of
-    week, confidence, strands, doubts, markers, start, end, week_s1, values = result
-    n, m = state.shape
-    n_orbits = highest.shape[1]
-    for p in range(n):
-        best_s1 = 0.0
-        c_from = a_from = 0
-        for w in range(m):
-            monday_w = calendar[w]
-            if monday_w < first_week[p] or monday_w > last_week[p]:
-                continue
-            until = monday_w + 6 + limits.tolerance_days
-            # Vegetation has to be there before it can be lost; without NDVI this is not known.
-            if vegetation[p] == 0 or (vegetation[p] == 1 and vegetation_day[p] > monday_w + 6):
-                continue
-            m1 = np.int8(1) if vegetation[p] == 1 else np.int8(-1)
-
-            # NDVI.
-            o_weight = 0.0
-            o_at = -1
-            n_stays = n_known = 0
-            for v in range(w, min(w + limits.tolerance_days // 7 + 1, m)):
-                s = state[p, v]
-                if s != 0:
-                    n_known += 1
-                if s == -1:
-                    n_stays += 1
-                own = 0.0
-                if s == 2:
-                    own = limits.optical
-                elif s == 1 and v == w:
-                    since = calendar[v] - look_day[look_after[p, v]]
-                    own = limits.optical if since <= limits.ripening_days else 0.5 * limits.optical
-                if own > o_weight:
-                    o_weight, o_at = own, v
-            is_against = o_weight == 0.0 and n_known > 0 and n_stays == n_known
-            m2 = np.int8(1) if o_weight > 0.0 else (np.int8(0) if n_known > 0 else np.int8(-1))
-
-            # Radar, orbit by orbit.
-            left = 1.0
-            n_agree = 0
-            best_c = best_b = 0.0
-            c_at = b_at = -1
-            m3 = m4 = m5 = np.int8(-1)
-            while c_from < pair_day.size and pair_day[c_from] < monday_w:
-                c_from += 1
-            while a_from < day.size and day[a_from] < monday_w:
-                a_from += 1
-            for o in range(n_orbits):
-                c_weight = b_weight = 0.0
-                for i in range(c_from, pair_day.size):
-                    if pair_day[i] > until:
-                        break
-                    if pair_orbit[i] != o or np.isnan(coherence[p, i]):
-                        continue
-                    own, marker = _coherence_weight(coherence[p, i], rise[p, i], highest[p, o], flags[p, i], limits)
-                    m5 = max(m5, np.int8(marker))
-                    if own > c_weight:
-                        c_weight = own
-                        if own > best_c:
-                            best_c, c_at = own, i
-                for i in range(a_from, day.size):
-                    if day[i] > until:
-                        break
-                    if orbit[i] != o or present[p, i] < 0:
-                        continue
-                    m4 = max(m4, present[p, i])
-                    if np.isnan(step[p, i]):
-                        continue
-                    is_step = step[p, i] > step_limit[p, o] + 1e-8
-                    m3 = max(m3, np.int8(is_step))
-                    if is_step and present[p, i] == 1:
-                        own = limits.backscatter * _graded(step[p, i], step_limit[p, o], deviation[p, o])
-                        if own > b_weight:
-                            b_weight = own
-                            if own > best_b:
-                                best_b, b_at = own, i
-                left *= (1.0 - c_weight) * (1.0 - b_weight)
-                if c_weight > 0.0 or b_weight > 0.0:
-                    n_agree += 1
-
-            of_radar = 1.0 - left
-            c_start, c_end = _pair_window(pair_day, pair_before, rise, limits.rise, p, c_at)
-            b_start, b_end = monday_w, monday_w
-            if b_at >= 0 and ratio_before[p, b_at] >= 0:
-                b_start, b_end = day[ratio_before[p, b_at]], day[b_at]
-            if of_radar > best_s1 + 1e-12 and of_radar >= limits.least - 1e-9:
-                best_s1 = of_radar
-                _, r_end = _narrowed(c_start, c_end, b_start, b_end)
-                week_s1[p] = _week_of(r_end if r_end > 0 else monday_w, first_week[p], last_week[p])
-            if m2 == -1 and m3 == -1 and m5 == -1:
-                continue
-            total = 1.0 - (1.0 - o_weight) * left
-            bits = 0
-            if o_weight > 0.0:
-                bits |= 1
-            if best_c > 0.0:
-                bits |= 2
-            if best_b > 0.0:
-                bits |= 4
-            if is_against:
-                total *= limits.against_share
-                bits |= 8
-            if o_weight > 0.0 and of_radar == 0.0 and (m5 == 0 or (m3 == 0 and m5 == -1)):
-                total *= limits.silent_share
-                bits |= 16
-            if not np.isnan(confidence[p]) and total <= confidence[p] + 1e-12:
-                continue
-
-            confidence[p] = total
-            strands[p] = bits
-            markers[p, 0], markers[p, 1], markers[p, 2], markers[p, 3], markers[p, 4] = m1, m2, m3, m4, m5
-            doubts[p] = 0
-            for v in range(values.shape[1]):
-                values[p, v] = np.nan
-            values[p, 2] = ndvi_limit[p]
-            values[p, 8] = n_agree
-            begin, finish = np.int64(0), np.int64(0)
-            # NDVI dates the event if it saw it, radar narrows that; a strand that does not overlap does not count.
-            if o_at >= 0:
-                h, i = look_before[p, o_at], look_after[p, o_at]
-                values[p, 0], values[p, 1] = ndvi[p, h], ndvi[p, i]
-                if state[p, o_at] == 2:
-                    begin, finish = look_day[h], look_day[i]
-            if c_at >= 0:
-                values[p, 3], values[p, 4], values[p, 5] = level[p, c_at], coherence[p, c_at], rise[p, c_at]
-                values[p, 9], values[p, 10] = rain[p, c_at], common[p, c_at]
-                doubts[p] = flags[p, c_at]
-                if pair_before[p, c_at] >= 0:
-                    values[p, 6] = pair_day[c_at] - pair_day[pair_before[p, c_at]]
-            if b_at >= 0:
-                values[p, 7] = step[p, b_at]
-            begin, finish = _narrowed(begin, finish, c_start, c_end)
-            begin, finish = _narrowed(begin, finish, b_start, b_end)
-            if begin >= finish:
-                begin, finish = monday_w, until
-            start[p], end[p] = begin, finish
-            week[p] = _week_of(finish, first_week[p], last_week[p])
+    return {
+        "ndvi_before": look(loss.look_before),
+        "ndvi_after": look(loss.look_after),
+        "ndvi_limit": loss.limit,
+        "coherence_before": _taken(radar.level, pair, np.nan),
+        "coherence_after": _taken(seen.coherence, pair, np.nan),
+        "coherence_rise": _taken(radar.rise, pair, np.nan),
+        "pair_days": np.where(before >= 0, days, np.nan),
+        "ratio_rise_db": _taken(radar.step_db, step, np.nan),
+        "orbits": np.where(at >= 0, agree, np.nan),
+        "rain_mm": _taken(season.doubts.rain_mm, pair, np.nan),
+        "common_rise": _taken(season.doubts.common, pair, np.nan),
+    }

@@ -30,7 +30,7 @@ from s4c_hpc.practices.improved.decisions import (
     the_tillage,
     unjudged,
 )
-from s4c_hpc.practices.improved.harvest import Harvest, harvest, harvest_limits
+from s4c_hpc.practices.improved.harvest import Harvest, harvest
 from s4c_hpc.practices.improved.optical import Loss, optical_limits, optical_loss
 from s4c_hpc.practices.improved.practice import NOT_BEGUN, NOT_OVER, NOTHING_SEEN, Practised, fallow, nitrogen_fixing
 from s4c_hpc.practices.improved.radar import Radar, radar_changes, radar_limits
@@ -101,9 +101,9 @@ def _judged(
 ) -> tuple[Columns, list[Decisions]]:
     radar = radar_changes(season, radar_limits(rules, improved))
     loss = optical_loss(season, declared, optical_limits(rules, improved))
-    found = harvest(season, loss, radar, declared, harvest_limits(rules, improved))
+    found = harvest(season, loss, radar, declared, rules, improved)
     weeks, last_seen = _radar_weeks(season), _last_seen(season)
-    decisions = [the_harvest(found, improved)]
+    decisions = [the_harvest(found)]
     week = np.where(found.found, found.week, NO_DAY)
     columns: Columns = {
         "L_WEEK": _day(np.where(weeks.last > -FAR, weeks.last, np.int64(-10000))),
