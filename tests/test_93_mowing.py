@@ -173,7 +173,7 @@ def test_judged_by_a_truth(workspace: Path) -> None:
     assert made["scores"]["median_shift_days"] == pytest.approx(-1.5)
     low, high = made["intervals"]["f1"]
     assert low < 8 / 9 <= high
-    assert made["inside_window"] == 1
+    assert made["known_in_window"] == 8
     assert made["left_out"] == {
         "fewer than 5 NDVI looks in the season": 1,
         "no such parcel": 1,

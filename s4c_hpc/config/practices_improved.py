@@ -32,9 +32,6 @@ class ImprovedRules(Section):
     near_days: int = Field(
         21, ge=1, description="NDVI no further away than this can speak against a loss of vegetation."
     )
-    dip_days: int = Field(
-        15, ge=0, description="A fall of NDVI that is made good within so many days is a cloud that was not masked."
-    )
     ripening_days: int = Field(
         42, ge=0, description="After NDVI was lost, radar may show the harvest so many days later: crops ripen first."
     )

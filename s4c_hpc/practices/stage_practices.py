@@ -129,7 +129,14 @@ class PracticesStage:
         acquisitions, missing = task_series(task, io)
         site = asked.config.site
         try:
-            sources = sources_of(io.workspace, acquisitions, asked.params["ndvi"], site.season_start, site.season_end)
+            sources = sources_of(
+                io.workspace,
+                acquisitions,
+                asked.params["ndvi"],
+                site.season_start,
+                site.season_end,
+                asked.params.get("ground"),
+            )
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         if not sources:
@@ -157,7 +164,7 @@ class PracticesStage:
         )
         evidence = None
         if is_improved:
-            thresholds = {name: asked.params[name] for name in ("rules", "improved")}
+            thresholds = {name: asked.params[name] for name in ("rules", "improved", "optical")}
             own = {**described, "set": EVIDENCE_SET, "thresholds": canonical_json(thresholds)}
             evidence = Evidence(evidence_schema(own), [])
         counted: Counter[int] = Counter()
@@ -236,7 +243,7 @@ def _params(config: Config) -> dict[str, Any]:
         "site": config.site.name,
         "season": [str(config.site.season_start), str(config.site.season_end)],
         "rules": {name: rules_of(name, own.country, own.rules).model_dump(mode="json") for name in names},
-        **({"improved": own.improved.model_dump(mode="json")} if own.mode == "improved" else {}),
+        **(own.model_dump(mode="json", include={"improved", "optical", "ground"}) if own.mode == "improved" else {}),
         **({"table": digest(own.table), "delimiter": own.delimiter} if own.table else {}),
     }
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.parcels import BLOCK
@@ -49,6 +49,11 @@ class Asked:
         """Weights of the improved rules; ``None`` in reference mode."""
         own = self.params.get("improved")
         return None if own is None else ImprovedRules(**own)
+
+    @property
+    def optical(self) -> OpticalEventRules:
+        """What harvests look like in optical series; the defaults in reference mode, which does not ask."""
+        return OpticalEventRules(**self.params.get("optical", {}))
 
     @property
     def year(self) -> int:
@@ -127,8 +132,9 @@ def _columns(
                 amplitude_orbit=seen.amplitude_orbit,
                 coherence_orbit=seen.orbit,
                 doubts=doubts.of(chosen),
+                ground={name: values[chosen] for name, values in seen.ground.items()},
             )
-            made, own_decisions = judge_improved(season, declared, own, asked.improved, status, until)
+            made, own_decisions = judge_improved(season, declared, own, asked.improved, asked.optical, status, until)
             decisions += [one.moved(np.flatnonzero(chosen)) for one in own_decisions]
         made |= {
             "STATUS": status,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.catch_crop import EMERGED_DAYS, SETTLED_DAYS
-from s4c_hpc.practices.codes import Index, Seen
+from s4c_hpc.practices.codes import NO_DAY, Index, Seen
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
@@ -25,6 +25,7 @@ from s4c_hpc.practices.improved.practice import NOMINAL, Practised, looked, watc
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.judged import Judged
+from s4c_hpc.practices.optical_events import optical_catch_crop
 
 _BESIDE_DAYS = 7
 """A rise of coherence and a growth of VV - VH so near to each other are one working of the soil."""
@@ -38,12 +39,18 @@ def catch_crop(
     declared: Declared,
     rules: PracticeRules,
     improved: ImprovedRules,
+    optical: OpticalEventRules,
     last_seen: Days,
 ) -> Practised:
     """Judge the catch crops of n parcels; a period without end is searched for."""
+    seen = season.seen
     first, last = _period(season, radar, harvest, declared, rules, last_seen)
     found = cover(season, radar, first, last, cover_limits(rules), emerged=EMERGED_DAYS, settled=SETTLED_DAYS)
-    value = covered(found, improved)
+    since = np.where(harvest.found, harvest.end, NO_DAY)
+    grown = optical_catch_crop(seen.ndvi_day, seen.ndvi / 1000, since, first, last, optical)
+    # Weeds on stubble, and volunteers that are turned under, are green as well.
+    is_weeds = harvest.found & (found.looks >= optical.catch_looks) & ~grown.found
+    value = covered(found, improved) * np.where(is_weeds, improved.silent_share, 1.0)
 
     is_undersown = np.isin(declared.p_type, rules.undersown_types)
     is_late = harvest.found & (harvest.start > first) & ~is_undersown
@@ -67,7 +74,7 @@ def catch_crop(
     return Practised(
         judged=judged,
         confidence=np.where(bare, np.nan, value),
-        reason=_reason(found, bare, is_late, ~is_undersown & ~harvest.found & ~loss.dropped),
+        reason=_reason(found, bare, is_late, ~is_undersown & ~harvest.found & ~loss.dropped, is_weeds),
         cover=found,
     )
 
@@ -84,7 +91,11 @@ def covered(found: Cover, improved: ImprovedRules) -> Floats:
 
 
 def _reason(
-    found: Cover, bare: NDArray[np.bool_], is_late: NDArray[np.bool_], is_kept: NDArray[np.bool_]
+    found: Cover,
+    bare: NDArray[np.bool_],
+    is_late: NDArray[np.bool_],
+    is_kept: NDArray[np.bool_],
+    is_weeds: NDArray[np.bool_],
 ) -> NDArray[np.str_]:
     """(n,)"""
     said: NDArray[np.str_] = np.select(
@@ -96,6 +107,7 @@ def _reason(
             (found.m7 == Seen.FALSE) | (found.m8 == Seen.FALSE),
             found.m10 == Seen.FALSE,
             found.m9 == Seen.FALSE,
+            is_weeds,
             (found.looks > 0) & (found.orbits > 0),
             found.looks > 0,
             found.orbits > 0,
@@ -108,6 +120,7 @@ def _reason(
             "the cover did not stay, by NDVI",
             "the soil was worked or stayed bare, by coherence",
             "the cover went, by backscatter",
+            "green, but nothing came up after bare ground and stood",
             "cover by NDVI and radar",
             "cover by NDVI alone",
             "no NDVI in the period; radar is quiet",

@@ -18,10 +18,10 @@ from s4c_hpc.practices.codes import NO_DAY, Codes, Seen
 from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.improved.optical import FALLS, Loss
+from s4c_hpc.practices.improved.optical import FALLS, Loss, Places
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
-from s4c_hpc.practices.improved.strands import Places, Strands, strand_limits, strands
+from s4c_hpc.practices.improved.strands import Strands, strand_limits, strands
 
 OPTICAL: Final = 1
 COHERENCE: Final = 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.practices.codes import NO_DAY, Codes, Index, Practice, Seen, Status
 from s4c_hpc.practices.days import Days, as_yyyymmdd, day_number, iso_week, monday
@@ -30,8 +30,9 @@ from s4c_hpc.practices.improved.decisions import (
     the_tillage,
     unjudged,
 )
+from s4c_hpc.practices.improved.ground import dated_by_ground, event_rules
 from s4c_hpc.practices.improved.harvest import Harvest, harvest
-from s4c_hpc.practices.improved.optical import Loss, optical_limits, optical_loss
+from s4c_hpc.practices.improved.optical import Loss, optical_loss
 from s4c_hpc.practices.improved.practice import NOT_BEGUN, NOT_OVER, NOTHING_SEEN, Practised, fallow, nitrogen_fixing
 from s4c_hpc.practices.improved.radar import Radar, radar_changes, radar_limits
 from s4c_hpc.practices.improved.season import Season, can_be_judged
@@ -65,6 +66,7 @@ def judge_improved(
     declared: Declared,
     rules: PracticeRules,
     improved: ImprovedRules,
+    optical: OpticalEventRules,
     status: Codes,
     until: int,
 ) -> tuple[Columns, list[Decisions]]:
@@ -84,7 +86,16 @@ def judge_improved(
     decisions = [unjudged(np.flatnonzero(~can), status[~can])]
     if can.any():
         small = status[can] == Status.FEW_PIXELS
-        own, made = _judged(season.of(can).without_radar(small), declared.of(can), rules, improved, status[can], until)
+        own_optical = event_rules(optical, rules)
+        own, made = _judged(
+            season.of(can).without_radar(small).without_clouds(own_optical),
+            declared.of(can),
+            rules,
+            improved,
+            own_optical,
+            status[can],
+            until,
+        )
         for name, values in own.items():
             columns[name][can] = values
         decisions += [one.moved(np.flatnonzero(can)) for one in made]
@@ -96,11 +107,13 @@ def _judged(
     declared: Declared,
     rules: PracticeRules,
     improved: ImprovedRules,
+    optical: OpticalEventRules,
     status: Codes,
     until: int,
 ) -> tuple[Columns, list[Decisions]]:
     radar = radar_changes(season, radar_limits(rules, improved))
-    loss = optical_loss(season, declared, optical_limits(rules, improved))
+    loss = optical_loss(season, declared, rules, improved)
+    loss = dated_by_ground(loss, season, declared, optical, improved)
     found = harvest(season, loss, radar, declared, rules, improved)
     weeks, last_seen = _radar_weeks(season), _last_seen(season)
     decisions = [the_harvest(found)]
@@ -117,7 +130,7 @@ def _judged(
         "H_EVENT_START": _day(np.where(found.found, found.start, NO_DAY)),
         "H_EVENT_END": _day(np.where(found.found, found.end, NO_DAY)),
     }
-    practised = _practice(season, radar, loss, found, declared, rules, improved, last_seen)
+    practised = _practice(season, radar, loss, found, declared, rules, improved, optical, last_seen)
     if practised is None:
         n = len(week)
         columns |= {f"M{i}": np.full(n, Seen.NR, np.int8) for i in range(6, 11)}
@@ -173,12 +186,13 @@ def _practice(
     declared: Declared,
     rules: PracticeRules,
     improved: ImprovedRules,
+    optical: OpticalEventRules,
     last_seen: Days,
 ) -> Practised | None:
     if declared.practice == Practice.NA:
         return None
     if declared.practice == Practice.CATCH_CROP:
-        return catch_crop(season, radar, loss, found, declared, rules, improved, last_seen)
+        return catch_crop(season, radar, loss, found, declared, rules, improved, optical, last_seen)
     own = fallow if declared.practice == Practice.FALLOW else nitrogen_fixing
     return own(season, radar, found, declared, rules, improved)
 

@@ -1,8 +1,8 @@
 """Loss of vegetation in NDVI, look by look; no look is dropped because radar of its week is missing.
 
 Thresholds are those of the reference's M1 and M2. A loss is a fall of NDVI between two looks across the limit of the
-parcel's season, unless the next look makes it good (a cloud that was not masked). From then on NDVI is low, which a later
-sign of radar agrees with: crops ripen before they are harvested.
+parcel's season. From then on NDVI is low, which a later sign of radar agrees with: crops ripen before they are
+harvested.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
-from s4c_hpc.core.jit import kernel
+from s4c_hpc.core.jit import helper, kernel
+from s4c_hpc.practices.codes import Codes
 from s4c_hpc.practices.days import Days, monday
-from s4c_hpc.practices.decimals import Floats
+from s4c_hpc.practices.decimals import Flags, Floats
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.improved.season import Season
 
+Places = NDArray[np.int16]
+
 FALLS: Final = np.int8(2)
-"""Week of which NDVI is lost: between the last look before and the first one after."""
+"""Week in which NDVI is lost: between the last look before and the first one after."""
 LOW: Final = np.int8(1)
 """NDVI was lost before and has not come back."""
 UNKNOWN: Final = np.int8(0)
@@ -42,8 +45,7 @@ class OpticalLimits(NamedTuple):
     step: float
     least_before: float
     divisor: float
-    near_days: float
-    dip_days: float
+    near_days: int
     least_looks: int
 
 
@@ -53,19 +55,23 @@ class Loss:
 
     calendar: Days
     """(m,) Mondays, without a gap."""
-    vegetation: NDArray[np.int8]
+    vegetation: Codes
     """(n,) 1 if it was seen, 0 if enough looks show none, -1 if it is not known."""
     vegetation_day: Days
     """(n,) first look that shows it; ``NEVER``."""
-    dropped: NDArray[np.bool_]
+    dropped: Flags
     """(n,) whether NDVI fell to a low value in the season."""
     limit: Floats
     """(n,) NDVI below which vegetation is lost, widened for the parcel."""
-    state: NDArray[np.int8]
+    weight: Floats
+    """(n,) of a loss as a strand of evidence."""
+    by_ground: Flags
+    """(n,) whether indices of bare ground date the loss."""
+    state: Codes
     """(n, m) FALLS, LOW, UNKNOWN or STAYS."""
-    look_before: NDArray[np.int16]
+    look_before: Places
     """(n, m) place of the look before the loss that a week belongs to; -1 if there is none."""
-    look_after: NDArray[np.int16]
+    look_after: Places
     """(n, m) place of the look after it."""
 
 
@@ -78,8 +84,7 @@ def optical_limits(rules: PracticeRules, improved: ImprovedRules) -> OpticalLimi
         step=float(rules.ndvi_step),
         least_before=float(rules.ndvi_before_loss),
         divisor=rules.ndvi_buffer_divisor,
-        near_days=float(improved.near_days),
-        dip_days=float(improved.dip_days),
+        near_days=improved.near_days,
         least_looks=improved.least_looks,
     )
 
@@ -95,30 +100,24 @@ def weeks_of(season: Season, declared: Declared) -> Days:
     return np.arange(monday(days.min()), monday(days.max()) + 1, 7, dtype=np.int64)
 
 
-def optical_loss(season: Season, declared: Declared, limits: OpticalLimits) -> Loss:
+def optical_loss(season: Season, declared: Declared, rules: PracticeRules, improved: ImprovedRules) -> Loss:
     """Weeks in which n parcels lose vegetation, are bare since, or keep it."""
+    limits, day = optical_limits(rules, improved), season.seen.ndvi_day
     calendar, ndvi = weeks_of(season, declared), np.ascontiguousarray(season.seen.ndvi)
     n, m = len(ndvi), calendar.size
     vegetation, vegetation_day = np.full(n, -1, np.int8), np.full(n, NEVER)
-    dropped, limit = np.zeros(n, np.bool_), np.full(n, np.nan)
+    dropped, bare, limit = np.zeros(n, np.bool_), np.full(n, np.nan), np.full(n, np.nan)
     state = np.zeros((n, m), np.int8)
     look_before, look_after = np.full((n, m), np.int16(-1)), np.full((n, m), np.int16(-1))
-    end = monday(declared.h_end) + 6
-    _losses(
-        season.seen.ndvi_day,
-        ndvi,
-        declared.first_week,
-        declared.harvest_from,
-        end,
-        calendar,
+    period = declared.first_week, monday(declared.h_end) + 6
+    _seasons(day, ndvi, period, limits, (vegetation, vegetation_day, dropped, bare, limit))
+    may_fall = np.where(dropped, vegetation_day, NEVER)
+    _states(
+        (day, ndvi, calendar),
+        (declared.first_week, declared.harvest_from, may_fall),
+        (bare, limit),
         limits,
-        vegetation,
-        vegetation_day,
-        dropped,
-        limit,
-        state,
-        look_before,
-        look_after,
+        (state, look_before, look_after),
     )
     return Loss(
         calendar=calendar,
@@ -126,6 +125,8 @@ def optical_loss(season: Season, declared: Declared, limits: OpticalLimits) -> L
         vegetation_day=vegetation_day,
         dropped=dropped,
         limit=limit,
+        weight=np.full(n, improved.weight_optical),
+        by_ground=np.zeros(n, np.bool_),
         state=state,
         look_before=look_before,
         look_after=look_after,
@@ -133,114 +134,106 @@ def optical_loss(season: Season, declared: Declared, limits: OpticalLimits) -> L
 
 
 @kernel
-def _losses(
+def _seasons(
     day: Days,
     ndvi: Floats,
-    season_from: Days,
-    harvest_from: Days,
-    season_to: Days,
-    calendar: Days,
+    period: tuple[Days, Days],
     limits: OpticalLimits,
-    vegetation: NDArray[np.int8],
-    vegetation_day: Days,
-    dropped: NDArray[np.bool_],
-    limit: Floats,
-    state: NDArray[np.int8],
-    look_before: NDArray[np.int16],
-    look_after: NDArray[np.int16],
+    result: tuple[Codes, Days, Flags, Floats, Floats],
 ) -> None:
-    """Fill what ``Loss`` holds."""
+    """Fill vegetation and its first day, whether NDVI dropped, and the limits of bare ground, plain and widened."""
+    first, last = period
+    vegetation, vegetation_day, dropped, bare, limit = result
     n, d = ndvi.shape
-    m = calendar.size
-    at = np.empty(d, np.int64)
     for p in range(n):
-        # Looks of the season, and what its limit is made of.
-        k = 0
-        n_season = n_green = 0
-        highest = lowest_drop = previous = np.nan
+        n_looks = n_green = 0
+        highest = lowest = previous = np.nan
+        for i in range(d):
+            value = ndvi[p, i]
+            if np.isnan(value) or day[i] < first[p] or day[i] > last[p]:
+                continue
+            n_looks += 1
+            if value > limits.vegetation + 1e-8 and n_green == 0:
+                vegetation_day[p] = day[i]
+            n_green += vegetation_day[p] <= day[i]
+            if n_green > 0 and value < previous - 1e-8 and value < limits.up - 1e-8:
+                lowest = value if np.isnan(lowest) else min(lowest, value)
+            highest = value if np.isnan(highest) else max(highest, value)
+            previous = value
+        dropped[p] = not np.isnan(lowest)
+        if n_green > 0:
+            vegetation[p] = 1
+        elif n_looks >= limits.least_looks:
+            vegetation[p] = 0
+        bare[p] = _bare(highest, lowest, limits)
+        limit[p] = bare[p]
+        if n_green > 1:
+            limit[p] += max(np.floor((highest - bare[p]) / limits.divisor + 0.5), 0.0)
+
+
+@helper
+def _bare(highest: float, lowest_drop: float, limits: OpticalLimits) -> float:
+    """NDVI below which vegetation is lost: the reference's drop limit of a whole season."""
+    if highest < limits.down or lowest_drop < limits.down:
+        return limits.down
+    if np.isnan(lowest_drop):
+        return limits.up
+    return float(limits.step * np.ceil((lowest_drop - 1e-8) / limits.step))
+
+
+@kernel
+def _states(
+    seen: tuple[Days, Floats, Days],
+    since: tuple[Days, Days, Days],
+    bounds: tuple[Floats, Floats],
+    limits: OpticalLimits,
+    result: tuple[Codes, Places, Places],
+) -> None:
+    """Fill states of weeks and the looks that they go by."""
+    day, ndvi, calendar = seen
+    season_from, harvest_from, may_fall = since
+    bare, limit = bounds
+    state, look_before, look_after = result
+    n, d = ndvi.shape
+    for p in range(n):
+        h = lost_before = lost_after = -1
         for i in range(d):
             value = ndvi[p, i]
             if np.isnan(value) or day[i] < season_from[p]:
                 continue
-            at[k] = i
-            k += 1
-            if day[i] > season_to[p]:
-                continue
-            n_season += 1
-            if value > limits.vegetation + 1e-8 and vegetation_day[p] > day[i]:
-                vegetation_day[p] = day[i]
-            if vegetation_day[p] <= day[i]:
-                n_green += 1
-                if value < previous - 1e-8 and value < limits.up - 1e-8:
-                    dropped[p] = True
-                    if np.isnan(lowest_drop) or value < lowest_drop:
-                        lowest_drop = value
-            if np.isnan(highest) or value > highest:
-                highest = value
-            previous = value
-        if vegetation_day[p] <= season_to[p]:
-            vegetation[p] = 1
-        elif n_season >= limits.least_looks:
-            vegetation[p] = 0
-        if k == 0:
-            continue
-        bare = limits.up
-        if highest < limits.down or lowest_drop < limits.down:
-            bare = limits.down
-        elif dropped[p]:
-            bare = limits.step * np.ceil((lowest_drop - 1e-8) / limits.step)
-        wider = 0.0
-        if n_green > 1:
-            wider = max(np.floor((highest - bare) / limits.divisor + 0.5), 0.0)
-        low = bare + wider
-        limit[p] = low
-        # From one look to the next.
-        lost_before = lost_after = -1
-        for j in range(k):
-            i = at[j]
-            value = ndvi[p, i]
-            is_loss = False
-            if j > 0:
-                h = at[j - 1]
+            if h >= 0:
                 was = ndvi[p, h]
-                is_loss = (
-                    dropped[p]
-                    and lost_before < 0
-                    and day[i] >= harvest_from[p]
-                    and vegetation_day[p] <= day[h]
-                    and value < low - 1e-8
-                    and was > bare + 1e-8
-                    and was > limits.least_before
-                    and value < was - 1e-8
-                )
-                if is_loss and j + 1 < k:
-                    # Back to where it was, and soon: that was no loss.
-                    later = at[j + 1]
-                    is_loss = not (
-                        day[later] - day[i] <= limits.dip_days and ndvi[p, later] > was - 0.25 * (was - value)
-                    )
-                if is_loss:
-                    lost_before, lost_after = h, i
-                elif lost_before >= 0 and value >= low:
+                can_fall = lost_before < 0 and day[i] >= harvest_from[p] and day[h] >= may_fall[p]
+                is_high = was > bare[p] + 1e-8 and was > limits.least_before and was > value + 1e-8
+                own = 0
+                if can_fall and is_high and value < limit[p] - 1e-8:
+                    lost_before, lost_after, own = h, i, 2
+                elif value >= limit[p] - 1e-8:
                     lost_before = lost_after = -1
-                is_near = day[i] - day[h] <= 2 * limits.near_days
-                first = (day[h] + 1 - calendar[0]) // 7
-                last = (day[i] - calendar[0]) // 7
-                for w in range(max(first, 0), min(last + 1, m)):
-                    if is_loss:
-                        state[p, w] = 2
-                        look_before[p, w], look_after[p, w] = h, i
-                    elif state[p, w] == 2:
-                        continue
-                    elif lost_before >= 0:
-                        state[p, w] = 1
-                        look_before[p, w], look_after[p, w] = lost_before, lost_after
-                    elif is_near and state[p, w] == 0:
-                        state[p, w] = -1
-        if lost_before >= 0 and k > 0:
+                if own == 0 and lost_before >= 0:
+                    own = 1
+                elif own == 0 and day[i] - day[h] <= 2 * limits.near_days:
+                    own = -1
+                span = (day[h] + 1 - calendar[0]) // 7, (day[i] - calendar[0]) // 7
+                _paint(state[p], look_before[p], look_after[p], span, own, (lost_before, lost_after))
+            h = i
+        if lost_before >= 0:
             # Nothing was seen since the last look: it is still low for a while.
-            last = (day[at[k - 1]] - calendar[0]) // 7
-            until = (day[at[k - 1]] + np.int64(limits.near_days) - calendar[0]) // 7
-            for w in range(last + 1, min(until + 1, m)):
-                state[p, w] = 1
-                look_before[p, w], look_after[p, w] = lost_before, lost_after
+            span = (day[h] - calendar[0]) // 7 + 1, (day[h] + limits.near_days - calendar[0]) // 7
+            _paint(state[p], look_before[p], look_after[p], span, 1, (lost_before, lost_after))
+
+
+@helper
+def _paint(
+    state: Codes, look_before: Places, look_after: Places, span: tuple[int, int], own: int, looks: tuple[int, int]
+) -> None:
+    """Set the state of weeks between two looks; of a week that several looks are in, that which says most."""
+    if own == 0:
+        return
+    for w in range(max(span[0], 0), min(span[1] + 1, state.size)):
+        if own > state[w]:
+            state[w] = own
+            if own > 0:
+                look_before[w], look_after[w] = looks
+        elif own == -1 and state[w] == 0:
+            state[w] = own

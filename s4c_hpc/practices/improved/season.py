@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s4c_hpc.config.practices import OpticalEventRules
 from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.practices.codes import Codes, Status
+from s4c_hpc.practices.decimals import Floats
+from s4c_hpc.practices.optical_events import clear_looks
 from s4c_hpc.practices.weeks import Observations
 
 Orbits = NDArray[np.int64]
@@ -25,6 +29,8 @@ class Season:
     """(c,) number of the orbit of each coherence, counted as those of backscatter."""
     doubts: Doubts
     """(n, c) about changes of coherence."""
+    ground: Mapping[str, Floats]
+    """(n, d) what tells of bare ground at the looks at NDVI, by names of ``optical_events.GROUND``; may be empty."""
 
     @property
     def n_orbits(self) -> int:
@@ -33,35 +39,22 @@ class Season:
 
     def of(self, rows: NDArray[np.bool_]) -> Season:
         """Those of some parcels."""
-        return Season(
-            seen=self.seen.of(rows),
-            amplitude_orbit=self.amplitude_orbit,
-            coherence_orbit=self.coherence_orbit,
-            doubts=self.doubts.of(rows),
-        )
+        ground = {name: values[rows] for name, values in self.ground.items()}
+        return replace(self, seen=self.seen.of(rows), doubts=self.doubts.of(rows), ground=ground)
 
     def without_radar(self, rows: NDArray[np.bool_]) -> Season:
         """With no radar of some parcels: those of too few pixels."""
         if not rows.any():
             return self
-        own = self.seen
-        hidden = {
-            name: np.where(rows[:, None], np.nan, getattr(own, name))
-            for name in ("ratio_db", "vv_db", "coherence", "coherence_rise")
-        }
-        seen = Observations(
-            amplitude_day=own.amplitude_day,
-            coherence_day=own.coherence_day,
-            ndvi_day=own.ndvi_day,
-            ndvi=own.ndvi,
-            **hidden,
-        )
-        return Season(
-            seen=seen,
-            amplitude_orbit=self.amplitude_orbit,
-            coherence_orbit=self.coherence_orbit,
-            doubts=self.doubts,
-        )
+        names = ("ratio_db", "vv_db", "coherence", "coherence_rise")
+        hidden = {name: np.where(rows[:, None], np.nan, getattr(self.seen, name)) for name in names}
+        return replace(self, seen=replace(self.seen, **hidden))
+
+    def without_clouds(self, rules: OpticalEventRules) -> Season:
+        """Without looks that are probably clouds that were not masked."""
+        seen = self.seen
+        clear = clear_looks(seen.ndvi_day, seen.ndvi / 1000, rules)
+        return replace(self, seen=replace(seen, ndvi=np.where(clear, seen.ndvi, np.nan)))
 
 
 UNJUDGED = (Status.NO_SERIES, Status.NO_SEASON)

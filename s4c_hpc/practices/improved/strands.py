@@ -17,12 +17,10 @@ from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.codes import Codes
 from s4c_hpc.practices.days import Days
-from s4c_hpc.practices.decimals import Floats
-from s4c_hpc.practices.improved.optical import FALLS, LOW, STAYS, UNKNOWN, Loss
+from s4c_hpc.practices.decimals import Flags, Floats
+from s4c_hpc.practices.improved.optical import FALLS, LOW, STAYS, UNKNOWN, Loss, Places
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
-
-Places = NDArray[np.int16]
 
 
 class StrandLimits(NamedTuple):
@@ -33,7 +31,6 @@ class StrandLimits(NamedTuple):
     rise: float
     rise_high: float
     level: float
-    optical: float
     coherence: float
     backscatter: float
     doubt_share: float
@@ -49,7 +46,7 @@ class Strands:
     """(n, m) week of the loss that counts; -1 if there is none."""
     m2: Codes
     """(n, m)"""
-    stays: NDArray[np.bool_]
+    stays: Flags
     """(n, m) whether NDVI shows that nothing is lost."""
     coherence: Floats
     """(n, m, o)"""
@@ -81,7 +78,6 @@ def strand_limits(rules: PracticeRules, improved: ImprovedRules) -> StrandLimits
         rise=rules.coherence_rise,
         rise_high=rules.coherence_rise_high,
         level=rules.coherence_level,
-        optical=improved.weight_optical,
         coherence=improved.weight_coherence,
         backscatter=improved.weight_backscatter,
         doubt_share=improved.doubt_share,
@@ -95,8 +91,10 @@ def strands(season: Season, loss: Loss, radar: Radar, limits: StrandLimits) -> S
     optical_week, pair, step = (np.full((n, m), np.int16(-1)) for _ in range(3))
     m2, m3, m4, m5 = (np.full((n, m), np.int8(-1)) for _ in range(4))
     stays = np.zeros((n, m), np.bool_)
-    since = np.where(loss.look_after >= 0, seen.ndvi_day[np.maximum(loss.look_after, 0)] if seen.ndvi_day.size else 0, 0)
-    _optical(loss.calendar, loss.state, since, limits, optical, optical_week, m2, stays)
+    since = np.where(
+        loss.look_after >= 0, seen.ndvi_day[np.maximum(loss.look_after, 0)] if seen.ndvi_day.size else 0, 0
+    )
+    _optical((loss.calendar, loss.state, since, loss.weight), limits, (optical, optical_week, m2, stays))
     flags = np.ascontiguousarray(season.doubts.flags)
     _coherence(
         (loss.calendar[0], seen.coherence_day, season.coherence_orbit),
@@ -135,29 +133,25 @@ def _graded(value: float, half: float, whole: float) -> float:
 
 @kernel
 def _optical(
-    calendar: Days,
-    state: Codes,
-    since: Days,
+    losses: tuple[Days, Codes, Days, Floats],
     limits: StrandLimits,
-    weight: Floats,
-    place: Places,
-    m2: Codes,
-    stays: NDArray[np.bool_],
+    result: tuple[Floats, Places, Codes, Flags],
 ) -> None:
     """Fill weights of NDVI: all of it while it falls and as long as a crop ripens after, then half of it."""
+    calendar, state, since, whole = losses
+    weight, place, m2, stays = result
     n, m = state.shape
     for p in range(n):
-        for v in range(m):
-            if state[p, v] == LOW:
-                is_ripe = calendar[v] - since[p, v] <= limits.ripening_days
-                weight[p, v], place[p, v] = (1.0 if is_ripe else 0.5) * limits.optical, v
         for w in range(m):
+            if state[p, w] == LOW:
+                is_ripe = calendar[w] - since[p, w] <= limits.ripening_days
+                weight[p, w], place[p, w] = (1.0 if is_ripe else 0.5) * whole[p], w
             n_known = n_stays = 0
-            for v in range(w, min(w + limits.tolerance + 1, m)):
+            for v in range(min(w + limits.tolerance, m - 1), w - 1, -1):
                 n_known += state[p, v] != UNKNOWN
                 n_stays += state[p, v] == STAYS
-                if state[p, v] == FALLS and (weight[p, w] < limits.optical or state[p, w] != FALLS):
-                    weight[p, w], place[p, w] = limits.optical, v
+                if state[p, v] == FALLS:
+                    weight[p, w], place[p, w] = whole[p], v
             if n_known > 0:
                 m2[p, w] = weight[p, w] > 0.0
             stays[p, w] = n_known > 0 and n_stays == n_known

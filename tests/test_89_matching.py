@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s4c_hpc.mowing.matching import Counts, counted, gain, intervals, matched, scores
+from s4c_hpc.validation.matching import Counts, counted, gain, intervals, matched, scores
 
 Days = list[int]
 days = st.lists(st.integers(0, 60), max_size=4)

@@ -1,0 +1,1 @@
+"""How well what was found agrees with what people know: events, and crop types."""
