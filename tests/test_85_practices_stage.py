@@ -278,7 +278,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     site = "\n".join(f'{key} = "{value}"' if key == "name" else f"{key} = {value}" for key, value in SITE.items())
     (tmp_path / "s4c.toml").write_text(
-        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n[practices]\nenabled = true\nmode = "reference"\n'
+        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n'
+        '[practices]\nenabled = true\nmode = "reference"\n'
     )
     done = s4c("run", workspace=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -182,8 +182,8 @@ class Practices(Section):
     enabled: bool = Field(default=False, description="Whether practices are judged.")
     mode: Literal["improved", "reference"] = Field(
         "improved",
-        description="improved: ours, which weighs NDVI and each orbit of radar, copes with gaps and says how sure it is; "
-        "reference: as Sen4CAP's L4C, its defects included.",
+        description="improved: ours, which weighs NDVI and each orbit of radar, copes with gaps and says how sure "
+        "it is; reference: as Sen4CAP's L4C, its defects included.",
     )
     country: str | None = Field(
         None,
@@ -210,8 +210,8 @@ class Practices(Section):
     )
     ground: dict[Literal["bsi", "swir1", "ndti"], str] = Field(
         {"bsi": "bsi", "swir1": "b11", "ndti": "ndtilli"},
-        description="Mode improved: variables that tell of bare ground, where series have them: the bare soil index, the "
-        "reflectance of SWIR1 and the tillage index. With them a harvest is told from ripening.",
+        description="Mode improved: variables that tell of bare ground, where series have them: the bare soil index, "
+        "the reflectance of SWIR1 and the tillage index. With them a harvest is told from ripening.",
     )
 
     @field_validator("rules")

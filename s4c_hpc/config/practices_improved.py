@@ -1,4 +1,4 @@
-"""How the improved rules of practices weigh what was seen; their thresholds of markers are those of ``PracticeRules``."""
+"""How the improved rules of practices weigh what was seen; thresholds of markers are those of ``PracticeRules``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ImprovedRules(Section):
     )
     pair_exponent: Share = Field(
         0.5,
-        description="A rise over more days is divided by (days / pair_days) to this power: 0.5, as chance changes grow; "
-        "0 leaves it, 1 makes it a rate.",
+        description="A rise over more days is divided by (days / pair_days) to this power: 0.5, as chance changes "
+        "grow; 0 leaves it, 1 makes it a rate.",
     )
     near_days: int = Field(
         21, ge=1, description="NDVI no further away than this can speak against a loss of vegetation."
@@ -40,16 +40,19 @@ class ImprovedRules(Section):
     weight_optical: Weight = Field(0.6, description="Confidence that a loss in NDVI gives by itself.")
     weight_coherence: Weight = Field(
         0.35,
-        description="Confidence that a rise of coherence from coherence_rise_high on gives, of one orbit; half of it at "
-        "coherence_rise, or where coherence is high and did not rise.",
+        description="Confidence that a rise of coherence from coherence_rise_high on gives, of one orbit; half of it "
+        "at coherence_rise, or where coherence is high and did not rise.",
     )
     weight_backscatter: Weight = Field(
         0.2,
-        description="Confidence that a lasting growth of VV - VH by its standard deviation gives, of one orbit; half of "
-        "it at the limit of the marker.",
+        description="Confidence that a lasting growth of VV - VH by its standard deviation gives, of one orbit; half "
+        "of it at the limit of the marker.",
     )
     weight_steady: Weight = Field(
         0.3, description="Confidence that cover stays which an orbit without any sign of work on the field gives."
+    )
+    weight_bare: Weight = Field(
+        0.25, description="Confidence of tillage that NDVI of bare ground before it gives, where coherence falls."
     )
     doubt_share: Share = Field(0.5, description="What is left of the weight of a rise of coherence in doubt.")
     against_share: Share = Field(
@@ -62,7 +65,7 @@ class ImprovedRules(Section):
     moderate_confidence: Share = Field(0.5, description="Confidence from which a practice is MODERATE.")
     strong_confidence: Share = Field(
         0.7,
-        description="Confidence from which a practice is STRONG; with these weights two orbits, or one and NDVI, reach it.",
+        description="Confidence from which a practice is STRONG; with these weights two orbits, or one and NDVI, do.",
     )
     weak_confidence: Share = Field(0.3, description="Confidence from which a practice is WEAK, and not POOR.")
 

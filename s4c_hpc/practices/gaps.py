@@ -25,7 +25,7 @@ class HasWeeks(Protocol):
 
     @property
     def monday(self) -> Days:
-        """(n, w)"""
+        """(n, w) their Mondays."""
 
     @property
     def there(self) -> NDArray[np.bool_]:

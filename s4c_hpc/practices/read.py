@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -36,7 +37,7 @@ class Source:
     is_db: bool = False
     coherence: str = ""
     count: str = ""
-    ground: Mapping[str, str] = field(default_factory=dict)
+    ground: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Columns of what tells of bare ground, by name."""
 
     @property

@@ -171,8 +171,8 @@ class PracticesStage:
         product, manifest, *others = task.outputs
         with io.publisher.replace(product) as path:
             n_rows = write_ipc(path, schema, batches(schema, asked, sources, ids, table, counted, evidence))
-        for output in others if evidence is not None else ():
-            with io.publisher.replace(output) as path:
+        if evidence is not None:
+            with io.publisher.replace(others[0]) as path:
                 write_ipc(path, evidence.schema, evidence.batches)
         with io.publisher.replace(manifest) as path:
             text = manifest_text(

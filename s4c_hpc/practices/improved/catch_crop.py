@@ -1,10 +1,13 @@
 """Catch crops by the improved rules: when one stood, if that is not declared, and how sure it is that it was there.
 
-Cover is what NDVI shows after emergence and no orbit contradicts: weights of looks that stay green and of quiet orbits add
-up, each contradiction leaves a share. The reference counts markers that are FALSE, each alike and each of one series.
+Cover is what NDVI shows after emergence and no orbit contradicts: weights of looks that stay green and of quiet orbits
+add up, each contradiction leaves a share. The reference counts markers that are FALSE, each alike and each of one series.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,7 @@ from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.catch_crop import EMERGED_DAYS, SETTLED_DAYS
 from s4c_hpc.practices.codes import NO_DAY, Index, Seen
 from s4c_hpc.practices.days import Days
-from s4c_hpc.practices.decimals import Floats
+from s4c_hpc.practices.decimals import Flags, Floats
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.improved.confidence import combined
 from s4c_hpc.practices.improved.cover import Cover, cover, cover_limits
@@ -31,6 +34,57 @@ _BESIDE_DAYS = 7
 """A rise of coherence and a growth of VV - VH so near to each other are one working of the soil."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stood:
+    """What was seen of n parcels in a period."""
+
+    first: Days
+    last: Days
+    cover: Cover
+    value: Floats
+    """(n,) confidence that a cover came up and stayed."""
+    is_weeds: Flags
+    """(n,) whether it is green without having come up after bare ground."""
+
+    def where(self, rows: Flags, other: _Stood) -> _Stood:
+        """With another period for some parcels."""
+
+        def chosen(one: Any, two: Any) -> Any:
+            return np.where(rows, two, one).astype(one.dtype)
+
+        names = self.cover.__dataclass_fields__
+        cover = Cover(**{name: chosen(getattr(self.cover, name), getattr(other.cover, name)) for name in names})
+        rest = {
+            name: chosen(getattr(self, name), getattr(other, name)) for name in ("first", "last", "value", "is_weeds")
+        }
+        return _Stood(cover=cover, **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Whether a catch crop stood in a period."""
+
+    season: Season
+    radar: Radar
+    harvest: Harvest
+    rules: PracticeRules
+    improved: ImprovedRules
+    optical: OpticalEventRules
+
+    def in_period(self, first: Days, last: Days) -> _Stood:
+        """What was seen of parcels from a day to another (n,)."""
+        seen, harvest = self.season.seen, self.harvest
+        limits = cover_limits(self.rules)
+        found = cover(self.season, self.radar, first, last, limits, emerged=EMERGED_DAYS, settled=SETTLED_DAYS)
+        since = np.where(harvest.found, harvest.end, NO_DAY)
+        grown = optical_catch_crop(seen.ndvi_day, seen.ndvi / 1000, since, first, last, self.optical)
+        # Weeds on stubble, and volunteers that are turned under, are green as well.
+        stays = (found.m6 == Seen.TRUE) & (found.m7 != Seen.FALSE) & (found.m8 != Seen.FALSE)
+        is_weeds = harvest.found & stays & (found.looks >= self.optical.catch_looks) & ~grown.found
+        value = covered(found, self.improved) * np.where(is_weeds, self.improved.silent_share, 1.0)
+        return _Stood(first=first, last=last, cover=found, value=value, is_weeds=is_weeds)
+
+
 def catch_crop(
     season: Season,
     radar: Radar,
@@ -42,15 +96,23 @@ def catch_crop(
     optical: OpticalEventRules,
     last_seen: Days,
 ) -> Practised:
-    """Judge the catch crops of n parcels; a period without end is searched for."""
-    seen = season.seen
-    first, last = _period(season, radar, harvest, declared, rules, last_seen)
-    found = cover(season, radar, first, last, cover_limits(rules), emerged=EMERGED_DAYS, settled=SETTLED_DAYS)
-    since = np.where(harvest.found, harvest.end, NO_DAY)
-    grown = optical_catch_crop(seen.ndvi_day, seen.ndvi / 1000, since, first, last, optical)
-    # Weeds on stubble, and volunteers that are turned under, are green as well.
-    is_weeds = harvest.found & (found.looks >= optical.catch_looks) & ~grown.found
-    value = covered(found, improved) * np.where(is_weeds, improved.silent_share, 1.0)
+    """Judge the catch crops of n parcels; a period without end is searched for.
+
+    Parameters
+    ----------
+    last_seen : (n,) last day with any observation
+    """
+    own = _Stand(season, radar, harvest, rules, improved, optical)
+    earliest = _earliest(season, radar, harvest, declared, rules, last_seen)
+    days = rules.catch_crop_days
+    stood = own.in_period(*earliest)
+    if days is not None:
+        # One that came up later than the soil allowed is none the worse for it.
+        latest = declared.p_start, declared.p_start + days - 1
+        later = own.in_period(*latest)
+        is_later = (declared.p_end < 0) & (later.value > stood.value) & (latest[1] <= last_seen)
+        stood = stood.where(is_later, later)
+    first, last, found, value = stood.first, stood.last, stood.cover, stood.value
 
     is_undersown = np.isin(declared.p_type, rules.undersown_types)
     is_late = harvest.found & (harvest.start > first) & ~is_undersown
@@ -74,7 +136,7 @@ def catch_crop(
     return Practised(
         judged=judged,
         confidence=np.where(bare, np.nan, value),
-        reason=_reason(found, bare, is_late, ~is_undersown & ~harvest.found & ~loss.dropped, is_weeds),
+        reason=_reason(found, bare, is_late, ~is_undersown & ~harvest.found & ~loss.dropped, stood.is_weeds),
         cover=found,
     )
 
@@ -92,12 +154,12 @@ def covered(found: Cover, improved: ImprovedRules) -> Floats:
 
 def _reason(
     found: Cover,
-    bare: NDArray[np.bool_],
-    is_late: NDArray[np.bool_],
-    is_kept: NDArray[np.bool_],
-    is_weeds: NDArray[np.bool_],
+    bare: Flags,
+    is_late: Flags,
+    is_kept: Flags,
+    is_weeds: Flags,
 ) -> NDArray[np.str_]:
-    """(n,)"""
+    """(n,) why, by what weighs most."""
     said: NDArray[np.str_] = np.select(
         [
             bare,
@@ -130,7 +192,7 @@ def _reason(
     return said
 
 
-def _period(
+def _earliest(
     season: Season, radar: Radar, harvest: Harvest, declared: Declared, rules: PracticeRules, last_seen: Days
 ) -> tuple[Days, Days]:
     """(n,) and (n,) days: the declared ones, or the earliest that the last working of the soil before sowing allows."""
@@ -206,7 +268,7 @@ def _is_bare(look_day: Days, ndvi: Floats, day: int, bare: float) -> bool:
 @helper
 def _grows(day: Days, orbit: Days, step: Floats, limit: Floats, when: int, on: int) -> bool:
     """Whether VV - VH of an orbit grows at about the same time."""
+    grows = False
     for i in range(day.size):
-        if orbit[i] == on and abs(day[i] - when) <= _BESIDE_DAYS and step[i] > limit[on]:
-            return True
-    return False
+        grows = grows or (orbit[i] == on and abs(day[i] - when) <= _BESIDE_DAYS and step[i] > limit[on])
+    return grows

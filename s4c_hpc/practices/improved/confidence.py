@@ -1,8 +1,8 @@
 """How sure a decision is: independent strands of evidence become one number between 0 and 1.
 
 ``combined`` of weights w is 1 - (1 - w1)(1 - w2)...: what is left to doubt after each strand has taken its share. A
-strand in doubt comes with a smaller weight. No weight is fitted, as there is too little truth to fit them to: a confidence
-orders decisions and says what they stand on, it is no probability that was ever checked.
+strand in doubt comes with a smaller weight. No weight is fitted, as there is too little truth to fit them to: a
+confidence orders decisions and says what they stand on, it is no probability that was ever checked.
 """
 
 from __future__ import annotations

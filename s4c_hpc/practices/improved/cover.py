@@ -177,44 +177,52 @@ def _optical(
     n, d = ndvi.shape
     for p in range(n):
         previous = highest = lowest_drop = np.nan
-        n_all = n_all_green = 0
+        n_all = n_green = 0
         for i in range(d):
             value = ndvi[p, i]
             if np.isnan(value) or day[i] < first[p] or day[i] > last[p]:
                 continue
             is_green = value >= limits.green - 1e-8
-            has_before = not np.isnan(previous)
-            is_drop = has_before and value < previous - 1e-8 and value < limits.up - 1e-8
+            is_drop = value < previous - 1e-8 and value < limits.up - 1e-8
             n_all += 1
-            n_all_green += is_green
+            n_green += is_green
             codes[p, 0] = max(codes[p, 0], np.int8(is_green))
-            if np.isnan(highest) or value > highest:
-                highest = value
-            if is_drop and (np.isnan(lowest_drop) or value < lowest_drop):
-                lowest_drop = value
+            highest = value if np.isnan(highest) else max(highest, value)
+            if is_drop:
+                lowest_drop = value if np.isnan(lowest_drop) else min(lowest_drop, value)
+            values[p, 0] = value if np.isnan(values[p, 0]) else min(values[p, 0], value)
+            values[p, 1] = highest
             if day[i] >= first[p] + emerged:
-                stays = (is_green or (has_before and not is_drop)) and value >= limits.least - 1e-8
+                is_held = is_green or (not np.isnan(previous) and not is_drop)
+                stays = is_held and value >= limits.least - 1e-8
                 counts[p, 0] += 1
                 counts[p, 1] += stays
-                codes[p, 1] = np.int8(stays) if codes[p, 1] == -1 else min(codes[p, 1], np.int8(stays))
-            if has_before and m8_from[p] <= day[i] <= m8_to[p]:
-                bare = limits.up
-                if highest < limits.down or lowest_drop < limits.down:
-                    bare = limits.down
-                elif not np.isnan(lowest_drop):
-                    bare = limits.step * np.ceil((lowest_drop - 1e-8) / limits.step)
-                kept = not (is_drop and value <= bare + 1e-8)
-                codes[p, 2] = np.int8(kept) if codes[p, 2] == -1 else min(codes[p, 2], np.int8(kept))
-            if np.isnan(values[p, 0]) or value < values[p, 0]:
-                values[p, 0] = value
-            if np.isnan(values[p, 1]) or value > values[p, 1]:
-                values[p, 1] = value
+                codes[p, 1] = _all(codes[p, 1], stays)
+            if not np.isnan(previous) and m8_from[p] <= day[i] <= m8_to[p]:
+                kept = not (is_drop and value <= _bare(highest, lowest_drop, limits) + 1e-8)
+                codes[p, 2] = _all(codes[p, 2], kept)
             previous = value
         if counts[p, 0] == 0:
             # Nothing was seen once it had come up: vegetation may have been seen before, its absence tells nothing.
-            counts[p, 0], counts[p, 1] = n_all, n_all_green
+            counts[p, 0], counts[p, 1] = n_all, n_green
             if emerged > 0 and codes[p, 0] == 0:
                 codes[p, 0] = -1
+
+
+@helper
+def _all(code: int, holds: bool) -> int:
+    """The code of a period with one more look: FALSE stays FALSE."""
+    return int(holds) if code == -1 else min(code, int(holds))
+
+
+@helper
+def _bare(highest: float, lowest_drop: float, limits: CoverLimits) -> float:
+    """NDVI up to which a drop is a loss: the reference's drop limit, of the looks so far."""
+    if highest < limits.down or lowest_drop < limits.down:
+        return limits.down
+    if np.isnan(lowest_drop):
+        return limits.up
+    return float(limits.step * np.ceil((lowest_drop - 1e-8) / limits.step))
 
 
 @kernel
@@ -240,20 +248,15 @@ def _coherence(
                 if orbit[i] != o or np.isnan(value) or day[i] < first[p] + settled or day[i] > last[p]:
                     continue
                 n_seen += 1
-                if np.isnan(values[p, 2]) or value > values[p, 2]:
-                    values[p, 2] = value
-                if rise[p, i] >= limits.rise - 1e-8:
-                    if flags[p, i]:
-                        doubts[p] |= flags[p, i]
-                    else:
-                        is_lost = True
-                if value >= limits.level - 1e-8:
-                    is_lost = True
+                values[p, 2] = value if np.isnan(values[p, 2]) else max(values[p, 2], value)
+                rises = rise[p, i] >= limits.rise - 1e-8
+                if rises:
+                    doubts[p] |= flags[p, i]
+                is_lost |= (rises and not flags[p, i]) or value >= limits.level - 1e-8
             if n_seen > 0:
-                codes[p, 4] = np.int8(not is_lost) if codes[p, 4] == -1 else min(codes[p, 4], np.int8(not is_lost))
-            if n_seen >= 3:
-                counts[p, 2] += 1
-                counts[p, 3] += is_lost
+                codes[p, 4] = _all(codes[p, 4], not is_lost)
+            counts[p, 2] += n_seen >= 3
+            counts[p, 3] += n_seen >= 3 and is_lost
         counts[p, 4] = _quiet_weeks(day, coherence[p], rise[p], flags[p], first[p], last[p], limits)
 
 
@@ -270,12 +273,12 @@ def _quiet_weeks(
             continue
         monday = day[i] - (day[i] - 4) % 7
         if monday != week:
-            run = 0 if is_lost else run + (week >= 0)
+            run = 0 if is_lost else run + int(week >= 0)
             longest = max(longest, run)
             week, is_lost = monday, False
         rises = rise[i] >= limits.rise - 1e-8 and not flags[i]
         is_lost = is_lost or rises or coherence[i] >= limits.level - 1e-8
-    run = 0 if is_lost else run + (week >= 0)
+    run = 0 if is_lost else run + int(week >= 0)
     return max(longest, run)
 
 
@@ -304,25 +307,30 @@ def _slopes(
             for j in range(k):
                 while day[at[j]] - day[at[low]] > _REACH_DAYS:
                     low += 1
-                size = 0
-                sx = sy = sxx = sxy = syy = 0.0
-                for h in range(low, k):
-                    x = float(day[at[h]] - day[at[j]])
-                    if x > _REACH_DAYS:
-                        break
-                    y = ratio[p, at[h]] - ratio[p, at[j]]
-                    size += 1
-                    sx += x
-                    sy += y
-                    sxx += x * x
-                    sxy += x * y
-                    syy += y * y
-                if size < 3:
-                    continue
-                xx, xy, yy = sxx - sx * sx / size, sxy - sx * sy / size, syy - sy * sy / size
-                slope = xy / xx
-                rest = max(yy - slope * xy, 0.0)
-                # Sums of squares of equal numbers leave dust.
-                spread = np.sqrt(rest / (size - 2) / xx) if rest > 1e-10 * max(syy, 1.0) else 0.0
-                grows = slope >= slope_db - 1e-8 and slope > spread * t_limit[min(size, t_limit.size - 1)]
-                codes[p, 3] = np.int8(not grows) if codes[p, 3] == -1 else min(codes[p, 3], np.int8(not grows))
+                high = j
+                while high + 1 < k and day[at[high + 1]] - day[at[j]] <= _REACH_DAYS:
+                    high += 1
+                if high - low >= 2:
+                    slope, spread = _slope(day, ratio[p], at[low : high + 1], at[j])
+                    critical = t_limit[min(high - low + 1, t_limit.size - 1)]
+                    grows = slope >= slope_db - 1e-8 and slope > spread * critical
+                    codes[p, 3] = _all(codes[p, 3], not grows)
+
+
+@helper
+def _slope(day: Days, ratio: Floats, at: Days, middle: int) -> tuple[float, float]:
+    """Slope of an ordinary regression on days, and its standard error."""
+    sx = sy = sxx = sxy = syy = 0.0
+    for i in at:
+        x, y = float(day[i] - day[middle]), ratio[i] - ratio[middle]
+        sx += x
+        sy += y
+        sxx += x * x
+        sxy += x * y
+        syy += y * y
+    size = at.size
+    xx, xy, yy = sxx - sx * sx / size, sxy - sx * sy / size, syy - sy * sy / size
+    slope = xy / xx
+    rest = max(yy - slope * xy, 0.0)
+    # Sums of squares of equal numbers leave dust.
+    return slope, (np.sqrt(rest / (size - 2) / xx) if rest > 1e-10 * max(syy, 1.0) else 0.0)

@@ -13,8 +13,8 @@ from s4c_hpc.confounders.doubts import reasons
 from s4c_hpc.practices.codes import NO_DAY, REASONS, Codes, Index, Practice, Status
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Floats
-from s4c_hpc.practices.improved.after_harvest import Event
-from s4c_hpc.practices.improved.harvest import AGAINST, BACKSCATTER, COHERENCE, OPTICAL, SILENT, Harvest
+from s4c_hpc.practices.improved.event import Event
+from s4c_hpc.practices.improved.harvest import AGAINST, BACKSCATTER, COHERENCE, GROUND, OPTICAL, SILENT, Harvest
 from s4c_hpc.practices.improved.practice import Practised
 
 HARVEST: Final = "harvest"
@@ -100,6 +100,7 @@ def _of_harvest(found: Harvest) -> NDArray[np.str_]:
             optical & coherence,
             optical & backscatter,
             optical & ((bits & SILENT) > 0),
+            optical & ((bits & GROUND) > 0),
             optical,
             several,
             coherence & backscatter,
@@ -114,6 +115,7 @@ def _of_harvest(found: Harvest) -> NDArray[np.str_]:
             "NDVI and coherence",
             "NDVI and backscatter",
             "NDVI alone, radar shows nothing",
+            "NDVI and bare ground, no radar",
             "NDVI alone",
             "radar alone, two orbits or more",
             "radar alone, one orbit",

@@ -8,8 +8,8 @@ import numpy as np
 
 from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
-from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.decimals import Flags
+from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.improved.optical import FALLS, LOW, STAYS, Loss
 from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.optical_events import DATING, OpticalHarvest, optical_harvest
@@ -26,8 +26,8 @@ def dated_by_ground(
 ) -> Loss:
     """The loss as bare ground shows it, where that was seen.
 
-    Its window takes the place of the fall of NDVI, and its confidence that of the usual weight if it is more. Where there
-    were indices enough and none shows a harvest, a loss of NDVI has a part of its weight left.
+    Its window takes the place of the fall of NDVI, and its confidence that of the usual weight if it is more. Where
+    there were indices enough and none shows a harvest, a loss of NDVI has a part of its weight left.
     """
     told = _told(season, optical)
     if not told.any():

@@ -1,13 +1,13 @@
 """The harvest: the week for which strands of evidence together say most, how sure it is, and between which days it was.
 
-NDVI that shows that nothing was lost leaves little of what radar says; radar that was there and shows nothing takes a part
-of what NDVI says alone. Of weeks that are equally sure the first one counts.
+NDVI that shows that nothing was lost leaves little of what radar says; radar that was there and shows nothing takes a
+part of what NDVI says alone. Of weeks that are equally sure the first one counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ AGAINST: Final = 8
 SILENT: Final = 16
 """Radar was there and shows nothing."""
 
+GROUND: Final = 32
+"""Indices of bare ground date the loss of NDVI."""
+
 Windows = tuple[Days, Days]
 """(n,) and (n,) days; nothing where the second is not after the first."""
 
@@ -40,7 +43,7 @@ class Harvest:
     """Of n parcels."""
 
     week: Days
-    """(n,) Monday of the week of the first observation after it; of a candidate where nothing is found, else ``NO_DAY``."""
+    """(n,) Monday of the week of the first observation after it, or of the week that comes nearest; ``NO_DAY``."""
     confidence: Floats
     """(n,) of that week; NaN where nothing was observed when it may be harvested."""
     found: NDArray[np.bool_]
@@ -98,6 +101,7 @@ def harvest(
         (SILENT, silent),
     ):
         bits |= np.where(_at(flags, at), np.int8(bit), np.int8(0))
+    bits |= np.where(loss.by_ground & ((bits & OPTICAL) > 0), np.int8(GROUND), np.int8(0))
     pair = _at(made.pair, at)
     doubts = np.where(there & (pair >= 0), _taken(season.doubts.flags, pair, 0), 0).astype(np.uint8)
     m1 = np.where(loss.vegetation == 1, np.int8(Seen.TRUE), np.int8(Seen.NA))
@@ -128,19 +132,19 @@ def _best(total: Floats, among: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(among.any(axis=1), at, -1)
 
 
-def _at(values: NDArray[np.generic], at: NDArray[np.int64]) -> NDArray[np.generic]:
+def _at(values: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
     """(n,) of (n, m) in one week of each parcel; of the last week for -1."""
     return values[np.arange(len(at)), at]
 
 
-def _taken(values: NDArray[np.generic], place: Places, missing: float) -> NDArray[np.generic]:
+def _taken(values: NDArray[Any], place: NDArray[Any], missing: float) -> NDArray[Any]:
     """(n,) of (n, k) at a place of each parcel; ``missing`` for -1."""
     if values.shape[1] == 0:
         return np.full(len(place), missing)
     return np.where(place >= 0, values[np.arange(len(place)), place], missing)
 
 
-def _days(day: Days, place: Places) -> Days:
+def _days(day: Days, place: NDArray[Any]) -> Days:
     """(n,) days of places; 0 for -1."""
     if day.size == 0:
         return np.zeros(len(place), np.int64)
@@ -163,8 +167,8 @@ def _dated(
 def _of_radar(season: Season, radar: Radar, made: Strands, rules: PracticeRules, at: NDArray[np.int64]) -> Windows:
     """Days between which radar saw the event.
 
-    A rise of coherence: the pair before still saw it, this one does not, so it lies between the first days of both. Pairs
-    are as long as the days between their ends.
+    A rise of coherence: the pair before still saw it, this one does not, so it lies between the first days of both.
+    Pairs are as long as the days between their ends.
     """
     seen = season.seen
     pair = np.where(at >= 0, _at(made.pair, at), -1)

@@ -18,7 +18,6 @@ from s4c_hpc.practices.codes import NO_DAY, Codes, Index, Practice, Seen, Status
 from s4c_hpc.practices.days import Days, as_yyyymmdd, day_number, iso_week, monday
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.gaps import HARVEST_DAYS, MANY, missing_weeks
-from s4c_hpc.practices.improved.after_harvest import Event, mowing, tillage
 from s4c_hpc.practices.improved.catch_crop import catch_crop
 from s4c_hpc.practices.improved.confidence import grade
 from s4c_hpc.practices.improved.decisions import (
@@ -30,12 +29,15 @@ from s4c_hpc.practices.improved.decisions import (
     the_tillage,
     unjudged,
 )
+from s4c_hpc.practices.improved.event import Event
 from s4c_hpc.practices.improved.ground import dated_by_ground, event_rules
 from s4c_hpc.practices.improved.harvest import Harvest, harvest
+from s4c_hpc.practices.improved.mowing import mowing
 from s4c_hpc.practices.improved.optical import Loss, optical_loss
 from s4c_hpc.practices.improved.practice import NOT_BEGUN, NOT_OVER, NOTHING_SEEN, Practised, fallow, nitrogen_fixing
 from s4c_hpc.practices.improved.radar import Radar, radar_changes, radar_limits
 from s4c_hpc.practices.improved.season import Season, can_be_judged
+from s4c_hpc.practices.improved.tillage import tillage
 from s4c_hpc.practices.judge import Columns, nothing
 from s4c_hpc.practices.product import added_columns
 from s4c_hpc.practices.weeks import FAR
@@ -50,7 +52,7 @@ class RadarWeeks:
 
     @property
     def there(self) -> NDArray[np.bool_]:
-        """(n, m)"""
+        """(n, m) weeks with radar."""
         known: NDArray[np.bool_] = self.monday < FAR
         return known
 

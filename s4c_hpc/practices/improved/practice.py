@@ -1,8 +1,8 @@
 """What the improved rules say of a declared practice, and the rules of fallow land and nitrogen-fixing crops.
 
 The decisions are the countries' own, the same as in reference mode, made of better facts. Each is made twice, as if the
-harvest that was found were one and as if it were none, and the confidence of the harvest weighs the two. What comes out is
-lowered where little was seen of the period: strong needs two orbits, or one and NDVI.
+harvest that was found were one and as if it were none, and the confidence of the harvest weighs the two. What comes out
+is lowered where little was seen of the period: strong needs two orbits, or one and NDVI.
 """
 
 from __future__ import annotations

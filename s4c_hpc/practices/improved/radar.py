@@ -5,8 +5,8 @@ several orbits are several witnesses.
 
 A rise of coherence counts against what the orbit had before: the last value, or the median of the last three if that is
 more. One wet pair in between, from which coherence only comes back, is then no rise. The days between two values are
-those that there are: 6 with two satellites, 12 with one or where a value is missing. Changes by chance grow with the root
-of time (a random walk), so a rise over more days counts for less by that; it is never set to nothing.
+those that there are: 6 with two satellites, 12 with one or where a value is missing. Changes by chance grow with the
+root of time (a random walk), so a rise over more days counts for less by that; it is never set to nothing.
 """
 
 from __future__ import annotations
@@ -181,36 +181,41 @@ def _backscatter(
     for p in range(n):
         for o in range(step_limit.shape[1]):
             k = 0
-            total = 0.0
-            n_quiet = 0
             for i in range(t):
                 if orbit[i] == o and not np.isnan(ratio[p, i]):
                     at[k] = i
                     k += 1
-                    if vv[p, i] <= limits.max_vv_db:
-                        total += ratio[p, i]
-                        n_quiet += 1
-            if n_quiet < 2:
+            mean, spread = _moments(ratio[p], vv[p], at[:k], limits.max_vv_db)
+            if np.isnan(spread):
                 continue
-            mean = total / n_quiet
-            squares = 0.0
-            for j in range(k):
-                if vv[p, at[j]] <= limits.max_vv_db:
-                    squares += (ratio[p, at[j]] - mean) ** 2
-            spread = np.sqrt(squares / (n_quiet - 1))
             deviation[p, o] = spread
             step_limit[p, o] = max(spread / limits.loss_divisor, limits.loss_db)
             bare = mean - limits.presence_deviation * spread / limits.presence_divisor
             since = 0
             for j in range(k):
                 i = at[j]
-                present[p, i] = 1 if ratio[p, i] > bare + 1e-8 else 0
-                if j < 1 or day[i] - day[at[j - 1]] > limits.max_days:
+                present[p, i] = ratio[p, i] > bare + 1e-8
+                if j == 0 or day[i] - day[at[j - 1]] > limits.max_days:
                     since = j  # after a long gap, what was before does not tell when it changed
                     continue
                 before[p, i] = at[j - 1]
                 if j - since >= 3:
-                    low = ratio[p, i]
-                    if j + 1 < k:
-                        low = min(low, ratio[p, at[j + 1]])
-                    step[p, i] = low - (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
+                    lasting = min(ratio[p, i], ratio[p, at[min(j + 1, k - 1)]])
+                    step[p, i] = lasting - (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
+
+
+@helper
+def _moments(ratio: Floats, vv: Floats, at: NDArray[np.int64], max_vv_db: float) -> tuple[float, float]:
+    """Mean and sample standard deviation of what is no outlier; NaN of fewer than two values."""
+    total, n = 0.0, 0
+    for i in at:
+        if vv[i] <= max_vv_db:
+            total += ratio[i]
+            n += 1
+    if n < 2:
+        return np.nan, np.nan
+    mean, squares = total / n, 0.0
+    for i in at:
+        if vv[i] <= max_vv_db:
+            squares += (ratio[i] - mean) ** 2
+    return mean, np.sqrt(squares / (n - 1))
