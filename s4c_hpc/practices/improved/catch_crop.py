@@ -1,7 +1,7 @@
 """Catch crops by the improved rules: when one stood, if that is not declared, and how sure it is that it was there.
 
 Cover is what NDVI shows after emergence and no orbit contradicts: weights of looks that stay green and of quiet orbits
-add up, each contradiction leaves a share. The reference counts markers that are FALSE, each alike and each of one series.
+add up, each contradiction leaves a share. The reference counts markers that are FALSE, all alike.
 """
 
 from __future__ import annotations
