@@ -82,7 +82,7 @@ class TestHarvest:
         found = said(late)
         assert (found.markers(), found.reason) == ("TTTTT", "all markers")
         strict = said(late, improved=weights(tolerance_weeks=0))
-        assert strict.markers() == "TTTTF"
+        assert strict.markers() == "TTFTT"
 
     def test_the_lowest_fields_have_a_marker_that_says_nothing(self) -> None:
         low = PLAIN.but(coherence=[0.2] * 13 + [0.24] * 8)
