@@ -16,7 +16,8 @@ from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.practices.codes import Practice
 from s4c_hpc.practices.improved.confidence import combined, grade
-from s4c_hpc.practices.improved.harvest import harvest
+from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.improved.harvest import Harvest, harvest
 from s4c_hpc.practices.improved.optical import optical_loss
 from s4c_hpc.practices.improved.radar import radar_changes, radar_limits
 from s4c_hpc.practices.improved.season import Season
@@ -25,7 +26,9 @@ SEEDS = st.integers(0, 10_000)
 N = 30
 
 
-def found_in(season: Season, seed: int, own: PracticeRules = LOOSE, improved: ImprovedRules = WEIGHTS):  # type: ignore[no-untyped-def] # noqa: ANN201
+def found_in(
+    season: Season, seed: int, own: PracticeRules = LOOSE, improved: ImprovedRules = WEIGHTS
+) -> tuple[Harvest, Declared]:
     """Harvests of made parcels and what is declared of them."""
     declared = random_declared(len(season.seen.ndvi), seed, Practice.NA, "")
     radar = radar_changes(season, radar_limits(own, improved))
@@ -122,8 +125,9 @@ def test_what_is_said_is_in_its_range_and_of_no_other_parcel(seed: int, practice
         assert all(one.reason)
         dated = one.start >= 0
         assert (one.end[dated] >= one.start[dated]).all()
-    is_found = columns["H_EVENT_START"] > 0
-    assert (columns["H_EVENT_START"][is_found] < columns["H_EVENT_END"][is_found]).all()
+    start, end = (columns[name].astype(np.int64) for name in ("H_EVENT_START", "H_EVENT_END"))
+    assert (start[start > 0] < end[start > 0]).all()
+    assert ((start > 0) == (end > 0)).all()
     rows = np.arange(N) % 3 == seed % 3
     part, _ = judge_all(season.of(rows), declared.of(rows), own)
     for name, values in columns.items():

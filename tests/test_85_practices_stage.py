@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -101,7 +101,7 @@ class Space:
             {**values, "site": SITE, "practices": {"enabled": True, "mode": "reference", **practices}}
         )
 
-    def golden(self) -> Space:
+    def golden(self) -> Self:
         """Fields 1 to 5 are the golden parcel; 6 has no NDVI, 7 too little radar, 8 NDVI alone."""
         parts = [radar(names(1, 2, 3, 4, 5, 6)), radar(names(7), 10)]
         both = {key: pa.concat_arrays([pa.array(part[key]) for part in parts]) for key in parts[0]}

@@ -125,9 +125,9 @@ def single_days(columns: Columns) -> dict[str, int]:
     return single({name: values for name, values in columns.items() if values.dtype.kind in "iu"})
 
 
-def random_improved(n: int, seed: int, **missing: float) -> Season:
+def random_improved(n: int, seed: int, missing: float = 0.3) -> Season:
     """Seasons of n parcels with two orbits, and doubts as they come."""
-    seen = random_season(n, seed, **missing)
+    seen = random_season(n, seed, missing=missing)
     rng = np.random.default_rng(seed + 1)
     first = int(seen.amplitude_day[0])
     orbit = ((seen.amplitude_day - first) % 6 == 2).astype(np.int64)

@@ -92,7 +92,7 @@ def pairs_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
             gap = day - values[k - 1][0]
             rise = max(value - max(earlier[-1], statistics.median(earlier)), 0)
             rise /= max(gap / w.pair_days, 1) ** w.pair_exponent
-            window = (values[k - 1][0] - gap, values[k - 1][0])
+            window = (values[k - 1][0] - gap, day - min(gap, int(w.pair_days)))
         if rise >= rules.coherence_rise - EPSILON:
             weight = w.weight_coherence * graded(rise, rules.coherence_rise, rules.coherence_rise_high)
             weight *= w.doubt_share if season.doubts.flags[p, columns[k]] else 1

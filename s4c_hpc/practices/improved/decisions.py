@@ -107,7 +107,7 @@ def _of_harvest(found: Harvest) -> NDArray[np.str_]:
             coherence,
         ],
         [
-            "no NDVI and no radar when it may be harvested",
+            "no NDVI and no radar to compare when it may be harvested",
             "no vegetation was seen",
             "NDVI shows that nothing was lost",
             "nothing shows a loss of vegetation",

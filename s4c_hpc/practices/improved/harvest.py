@@ -84,12 +84,12 @@ def harvest(
     at = _best(total, known)
     there = at >= 0
     confidence = np.where(there, _at(total, at), np.nan)
-    event = _dated(season, loss, radar, made, rules, at)
+    event = _dated(season, loss, radar, made, rules, improved, at)
     start = np.where(event[1] > event[0], event[0], loss.calendar[at])
     end = np.where(event[1] > event[0], event[1], loss.calendar[at] + 6 + 7 * improved.tolerance_weeks)
 
     at_s1 = _best(of_radar, inside & (of_radar >= improved.least_confidence - 1e-9))
-    _, end_s1 = _of_radar(season, radar, made, rules, at_s1)
+    _, end_s1 = _of_radar(season, radar, made, rules, improved, at_s1)
     end_s1 = np.where(end_s1 > 0, end_s1, loss.calendar[at_s1])
 
     bits = np.zeros(len(at), np.int8)
@@ -152,7 +152,13 @@ def _days(day: Days, place: NDArray[Any]) -> Days:
 
 
 def _dated(
-    season: Season, loss: Loss, radar: Radar, made: Strands, rules: PracticeRules, at: NDArray[np.int64]
+    season: Season,
+    loss: Loss,
+    radar: Radar,
+    made: Strands,
+    rules: PracticeRules,
+    improved: ImprovedRules,
+    at: NDArray[np.int64],
 ) -> Windows:
     """Days of the event: NDVI dates it if it saw it fall, radar narrows that."""
     week = _at(made.optical_week, at)
@@ -161,21 +167,30 @@ def _dated(
         np.where(falls, _taken(one, week, -1), -1).astype(np.int16) for one in (loss.look_before, loss.look_after)
     )
     optical = _days(season.seen.ndvi_day, look_before), _days(season.seen.ndvi_day, look_after)
-    return _narrowed(optical, _of_radar(season, radar, made, rules, at))
+    return _narrowed(optical, _of_radar(season, radar, made, rules, improved, at))
 
 
-def _of_radar(season: Season, radar: Radar, made: Strands, rules: PracticeRules, at: NDArray[np.int64]) -> Windows:
+def _of_radar(
+    season: Season,
+    radar: Radar,
+    made: Strands,
+    rules: PracticeRules,
+    improved: ImprovedRules,
+    at: NDArray[np.int64],
+) -> Windows:
     """Days between which radar saw the event.
 
-    A rise of coherence: the pair before still saw it, this one does not, so it lies between the first days of both.
-    Pairs are as long as the days between their ends.
+    A rise of coherence: the pair before still saw it, this one does not, so it lies between the first days of both. How
+    long pairs are is not known, but not longer than the days between their ends, and hardly shorter than usual.
     """
     seen = season.seen
     pair = np.where(at >= 0, _at(made.pair, at), -1)
     rises = (pair >= 0) & (_taken(radar.rise, pair, 0.0) >= rules.coherence_rise - 1e-8)
     before = np.where(rises, _taken(radar.pair_before, pair, -1), -1).astype(np.int16)
-    earlier = _days(seen.coherence_day, before)
-    coherence = np.where(before >= 0, 2 * earlier - _days(seen.coherence_day, pair), 0), earlier
+    earlier, later = _days(seen.coherence_day, before), _days(seen.coherence_day, pair)
+    longest = later - earlier
+    shortest = np.minimum(longest, np.int64(improved.pair_days))
+    coherence = np.where(before >= 0, earlier - longest, 0), np.where(before >= 0, later - shortest, 0)
     step = np.where(at >= 0, _at(made.step, at), -1)
     before = np.where(step >= 0, _taken(radar.ratio_before, step, -1), -1).astype(np.int16)
     late = np.where(before >= 0, _days(seen.amplitude_day, step), 0)
