@@ -15,8 +15,8 @@ from support.practices import LOOSE, random_declared, rules
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.practices.codes import Practice
-from s4c_hpc.practices.improved.confidence import combined, grade
 from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.improved.confidence import combined, grade
 from s4c_hpc.practices.improved.harvest import Harvest, harvest
 from s4c_hpc.practices.improved.optical import optical_loss
 from s4c_hpc.practices.improved.radar import radar_changes, radar_limits

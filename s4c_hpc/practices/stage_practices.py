@@ -37,11 +37,11 @@ from s4c_hpc.series.task_series import task_series
 SET: Final = "l4c"
 """Name of the marker set."""
 
-_BASE_BYTES: Final = 320 * 2**20
-"""Anonymous memory of a worker with Arrow, NumPy and SciPy loaded."""
+_BASE_BYTES: Final = 448 * 2**20
+"""Anonymous memory of a worker with Arrow, NumPy, SciPy and Numba loaded."""
 
-_EVIDENCE_BYTES: Final = 3 * 220
-"""Most bytes of evidence of a parcel: three decisions, each with its values and a reason in words."""
+_EVIDENCE_BYTES: Final = 4 * 200
+"""Most bytes of evidence of a parcel: four decisions, each with its values and a reason in words."""
 
 _PARCELS_PER_S: Final = 4000
 """Parcels judged a second, at least; a usual core does five times as many."""
