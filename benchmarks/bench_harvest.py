@@ -17,7 +17,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,6 +171,15 @@ def constant_windows(known: Truth) -> dict[str, Any]:
     }
 
 
+def looks_around(fields: Fields, known: Truth) -> list[float]:
+    """Shortest, median and longest time between the looks around the logged days, masked as the chain masks them."""
+    lengths = []
+    for i, ndvi in enumerate(fields.series["ndvi"]):
+        days = fields.day[np.isfinite(ndvi)]
+        lengths.append(days[days >= known.last[i]].min() - days[days <= known.first[i]].max())
+    return [float(f(lengths)) for f in (np.min, np.median, np.max)]
+
+
 def variants(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[str, Any]:
     """Fewer indices, and other bands in place of SWIR1."""
     cases: dict[str, tuple[tuple[str, ...], str]] = {
@@ -254,6 +263,23 @@ def left_out(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[str
     shares = [chosen(np.arange(n) != i) for i in range(n)]
     hits = sum(bool(right[share][i]) for i, share in enumerate(shares))
     out["each field"] = {"shares": sorted(set(shares)), "right": hits, "of": n}
+    return out
+
+
+def disturbed(fields: Fields, known: Truth, rules: OpticalEventRules) -> dict[str, Any]:
+    """Right windows without one of the dates since June, and with normal noise on all values (means of 50 draws)."""
+    out: dict[str, Any] = {}
+    for j in np.flatnonzero(fields.day >= number(SEASON[0])):
+        fewer = {name: np.delete(matrix, j, axis=1) for name, matrix in fields.series.items()}
+        found = replace(fields, day=np.delete(fields.day, j), series=fewer).harvest(rules)
+        out[f"without {day_of(fields.day[j])}"] = scored(found, known)["right"]
+    for noise in (0.01, 0.02, 0.03):
+        rng = np.random.default_rng(0)
+        right = []
+        for _ in range(50):
+            noisy = {name: matrix + rng.normal(0, noise, matrix.shape) for name, matrix in fields.series.items()}
+            right.append(scored(replace(fields, series=noisy).harvest(rules), known)["right"])
+        out[f"noise of {noise:g}"] = [float(np.mean(right)), min(right)]
     return out
 
 
@@ -394,10 +420,12 @@ def main() -> None:
         "harvest": scored(found, known),
         "by_crop": {str(c): scored(found, known, known.crop == c) for c in np.unique(known.crop)},
         "constant_windows": constant_windows(known),
+        "looks_around_logged_days": looks_around(fields, known),
         "catch_crops": catch_crops(fields, found, rules),
         "variants": variants(fields, known, rules),
         "sensitivity": sensitivity(fields, known, rules),
         "two_shares": {"ground_share": SHARES, **two_shares(fields, known, rules)},
+        "disturbed": disturbed(fields, known, rules),
         "left_out": left_out(fields, known, rules),
         "bavaria": bavaria(args.bavaria, rules) if args.bavaria else None,
         "spain": spain(args.spain, rules) if args.spain else None,

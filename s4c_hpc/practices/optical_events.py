@@ -1,12 +1,13 @@
 """Harvest and catch crop as optical series alone show them.
 
 What a harvest changes is not greenness: cereals lose that two or three weeks earlier, when they ripen. It takes away a
-standing, shading canopy and leaves straw, stubble and soil, which are bright in the short-wave infrared and reflect by
-the bare soil index. So each look is put on the way from the crop at its greenest (0) to bare ground (1),
-by the mean of BSI, a ratio that light and shadow hardly move, and of SWIR1, a reflectance that ripening moves
-half-way only. The crop is gone at the first look that has gone most of the way.
+standing, shading canopy and leaves straw, stubble and soil, which are bright in the short-wave infrared. So each look
+is put on the way from the crop at its greenest (0) to bare ground (1), by the mean of two indices: BSI, a ratio, which
+light and shadow hardly move, and the reflectance of SWIR1, which ripening moves about half-way only. The crop is gone
+at the first look that has gone most of the way.
 
-Without SWIR1 the same rule stands on BSI or NDVI, which dates harvests too early, and says so by its confidence.
+Without SWIR1 the same rule stands on BSI or NDVI alone. Ripening moves these most of the way, so harvests are often
+dated too early, and the confidence is lower.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def optical_harvest(
     Notes
     -----
     An index with fewer than ``min_values`` values of a parcel is left out for it; looks without one that is used are
-    no looks. Clouds and shadows that were not masked are left out (``dips``, ``shades``).
+    no looks. Clouds that were not masked (``series.looks.dips``) and
+    looks that are darker in SWIR1 than both neighbours, as ``shade_share`` and ``shade_days`` say, are left out.
 
     Bare is a look, from ``first`` on and to the first one after ``last``, with NDVI of at most ``bare`` and BSI above
     ``ground_bsi``. The ground is the first of them at which NDVI has fallen below the greenest look before by
@@ -120,23 +122,23 @@ def optical_harvest(
     if BSI in dating:
         is_bare &= (values[BSI] > rules.ground_bsi) | ~used[BSI][:, None]
     before = _day_before(day, seen)
-    is_bare &= (day >= first[:, None]) & (before >= 0) & (before <= last[:, None])
+    is_bare &= (day >= first[:, None]) & (before > -FAR) & (before <= last[:, None])
     highest = np.maximum.accumulate(np.where(seen, ndvi, -np.inf), axis=1)
     falls = np.where(is_bare, highest - ndvi, -np.inf)
-    barest = (falls >= rules.bare_share * falls.max(axis=1, keepdims=True)).argmax(axis=1)
-    peak = (np.where(seen, ndvi, -np.inf) == _at(highest, barest)[:, None]).argmax(axis=1)
-    found = is_bare.any(axis=1) & (_at(highest, barest) >= rules.vegetation)
+    bare = (falls >= rules.bare_share * falls.max(axis=1, keepdims=True)).argmax(axis=1)
+    peak = (np.where(seen, ndvi, -np.inf) == _at(highest, bare)[:, None]).argmax(axis=1)
+    found = is_bare.any(axis=1) & (_at(highest, bare) >= rules.vegetation)
 
-    way, with_swir1 = _way(ndvi, {name: values[name] for name in dating}, used, peak, barest, rules)
+    way, with_swir1 = _way(ndvi, {name: values[name] for name in dating}, used, peak, bare, rules)
     column = np.arange(len(day))
-    between = seen & (column > peak[:, None]) & (column <= barest[:, None])
+    between = seen & (column > peak[:, None]) & (column <= bare[:, None])
     is_gone = between & (way >= rules.ground_share)
     after = is_gone.argmax(axis=1)
     found &= is_gone.any(axis=1) & (day[after] >= first)
     earlier = _last_column(seen & (column < after[:, None]))
 
     start, end = np.where(found, day[earlier], NO_DAY), np.where(found, day[after], NO_DAY)
-    at = {"peak": peak, "ground": barest, "before": earlier, "after": after}
+    at = {"peak": peak, "ground": bare, "before": earlier, "after": after}
     evidence = {f"ndvi_{name}": _at(ndvi, columns) for name, columns in at.items()}
     for name, matrix in {**values, "way": way}.items():
         evidence |= {f"{name}_{where}": _at(matrix, at[where]) for where in ("before", "after")}
@@ -258,21 +260,21 @@ def _way(
     values: Mapping[str, Floats],
     used: Mapping[str, Flags],
     peak: Columns,
-    barest: Columns,
+    bare: Columns,
     rules: OpticalEventRules,
 ) -> tuple[Floats, Flags]:
     """(n, d) share of the way from crop to ground, and (n,) whether SWIR1 had a part in it."""
     total, count = np.zeros(ndvi.shape), np.zeros(len(ndvi))
     with_swir1 = np.zeros(len(ndvi), bool)
     for name, matrix in values.items():
-        crop, rise = _at(matrix, peak), _at(matrix, barest) - _at(matrix, peak)
+        crop, rise = _at(matrix, peak), _at(matrix, bare) - _at(matrix, peak)
         counts = used[name] & (rise >= rules.min_rise)
         way = _share(matrix, crop, np.where(counts, rise, 1.0))
         total += np.where(counts[:, None], way, 0.0)
         count += counts
         if name == SWIR1:
             with_swir1 = counts
-    crop, fall = _at(ndvi, peak), _at(ndvi, barest) - _at(ndvi, peak)
+    crop, fall = _at(ndvi, peak), _at(ndvi, bare) - _at(ndvi, peak)
     of_ndvi = _share(ndvi, crop, np.where(fall < 0, fall, -1.0))
     return np.where((count > 0)[:, None], total / np.maximum(count, 1)[:, None], of_ndvi), with_swir1
 

@@ -1,4 +1,8 @@
-"""What indices of bare ground make of a loss of NDVI: they tell the harvest from ripening, which is weeks earlier."""
+"""What optical events make of a loss of NDVI: bare ground tells the harvest from ripening, which is weeks earlier.
+
+Indices of bare ground date the harvest where series have them. Where there is no radar either, NDVI alone does, by the
+way that it has gone to bare ground: later than by its limit, and still often too early.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +33,18 @@ def dated_by_ground(
     Its window takes the place of the fall of NDVI, and its confidence that of the usual weight if it is more. Where
     there were indices enough and none shows a harvest, a loss of NDVI has a part of its weight left.
     """
-    told = _told(season, optical)
-    if not told.any():
+    told, seen = _told(season, optical), season.seen
+    has_radar = np.isfinite(seen.coherence).any(axis=1) | np.isfinite(seen.ratio_db).any(axis=1)
+    asked = told | ~has_radar
+    if not asked.any():
         return loss
-    seen = season.seen
     found = optical_harvest(seen.ndvi_day, seen.ndvi / 1000, season.ground, declared.h_start, declared.h_end, optical)
-    is_seen = told & found.found
+    is_seen = asked & found.found
     weight = np.where(told & ~is_seen, loss.weight * improved.silent_share, loss.weight)
     return replace(
         _moved(loss, season, found, is_seen),
-        weight=np.where(is_seen, np.maximum(found.confidence, weight), weight),
-        by_ground=is_seen,
+        weight=np.where(told & is_seen, np.maximum(found.confidence, weight), weight),
+        by_ground=told & is_seen,
         vegetation=np.where(is_seen, np.int8(1), loss.vegetation),
     )
 
