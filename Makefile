@@ -26,6 +26,7 @@ $(READY): requirements.lock pyproject.toml .ci/system-packages
 	$(BIN)/python -m s4c_hpc.extract.warm
 	$(BIN)/python -m s4c_hpc.features.warm
 	$(BIN)/python -m s4c_hpc.confounders.warm
+	$(BIN)/python -m s4c_hpc.practices.warm
 	@touch $@
 
 demo: $(READY)

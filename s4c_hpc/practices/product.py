@@ -44,6 +44,23 @@ _MARKERS: Final[Mapping[str, str]] = {
     "M10": "Coherence does not grow in the period of the practice",
 }
 
+_IMPROVED_MARKERS: Final[Mapping[str, str]] = {
+    "M1": "Vegetation was seen by the week of the harvest, in NDVI",
+    "M2": "NDVI is lost in the week of the harvest or the tolerance after it",
+    "M3": "Backscatter VV - VH of an orbit grows then, and lasts",
+    "M4": "Backscatter VV - VH of an orbit is that of bare ground then",
+    "M5": "Coherence of an orbit rises or is high then; NA where it is always low",
+}
+"""Without a harvest, of the week that comes nearest to one."""
+
+_IMPROVED_STATUS: Final[Mapping[Status, str]] = {
+    Status.NO_S1: "judged; no backscatter or no coherence",
+    Status.FEW_S1: "judged; fewer coherence values than the minimum of the reference",
+    Status.NO_S2: "judged; no NDVI",
+    Status.FEW_PIXELS: "judged without radar: fewer pixels of it than the minimum",
+    Status.NO_PERIOD: "harvest judged; the practice is declared without a period",
+}
+
 _DAYS: Final[Mapping[str, str]] = {
     "VEG_START": "First day of the crop's season",
     "H_START": "First day on which the harvest is looked for",
@@ -56,6 +73,10 @@ _DAYS: Final[Mapping[str, str]] = {
     "H_W_S1": "Monday of the week of the harvest by radar alone",
     "TL_W_START": "Monday of the week of tillage",
     "TL_W_END": "Sunday of the week of tillage",
+    "H_EVENT_START": "Last observation before the harvest",
+    "H_EVENT_END": "First observation after the harvest",
+    "MOW_START": "Last observation before fallow land was mown or mulched",
+    "MOW_END": "First observation after fallow land was mown or mulched",
 }
 
 _WEEKS: Final[Mapping[str, str]] = {
@@ -71,6 +92,15 @@ _COUNTS: Final[Mapping[str, tuple[str, str]]] = {
     "H_W_S1GAPS": ("Weeks without radar in the 35 days before the harvest's week", "week"),
 }
 
+_CONFIDENCES: Final[Mapping[str, str]] = {
+    "H_CONF": "Confidence of the harvest, 0 to 1; NaN where nothing was observed",
+    "C_CONF": "Confidence that the practice was kept, 0 to 1; NaN where it is not decided",
+    "MOW_CONF": "Confidence that fallow land was mown or mulched, 0 to 1; NaN where nothing was observed",
+    "TL_CONF": "Confidence of tillage, 0 to 1; NaN where nothing was observed",
+}
+
+_SOURCES: Final = {"0": "nothing", "1": "S2", "2": "S1", "3": "S1+S2"}
+
 _YES_OR_NO: Final = {"1": "yes", "0": "no, or it does not apply"}
 
 _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
@@ -81,6 +111,8 @@ _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
     ),
     "PRACTICE": ("Declared practice", "code", _names(Practice)),
     "C_INDEX": ("How sure it is that the practice is there", "code", _names(Index)),
+    "H_SOURCE": ("What the harvest stands on", "code", _SOURCES),
+    "C_SOURCE": ("What was seen of the period of the practice", "code", _SOURCES),
     "H_QUALITY": ("Whether two weeks or more without radar lie before the harvest's week", "code", _YES_OR_NO),
     "C_QUALITY": ("Whether two weeks or more of the practice are without radar", "code", _YES_OR_NO),
 }
@@ -144,20 +176,36 @@ _ORDER: Final = (
     *("H_S1GAPS", "P_S1GAPS", "H_W_S1GAPS", "H_QUALITY", "C_QUALITY"),
 )
 _TILLAGE: Final = ("TL_WEEK", "TL_W_START", "TL_W_END")
+_ADDED: Final = ("H_CONF", "H_SOURCE", "H_EVENT_START", "H_EVENT_END", "C_CONF", "C_SOURCE")
+_ADDED_FALLOW: Final = ("MOW_START", "MOW_END", "MOW_CONF")
+_ADDED_TILLAGE: Final = ("TL_CONF",)
 
 
-def product_schema(metadata: Mapping[str, str], *, tillage: bool) -> pa.Schema:
+def product_schema(metadata: Mapping[str, str], *, tillage: bool, improved: bool = False) -> pa.Schema:
     """Columns of a file, the parcel first; names of the reference's table where it has them."""
     fields = [_field(ID, pa.int32(), "Parcel", "")]
-    fields += [_described(name) for name in (*_ORDER, *(_TILLAGE if tillage else ()))]
+    fields += [_described(name, improved=improved) for name in (*_ORDER, *(_TILLAGE if tillage else ()))]
+    if improved:
+        fields += [_described(name, improved=True) for name in added_columns(tillage=tillage)]
     return pa.schema(fields, metadata={"contract": CONTRACT, **metadata})
 
 
-def _described(name: str) -> pa.Field:
+def added_columns(*, tillage: bool) -> tuple[str, ...]:
+    """Columns of the improved rules beside those of the reference."""
+    return (*_ADDED, *_ADDED_FALLOW, *(_ADDED_TILLAGE if tillage else ()))
+
+
+def _described(name: str, *, improved: bool) -> pa.Field:
+    if name == "STATUS" and improved:
+        text, unit, codes = _CODED[name]
+        return _field(name, pa.int8(), text, unit, {**codes, **{str(int(k)): v for k, v in _IMPROVED_STATUS.items()}})
     if name in _CODED:
         return _field(name, pa.int8(), *_CODED[name])
+    if name in _CONFIDENCES:
+        return _field(name, pa.float32(), _CONFIDENCES[name], "1")
     if name in _MARKERS:
-        return _field(name, pa.int8(), _MARKERS[name], "code", _MARKER_CODES)
+        text = _IMPROVED_MARKERS.get(name, _MARKERS[name]) if improved else _MARKERS[name]
+        return _field(name, pa.int8(), text, "code", _MARKER_CODES)
     if name in _COUNTS:
         return _field(name, pa.int32(), *_COUNTS[name], _DAY_CODES)
     texts, unit = (_DAYS, _DAY) if name in _DAYS else (_WEEKS, "week")
