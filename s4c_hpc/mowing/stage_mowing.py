@@ -36,6 +36,7 @@ from s4c_hpc.mowing.season import Assessed, Recipe, Seen, assess
 from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes, version_of
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import Imported, imported_set, imports_of
+from s4c_hpc.series.inputs import require_any
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
 from s4c_hpc.series.manifest import manifest_text
@@ -73,12 +74,14 @@ class MowingStage:
             own[row["tile"]].append(row["id"])
             sizes[row["tile"]] += row["work"]
         brought: dict[str, list[Imported]] = defaultdict(list)
-        for imported in ctx.once("imports", lambda: imports_of(ctx.workspace)):
+        imports = ctx.once("imports", lambda: imports_of(ctx.workspace))
+        for imported in imports:
             for tile in imported.tiles:
                 brought[tile].append(imported)
                 sizes[tile] += len(imported_set(ctx.workspace, imported, tile).acquisitions)
         # The reference knows no doubts.
-        doubting = {} if config.mowing.mode is MowingMode.REFERENCE else planned_confounders(ctx)
+        is_reference = config.mowing.mode is MowingMode.REFERENCE
+        doubting = {} if is_reference else planned_confounders(ctx)
         rows = [
             self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), doubting.get(tile, ()), sizes[tile])
             for tile in sorted(tiles)
@@ -90,6 +93,9 @@ class MowingStage:
                 where="mowing.enabled",
                 hint="name sources of imagery, run 's4c series import', or leave it out",
             )
+        require_any(
+            config, imports, config.mowing.ndvi, is_own=bool(own), radar_alone=is_reference, where="mowing.ndvi"
+        )
         yield tasks_to_batch(rows)
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
@@ -118,7 +124,8 @@ class MowingStage:
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         seen = [s for a, f in files for s in _variables(a, f, recipe.mowing)]
-        if not any(one.is_ndvi for one in seen):
+        radar_alone = recipe.mowing.mode is MowingMode.REFERENCE
+        if not any(one.is_ndvi or radar_alone for one in seen):
             raise InputError(
                 f"no series of {recipe.start} to {recipe.end} on tile {task.tile} has a column "
                 f"{recipe.mowing.ndvi}_mean",

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.practices import PracticeName, rules_of
+from s4c_hpc.confounders.read import confounders_of, planned_confounders
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -30,6 +31,7 @@ from s4c_hpc.practices.read import sources_of
 from s4c_hpc.practices.table import PracticeTable, digest, read_practices
 from s4c_hpc.practices.tile import Asked, Evidence, batches
 from s4c_hpc.series.imported import Imported, imports_of
+from s4c_hpc.series.inputs import require_any
 from s4c_hpc.series.layers import Ids
 from s4c_hpc.series.locate import parcels_of
 from s4c_hpc.series.task_series import task_series
@@ -56,7 +58,7 @@ class PracticesStage:
     name = "practices"
     version = "1"
     launch = Launch.ARRAY
-    after: Sequence[str] = ("series",)
+    after: Sequence[str] = ("series", "confounders")
     tolerates_missing = True
     deliverable = True
 
@@ -82,13 +84,23 @@ class PracticesStage:
                 where="practices.enabled",
                 hint="name sources of imagery, or run 's4c series import'",
             )
+        ndvi = config.practices.ndvi
+        require_any(config, imports, ndvi, is_own=bool(own), radar_alone=True, where="practices.ndvi")
+        # The reference knows no doubts.
+        doubting = planned_confounders(ctx) if config.practices.mode == "improved" else {}
         params = canonical_json(_params(config))
         # The table, and ids of the declaration that it is looked up by, are those of the whole site.
         table = config.practices.table
         n_texts = 4 * table.stat().st_size + 120 * sum(one.n_parcels for one in tiles.values()) if table else 0
         rows = [
             self._row(
-                tiles[tile], own.get(tile), [one for one in imports if tile in one.tiles], params, config, n_texts
+                tiles[tile],
+                (*((own[tile]["id"],) if tile in own else ()), *doubting.get(tile, ())),
+                [one for one in imports if tile in one.tiles],
+                int(own[tile]["work"] if tile in own else 0),
+                params,
+                config,
+                n_texts,
             )
             for tile in sorted(tiles)
         ]
@@ -170,7 +182,8 @@ class PracticesStage:
         counted: Counter[int] = Counter()
         product, manifest, *others = task.outputs
         with io.publisher.replace(product) as path:
-            n_rows = write_ipc(path, schema, batches(schema, asked, sources, ids, table, counted, evidence))
+            judged = batches(schema, asked, sources, ids, table, counted, evidence, confounders_of(task, io))
+            n_rows = write_ipc(path, schema, judged)
         if evidence is not None:
             with io.publisher.replace(others[0]) as path:
                 write_ipc(path, evidence.schema, evidence.batches)
@@ -196,16 +209,16 @@ class PracticesStage:
     def _row(
         self,
         parcels: TileParcels,
-        own: Mapping[str, Any] | None,
+        depends_on: tuple[str, ...],
         imports: Sequence[Imported],
+        n_own: int,
         params: str,
         config: Config,
         n_texts: int,
     ) -> Task:
         tile = parcels.tile.id
-        depends_on = (own["id"],) if own else ()
         keys = (*depends_on, *(one.key for one in imports), parcels.key)
-        n_files = int(own["work"] if own else 0) + sum(one.tiles[tile] for one in imports)
+        n_files = n_own + sum(one.tiles[tile] for one in imports)
         n, work = parcels.n_parcels, float(parcels.n_parcels * n_files * 2)
         file = f"{config.site.season_end.year}/{config.site.name}_{tile}"
         stem = f"markers/{SET}/{file}"

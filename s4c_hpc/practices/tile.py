@@ -15,6 +15,7 @@ from s4c_hpc.config import Config
 from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.confounders.doubts import Doubts
+from s4c_hpc.confounders.read import ConfounderFile
 from s4c_hpc.parcels import BLOCK
 from s4c_hpc.practices.codes import NA_DAY, PRACTICE_NAMES, Practice, Status
 from s4c_hpc.practices.days import as_yyyymmdd
@@ -77,19 +78,21 @@ def batches(
     table: PracticeTable | None,
     counted: Counter[int],
     evidence: Evidence | None = None,
+    confounders: ConfounderFile | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """One a block of parcels; how many have which status is added to ``counted``.
 
     Parameters
     ----------
     evidence : takes what decisions of the improved rules stand on
+    confounders : what else may have moved radar, as far as it is known
     """
     rules = asked.rules
     for start in range(0, ids.size, BLOCK):
         block = ids[start : start + BLOCK]
         seen = read_block(sources, block, rules[Practice.NA])
         rows = np.arange(start, start + block.size)
-        doubts = None if asked.improved is None else doubts_of(sources, block)
+        doubts = None if asked.improved is None else doubts_of(confounders, sources, block)
         columns, decisions = _columns(schema, asked, rules, seen, doubts, table, rows)
         columns[ID] = block
         if evidence is not None:
