@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +16,11 @@ from pyproj import CRS
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.confounders import Confounders
-from s4c_hpc.confounders.doubts import Doubt, Doubts
+from s4c_hpc.confounders.doubts import Doubt
 from s4c_hpc.confounders.peers import Peers
 from s4c_hpc.confounders.read import batch_of, confounders_path, schema_of
-from s4c_hpc.confounders.rules import Passes, Steps, doubts_of_block, rain_at, steps_of
+from s4c_hpc.confounders.rules import Passes, Steps, doubts_of_block, rain_at
+from s4c_hpc.confounders.sources import by_acquisition, passes_of, sources_of
 from s4c_hpc.core.errors import ConfigError, InputError, MissingDataError, NoInputsError, TemporaryError, listing
 from s4c_hpc.core.grid import Tile
 from s4c_hpc.core.ids import canonical_json, task_id
@@ -40,11 +40,9 @@ from s4c_hpc.parcels import (
     version_of,
 )
 from s4c_hpc.parcels.projection import transform
-from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import Imported, imports_of
-from s4c_hpc.series.layers import Ids, Layered, open_layers
+from s4c_hpc.series.layers import Ids
 from s4c_hpc.series.locate import parcels_of
-from s4c_hpc.series.radar_names import radar_name
 from s4c_hpc.series.task_series import task_series
 from s4c_hpc.weather import weather_key
 from s4c_hpc.weather.edition import is_weather_key
@@ -143,8 +141,8 @@ class ConfoundersStage:
         found, _ = task_series(task, io)
         inside = [one for one in found if start <= one.day <= end]
         try:
-            sources = _sources(io, inside, rules.polarisation)
-            steps, passes, column = _steps(sources, ids)
+            sources = sources_of(io, inside, rules.polarisation)
+            steps, passes, column = passes_of(sources, ids)
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         tile, xy = _centres(io, task.tile, key)
@@ -159,7 +157,7 @@ class ConfoundersStage:
                 made = doubts_of_block(steps, rows, peers.of(rows.start, rows.stop), rain, passes, rules)
                 for i, doubt in enumerate((Doubt.WET, Doubt.RECOVERY, Doubt.COMMON)):
                     counted[i] += int(((made.flags & doubt) > 0).sum())
-                yield batch_of(schema, ids[rows], _by_acquisition(made, column))
+                yield batch_of(schema, ids[rows], by_acquisition(made, column))
 
         about = {
             "site": params["site"],
@@ -222,58 +220,6 @@ def is_of_use(config: Config) -> bool:
     """Whether confounders are asked for, or something that heeds them is and nobody has forbidden it."""
     asked = config.confounders.enabled
     return config.mowing.enabled or config.practices.enabled if asked is None else asked
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """An acquisition with coherence."""
-
-    acquisition: Acquisition
-    file: Layered
-    column: str
-
-    @property
-    def orbit(self) -> str:
-        """What is compared with itself only: a relative orbit, or a pass, of one kind of series."""
-        own = self.acquisition
-        return f"{own.grid} {own.relative_orbit} {own.orbit_direction}"
-
-
-def _sources(io: TaskIO, acquisitions: Sequence[Acquisition], polarisation: str) -> list[_Source]:
-    """Those with coherence of a polarisation, by orbit and time."""
-    found = []
-    for one in acquisitions:
-        file = open_layers([io.workspace.root / path for path in one.layers]).mapped()
-        for name in file.schema.names:
-            variable, _, statistic = name.rpartition("_")
-            said = radar_name(variable, "") if statistic == "mean" else None
-            if said is not None and said.is_coherence and said.polarisation == polarisation:
-                found.append(_Source(one, file, name))
-                break
-    return sorted(found, key=lambda s: (s.orbit, s.acquisition.datetime, s.acquisition.sort_key))
-
-
-def _steps(sources: Sequence[_Source], ids: Ids) -> tuple[Steps, Passes, NDArray[np.int64]]:
-    """(n, p) changes by orbit and day, these, and (c,) the one of each acquisition.
-
-    Several products of one day on an orbit are pieces of one pass.
-    """
-    orbits = sorted({one.orbit for one in sources})
-    pairs = [(orbits.index(one.orbit), (one.acquisition.day - EPOCH).days) for one in sources]
-    distinct = sorted(set(pairs))
-    column = np.array([distinct.index(pair) for pair in pairs], np.int64)
-    values = np.full((ids.size, len(distinct)), np.nan, np.float32)
-    for one, at in zip(sources, column, strict=True):
-        own = one.file.values_of(one.column, ids).astype(np.float32, copy=False)
-        # 0 stands for no data, as in the reference.
-        values[:, at] = np.where(np.isnan(values[:, at]) & (own > 0), own, values[:, at])
-    numbers = np.array(distinct, np.int64).reshape(-1, 2)
-    passes = Passes(orbit=numbers[:, 0].copy(), day=numbers[:, 1].copy())
-    return steps_of(values, passes), passes, column
-
-
-def _by_acquisition(made: Doubts, column: NDArray[np.int64]) -> Doubts:
-    return Doubts(**{name: getattr(made, name)[:, column] for name in Doubts.__dataclass_fields__})
 
 
 def _centres(io: TaskIO, name: str, key: str) -> tuple[Tile, NDArray[np.float64]]:
