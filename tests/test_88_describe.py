@@ -30,7 +30,7 @@ def test_every_column_of_every_contract_is_there_with_a_meaning() -> None:
     schemas = {
         "l4b": event_schema(NOTHING),
         "l4b-parcels": parcel_schema(NOTHING),
-        "l4c": product_schema({}, tillage=True),
+        "l4c": product_schema({}, tillage=True, improved=True),
     }
     for name, schema in schemas.items():
         assert {one.name for one in found[name]} == set(schema.names)

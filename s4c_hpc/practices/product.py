@@ -151,6 +151,16 @@ _RULES: Final[Mapping[str, str]] = {
     "C_QUALITY": "P_S1GAPS is 2 or more",
     "TL_WEEK": "first week after the harvest's in which M5, by tillage_coherence_*, turns FALSE; none after NDVI of "
     "vegetation",
+    "H_CONF": "weights of practices.improved for what NDVI and each orbit show in the week of the harvest",
+    "H_SOURCE": "which of them speak for it",
+    "H_EVENT_START": "looks and pairs around the week of the harvest",
+    "H_EVENT_END": "looks and pairs around the week of the harvest",
+    "C_CONF": "weights of practices.improved for cover and loss in the period of the practice",
+    "C_SOURCE": "whether looks or orbits watched the period",
+    "MOW_START": "fall of NDVI or rise of coherence on fallow land in its period",
+    "MOW_END": "fall of NDVI or rise of coherence on fallow land in its period",
+    "MOW_CONF": "weights of practices.improved for these",
+    "TL_CONF": "weights of practices.improved for the fall of coherence and bare ground after the harvest",
     "TL_W_START": "as TL_WEEK",
     "TL_W_END": "as TL_WEEK",
 }

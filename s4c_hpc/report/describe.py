@@ -16,7 +16,6 @@ import pyarrow as pa
 from s4c_hpc.classify.outputs import SET as CROPS
 from s4c_hpc.classify.outputs import crop_schema
 from s4c_hpc.config import Config
-from s4c_hpc.confounders.doubts import REASONS
 from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
@@ -24,12 +23,11 @@ from s4c_hpc.markers.sets import Selection
 from s4c_hpc.mowing.contract import EVENTS, MowingHeader, event_schema, parcel_schema
 from s4c_hpc.mowing.contract import PARCELS as MOWN_PARCELS
 from s4c_hpc.optical.catalogue import resolve
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.product import product_schema
 from s4c_hpc.practices.stage_practices import SET as PRACTICES
-from s4c_hpc.report.decision import NAMES
 from s4c_hpc.report.dictionary import dictionary
 from s4c_hpc.report.marker_files import marker_files
-from s4c_hpc.report.read_decisions import EVIDENCE
 from s4c_hpc.series.contract import CLASS_COUNTS, ID, PIXEL
 
 FEATURES: Final = "features"
@@ -110,45 +108,9 @@ def _tables() -> dict[str, pa.Schema]:
         CROPS: crop_schema({}),
         EVENTS: event_schema(nothing),
         MOWN_PARCELS: parcel_schema(nothing),
-        PRACTICES: product_schema({}, tillage=True),
-        EVIDENCE: _evidence_schema(),
+        PRACTICES: product_schema({}, tillage=True, improved=True),
+        EVIDENCE_SET: evidence_schema({}),
     }
-
-
-def _evidence_schema() -> pa.Schema:
-    """What every file of evidence has; it has the values that its rules look at beside it."""
-    verdicts = {
-        "found": "it is there",
-        "not found": "it was looked for and is not there",
-        "strong": "a practice: all evidence speaks for it",
-        "moderate": "most of it does",
-        "weak": "little of it does",
-        "poor": "hardly any does",
-        "undecided": "data are missing; reason says which",
-    }
-    said: tuple[tuple[str, pa.DataType, str, str, Mapping[str, str]], ...] = (
-        (ID, pa.int32(), "Parcel", "", {}),
-        ("decision", pa.string(), "What was decided", "code", {k: v.lower() for k, v in NAMES.items()}),
-        ("verdict", pa.string(), "How it was decided", "code", verdicts),
-        ("start", pa.date32(), "First day of the window in which it happened, or of the period judged", "day", {}),
-        ("end", pa.date32(), "Last day", "day", {}),
-        ("confidence", pa.float32(), "How sure it is", "1", {}),
-        ("source", pa.string(), "What saw it", "code", {"S1": "radar", "S2": "optical", "S1+S2": "both"}),
-        (
-            "doubts",
-            pa.uint8(),
-            "What else could have made the change; bits",
-            "code",
-            {str(int(doubt)): text for doubt, text in REASONS.items()},
-        ),
-        ("reason", pa.string(), "Why, in words", "", {}),
-    )
-    fields = [
-        pa.field(name, kind, metadata={"long_name": text, "unit": unit, "codes": json.dumps(codes)})
-        for name, kind, text, unit, codes in said
-    ]
-    more = {"long_name": "Each value that the decision stands on; the files say what it is", "unit": ""}
-    return pa.schema([*fields, pa.field("{evidence}", pa.float32(), metadata=more)])
 
 
 def _schema_of_file(workspace: Workspace | None, name: str) -> pa.Schema | None:

@@ -31,9 +31,9 @@ QUESTIONS: Final = (
     ),
     Question(
         "Was fallow land mulched or mown?",
-        "l4c-evidence: rows with decision = mowing of parcels that are declared fallow; a mulched field is one of "
-        "them. l4c has no column of its own for it: of parcels with PRACTICE = 2, M8 = 0 says that vegetation was lost "
-        "in the period, M10 = 0 that coherence rose.",
+        "l4c: MOW_START to MOW_END with MOW_CONF, of parcels with PRACTICE = 2; mulching and mowing look alike. "
+        "l4c-evidence: the row with decision = mowing. In reference mode neither is there: M8 = 0 says that vegetation "
+        "was lost in the period, M10 = 0 that coherence rose.",
         ("l4c", "l4c-evidence"),
     ),
     Question(

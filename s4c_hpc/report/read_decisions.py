@@ -32,12 +32,10 @@ from s4c_hpc.mowing.contract import PARCELS as MOWING_PARCELS
 from s4c_hpc.mowing.contract import period_of
 from s4c_hpc.mowing.detector import EVIDENCE as MOWING_EVIDENCE
 from s4c_hpc.practices.codes import NA_DAY, PRACTICE_NAMES, REASONS, Index, Practice, Status
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET
 from s4c_hpc.practices.stage_practices import SET as PRACTICES
 from s4c_hpc.report.decision import Decision, Evidence, Period
 from s4c_hpc.series.contract import ID
-
-EVIDENCE: Final = f"{PRACTICES}-evidence"
-"""Set of the files that have a row a decision."""
 
 _NAMED: Final = (ID, "decision", "verdict", "start", "end", "confidence", "source", "doubts", "reason")
 _KINDS: Final = {Practice.CATCH_CROP: "catch-crop", Practice.FALLOW: "fallow", Practice.NFC: "nitrogen-fixing"}
@@ -84,7 +82,7 @@ def read_decisions(
     def rows(kind: str, period: str) -> Iterator[tuple[Path, pa.Table]]:
         return _tables(workspace, config, kind, period, ids, tiles)
 
-    for _, table in rows(EVIDENCE, year):
+    for _, table in rows(EVIDENCE_SET, year):
         described = _described(table)
         for row in table.to_pylist():
             found[row[ID]].decisions.append(_from_evidence(row, described))
@@ -144,7 +142,7 @@ def _from_evidence(row: Mapping[str, Any], described: Mapping[str, Mapping[str, 
         doubts=Doubt(row["doubts"] or 0),
         reason=row["reason"] or "",
         evidence=_values(row, [name for name in row if name not in _NAMED], described),
-        origin=EVIDENCE,
+        origin=EVIDENCE_SET,
     )
 
 
