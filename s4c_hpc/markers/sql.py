@@ -27,7 +27,7 @@ from s4c_hpc.markers.tables import joined
 _DICTIONARY = pa.schema(
     [(n, pa.string()) for n in ("column", "tile", "sensor", "orbit", "grid")]
     + [("date", pa.date32()), ("datetime", pa.timestamp("us"))]
-    + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product")]
+    + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product", "long_name", "codes", "rule")]
 )
 
 
@@ -95,7 +95,8 @@ def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids
     if files[0].is_table:
         by_tile = {f.tile: [f] for f in sorted(files, key=lambda f: f.tile)}
         joined(files)  # refuses several seasons
-        return _chosen({tile: joined(group, columns).table() for tile, group in by_tile.items()}, ids)
+        found = {tile: joined(group, columns).table() for tile, group in by_tile.items()}
+        return _chosen(found, ids, all_there=not files[0].is_of_events)
     names = {name for f in files for name in open_ipc(f.path).schema.names if name != ID_COLUMN}
     chosen = set(choose_columns(sorted(names, key=native_order), columns))
     tables: dict[str, pa.Table] = {}
@@ -115,11 +116,12 @@ def _wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids
     return _chosen(tables, ids)
 
 
-def _chosen(tables: dict[str, pa.Table], ids: Ids | None) -> dict[str, pa.Table]:
-    """Only some parcels, all of which must be there."""
+def _chosen(tables: dict[str, pa.Table], ids: Ids | None, *, all_there: bool = True) -> dict[str, pa.Table]:
+    """Only some parcels, all of which must be there, unless some may have no row."""
     if ids is None:
         return tables
-    check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
+    if all_there:
+        check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
     return {tile: t.filter(pc.is_in(t[ID_COLUMN], value_set=pa.array(ids))) for tile, t in tables.items()}
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import OpticalRules, RadarRules, ReferenceRules
-from s4c_hpc.mowing.looks import Flags, Floats, looks_of
 from s4c_hpc.mowing.windows import FUSED, S1, S2, Windows, beside, chosen, ends_within, spans_less, squeezed, windows_of
+from s4c_hpc.series.looks import Flags, Floats, looks_of
 
 _MOST_S1 = 0.5
 """Confidence that coherence alone can reach."""
@@ -29,6 +29,10 @@ class Orbit:
     """(t,) of the later image of each pair, since 1970, ascending."""
     values: NDArray[np.floating]
     """(n, t) means of parcels; NaN where there is none."""
+    doubts: NDArray[np.uint8] | None = None
+    """(n, t) bits of ``confounders.doubts.Doubt`` of the change since the pair before; ``None``: none is known."""
+    rain_mm: NDArray[np.float32] | None = None
+    """(n, t) rain of the pair, where there are doubts; NaN where it is not known."""
 
 
 def optical_windows(ndvi: NDArray[np.floating], days: Floats, rules: OpticalRules) -> Windows:
