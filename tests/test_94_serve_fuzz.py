@@ -28,7 +28,7 @@ from s4c_hpc.serve.app import build_api
 from s4c_hpc.serve.filters import parcels_where
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 30
+EXAMPLES = 20
 """Of each of some twenty routes."""
 KNOWN: dict[str, Any] = {
     "site": SITE,

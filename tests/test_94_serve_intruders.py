@@ -278,13 +278,13 @@ def test_answers_are_bounded(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:
-    limits = Limits(rate_per_s=0.5, burst=3, refused_per_s=0.5, refused_burst=2)
+    limits = Limits(rate_per_s=0.02, burst=3, refused_per_s=0.02, refused_burst=2)
     with served(tmp_path, workspace, limits=limits) as service:
         states = [service.get("/sites", "viewer").status_code for _ in range(5)]
         assert states == [200, 200, 200, 429, 429]
         answer = service.get("/sites", "viewer")
         refused(answer, 429)
-        assert 1 <= int(answer.headers["Retry-After"]) <= 2
+        assert 1 <= int(answer.headers["Retry-After"]) <= 50
         assert service.get("/sites", "operator").status_code == 200, "counted by token"
         for _ in range(50):
             service.get("/sites", "viewer")

@@ -94,8 +94,8 @@ def test_a_session_on_ones_own_machine(workspace: Workspace, tmp_path: Path) -> 
             assert client.get("/v1/sites").status_code == 401
             answer = client.get("/v1/sites", headers={"Authorization": f"Bearer {token}"}).json()
         assert [(one["site"], one["role"]) for one in answer["sites"]] == [(SITE, "admin")]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in {0, -signal.SIGTERM}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0, "Ctrl-C is how it ends"
     assert not (tmp_path / "config").exists(), "this token is in no file"
     log = (tmp_path / "state" / "s4c" / "serve-audit.jsonl").read_text()
     assert [json.loads(line)["status"] for line in log.splitlines()] == [401, 200]
@@ -159,6 +159,8 @@ def test_files_do_not_go_into_workspaces(workspace: Workspace, tmp_path: Path) -
         with pytest.raises(ConfigError, match=r"in a workspace|in the workspace"):
             application(Options(workspaces=[workspace.root], **files))
     assert not list(workspace.root.glob("x.json*"))
+    with pytest.raises(ConfigError, match="audit log cannot be written"):
+        application(Options(workspaces=[workspace.root], tokens=tmp_path / "t.json", audit=tmp_path))
 
 
 def test_revoked_tokens_do_not_open_the_door(workspace: Workspace, tmp_path: Path) -> None:

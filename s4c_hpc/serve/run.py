@@ -63,7 +63,7 @@ def serve(options: Options, tell: Callable[[str], None]) -> None:
     """
     app, session = application(options)
     server = _Server(uvicorn.Config(app, **uvicorn_options(options)), session, tell)
-    with contextlib.suppress(SystemExit):  # with codes of its own
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # its own exit codes, and Ctrl-C, which is how it ends
         server.run()
     if not server.started:
         raise ConfigError(f"cannot listen on {options.host}:{options.port}", where=_WHERE, hint="choose another --port")
@@ -82,7 +82,7 @@ def application(options: Options) -> tuple[ASGIApp, tokens.SessionToken | None]:
     file = tokens.TokenFile(options.tokens, workspaces)
     has_tokens = any(Caller(e.name, e.roles, e.id).roles for e in file.entries() if e.revoked is None)
     check_exposure(options, has_tokens=has_tokens)
-    _check_audit(options.audit, workspaces)
+    log = _audit_log(options.audit, workspaces)
     every = {EVERY_SITE: Role.ADMIN}
     is_alone = not has_tokens and options.anonymous is None
     session = tokens.SessionToken(Caller("session", every, "session")) if is_alone else None
@@ -93,7 +93,7 @@ def application(options: Options) -> tuple[ASGIApp, tokens.SessionToken | None]:
     warm(sites)
     settings = Settings(
         sites=sites,
-        audit=audit.AuditLog(options.audit),
+        audit=log,
         tokens=file,
         anonymous=anonymous,
         session=session,
@@ -214,8 +214,14 @@ def _check_key(path: Path) -> None:
         raise ConfigError(f"others may read the key (mode {stat.S_IMODE(mode):04o})", where=str(path), hint="chmod 600")
 
 
-def _check_audit(path: Path, workspaces: Sequence[Workspace]) -> None:
+def _audit_log(path: Path, workspaces: Sequence[Workspace]) -> audit.AuditLog:
     if not all(outside(path, one) for one in workspaces):
         raise ConfigError(
             "the audit log lies in a workspace, which is only read", where=str(path), hint="keep it elsewhere: --audit"
         )
+    try:
+        return audit.AuditLog(path)
+    except OSError as error:
+        raise ConfigError(
+            f"the audit log cannot be written ({error.strerror})", where=str(path), hint="name another: --audit"
+        ) from error
