@@ -197,8 +197,8 @@ def load(url: str, token: str, n_parcels: int, seconds: int, folder: Path) -> di
         return {
             "tool": "wrk -t2 -c8",
             "requests/s": float(re.findall(r"Requests/sec:\s+([\d.]+)", text)[0]),
-            "p50": re.findall(r"50%\s+(\S+)", text)[0],
-            "p99": re.findall(r"99%\s+(\S+)", text)[0],
+            "p50": re.findall(r"(?m)^\s+50%\s+(\S+)$", text)[0],
+            "p99": re.findall(r"(?m)^\s+99%\s+(\S+)$", text)[0],
             "refused": int(wrong[1]) if wrong else 0,
         }
     until, counts = time.monotonic() + seconds, [0] * 8
