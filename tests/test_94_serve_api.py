@@ -81,6 +81,7 @@ def test_links_of_the_landing_page_lead_somewhere(service: Served) -> None:
 
 def test_pages_hold_every_parcel_once(service: Served) -> None:
     with service.client("viewer") as client:
+        client.headers["Accept"] = "application/geo+json"
         found, address, pages = [], f"{HERE}/collections/parcels/items?limit=7", 0
         while address:
             page = client.get(address).json()
@@ -135,10 +136,13 @@ def test_a_feature_is_the_parcel_in_degrees(service: Served, workspaces: tuple[W
 def test_a_box_holds_what_select_says(service: Served, workspaces: tuple[Workspace, Workspace], seed: int) -> None:
     generator = np.random.default_rng(seed)
     west, south = generator.uniform([10.360, 48.733], [10.390, 48.745])
-    box = (west, south, west + generator.uniform(0.0005, 0.01), south + generator.uniform(0.0005, 0.01))
+    east, north = west + generator.uniform(0.0005, 0.01), south + generator.uniform(0.0005, 0.01)
+    box = (float(west), float(south), float(east), float(north))
     expected = select(workspaces[0], "v0001", Selection(box=box)).tolist()
-    text = ",".join(f"{v!r}" for v in map(float, box))
+    text = ",".join(f"{v!r}" for v in box)
     assert ids_of(document(service, f"/collections/parcels.{OLD}.v0001/items", bbox=text)) == expected
+    high = f"{box[0]!r},{box[1]!r},0,{box[2]!r},{box[3]!r},9"
+    assert ids_of(document(service, f"/collections/parcels.{OLD}.v0001/items", bbox=high)) == expected
     corners = [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]], [box[0], box[1]]]
     with service.client("viewer") as client:
         body = {"geometry": {"type": "Polygon", "coordinates": [corners]}}

@@ -124,21 +124,22 @@ def test_a_port_that_is_taken(workspace: Workspace, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("has_tokens", "options", "said"),
     [
-        (False, {"host": "0.0.0.0"}, "nobody has a token"),  # noqa: S104
-        (True, {"host": "0.0.0.0"}, "unencrypted"),  # noqa: S104
-        (True, {"host": "::"}, "unencrypted"),
+        (True, {"host": "0.0.0.0", "behind_proxy": True}, "to its name only"),  # noqa: S104
+        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a token"),  # noqa: S104
+        (True, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "unencrypted"),  # noqa: S104
+        (True, {"host": "::", "hosts": ("farm.example",)}, "unencrypted"),
         (True, {"host": "192.0.2.1"}, "unencrypted"),
         (True, {"host": "example.org"}, "unencrypted"),
         (False, {"behind_proxy": True}, "nobody has a token"),
         (True, {"behind_proxy": True, "anonymous": Role.VIEWER}, "this machine alone"),
-        (True, {"host": "0.0.0.0", "anonymous": Role.VIEWER, "behind_proxy": True}, "this machine alone"),  # noqa: S104
+        (True, {"host": "192.0.2.1", "anonymous": Role.VIEWER, "behind_proxy": True}, "this machine alone"),
         (True, {"tls_cert": Path("c.pem")}, "belong together"),
         (True, {"cors_origins": ("*",)}, "all pages"),
         (False, {}, None),
         (False, {"host": "localhost", "anonymous": Role.ADMIN}, None),
         (False, {"host": "::1"}, None),
         (False, {"host": "127.8.0.1"}, None),
-        (True, {"host": "0.0.0.0", "behind_proxy": True}, None),  # noqa: S104
+        (True, {"host": "0.0.0.0", "behind_proxy": True, "hosts": ("farm.example",)}, None),  # noqa: S104
     ],
 )
 def test_it_is_open_to_others_with_tokens_and_encryption_only(

@@ -23,6 +23,7 @@ from s4c_hpc.serve.problems import Problem
 Format = Literal["json", "csv", "arrow"]
 
 JSON: Final = "application/json"
+GEOJSON: Final = "application/geo+json"
 MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "json": JSON,
     "csv": "text/csv",
@@ -52,7 +53,7 @@ def wanted_format(accept: str, asked: Format | None) -> Format:
         if minus_q == 0:
             continue
         for name, media_type in MEDIA_TYPES.items():
-            if kind in {media_type, "*/*", media_type.partition("/")[0] + "/*"}:
+            if kind in {media_type, "*/*", media_type.partition("/")[0] + "/*"} or (kind, name) == (GEOJSON, "json"):
                 return name
     raise Problem(406, "there is no such form of the answer", where="Accept", hint=", ".join(MEDIA_TYPES.values()))
 

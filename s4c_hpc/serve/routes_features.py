@@ -30,7 +30,7 @@ from s4c_hpc.serve.access import (
 from s4c_hpc.serve.book import Asked, Book
 from s4c_hpc.serve.documents import Collection, Collections, Conformance, Feature, FeatureCollection, Link, problems
 from s4c_hpc.serve.features import collection_text, feature_texts, parcels_table, polygon_of
-from s4c_hpc.serve.formats import MEDIA_TYPES, Format, table_response
+from s4c_hpc.serve.formats import GEOJSON, MEDIA_TYPES, Format, table_response
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.roles import Role, visible
@@ -38,7 +38,6 @@ from s4c_hpc.serve.roles import Role, visible
 router = APIRouter(tags=["parcels"])
 
 NEWEST: Final = "parcels"
-GEOJSON: Final = "application/geo+json"
 _CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _CONFORMS: Final = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "geojson")]
 
@@ -291,10 +290,21 @@ def _bounded(ids: tuple[str, ...], limits: Limits, most: int | None = None) -> t
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
+    """The rectangle of four numbers, or of six, of which two are heights.
+
+    Raises
+    ------
+    Problem
+        400, if they are something else.
+    """
+    wrong = Problem(400, "is not four or six numbers", where="bbox", hint="west,south,east,north in degrees")
     try:
-        west, south, east, north = (float(part) for part in text.split(","))
+        found = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise Problem(400, "is not four numbers", where="bbox", hint="west,south,east,north in degrees") from error
+        raise wrong from error
+    if len(found) not in {4, 6}:
+        raise wrong
+    west, south, east, north = found if len(found) == 4 else (found[0], found[1], found[3], found[4])
     return west, south, east, north
 
 

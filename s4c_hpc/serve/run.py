@@ -24,6 +24,7 @@ from s4c_hpc.serve.roles import EVERY_SITE, Caller, Role
 from s4c_hpc.serve.sites import Site, open_sites
 
 PORT: Final = 8470
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told from others only
 _WHERE: Final = "s4c serve"
 _HEADER_BYTES: Final = 32_768
 _AT_ONCE: Final = 100
@@ -89,7 +90,7 @@ def application(options: Options) -> tuple[ASGIApp, tokens.SessionToken | None]:
     anonymous = None
     if options.anonymous is not None:
         anonymous = Caller("anonymous", {EVERY_SITE: options.anonymous}, "anonymous")
-    own = () if options.host in {"0.0.0.0", "::"} else (_as_host(options.host),)  # noqa: S104 - told from others only
+    own = () if options.host in _ANY_ADDRESS else (_as_host(options.host),)
     warm(sites)
     settings = Settings(
         sites=sites,
@@ -123,6 +124,8 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
         raise ConfigError(
             "scripts of all pages would read answers", where="--cors-origin", hint="name the pages' origins"
         )
+    if options.host in _ANY_ADDRESS and not options.hosts:
+        raise ConfigError("it answers to its name only", where=_WHERE, hint="say by which it is called: --allowed-host")
     if is_loopback(options.host) and not options.behind_proxy:
         return
     others = "behind a proxy" if options.behind_proxy else f"on {options.host}"
