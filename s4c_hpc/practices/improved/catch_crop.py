@@ -207,7 +207,7 @@ def _earliest(
     _last_work(
         (begins, latest, days),
         (seen.ndvi_day, np.ascontiguousarray(seen.ndvi)),
-        (seen.coherence_day, season.coherence_orbit, radar.rise, np.ascontiguousarray(season.doubts.flags)),
+        (seen.coherence_day, season.coherence_orbit, radar.lasting, np.ascontiguousarray(season.doubts.flags)),
         (seen.amplitude_day, season.amplitude_orbit, radar.step_db, radar.step_limit_db),
         (rules.coherence_rise, float(rules.ndvi_down), float(rules.ndvi_up), rules.catch_crop_share),
         start,
