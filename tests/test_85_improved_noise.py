@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.improved import Season, judge_all
+from support.improved import judge_all
 from support.practices import LOOSE
 
 from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.practices.codes import NO_DAY, Practice, Status
-from s4c_hpc.practices.days import as_yyyymmdd
+from s4c_hpc.practices.days import Days, as_yyyymmdd
 from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.judge import judge
 from s4c_hpc.practices.weeks import Observations, coherence_rise
 
@@ -21,7 +22,7 @@ FIRST = 18687
 """1 March 2021."""
 
 
-def season(*, harvested: bool, ndvi: bool, seed: int = 1) -> tuple[Season, np.ndarray]:  # type: ignore[type-arg]
+def season(*, harvested: bool, ndvi: bool, seed: int = 1) -> tuple[Season, Days]:
     """Two orbits, every six days each, and the day of the harvest."""
     rng = np.random.default_rng(seed)
     day = np.sort(np.concatenate([FIRST + np.arange(0, 270, 6), FIRST + 2 + np.arange(0, 270, 6)]))
@@ -50,7 +51,7 @@ def season(*, harvested: bool, ndvi: bool, seed: int = 1) -> tuple[Season, np.nd
 def declared() -> Declared:
     """The harvest may be from May to October."""
 
-    def day(number: int) -> np.ndarray:  # type: ignore[type-arg]
+    def day(number: int) -> Days:
         return np.full(N, number, np.int64)
 
     return Declared(
@@ -78,7 +79,7 @@ def test_harvests_are_found_in_their_windows(*, ndvi: bool) -> None:
 
 @pytest.mark.parametrize("ndvi", [True, False])
 def test_noise_is_no_harvest(*, ndvi: bool) -> None:
-    """Markers of the reference are TRUE in the same week by chance on almost every parcel, which NDVI alone corrects."""
+    """Markers of the reference are TRUE in the same week by chance on almost every parcel; only NDVI corrects that."""
     made, _ = season(harvested=False, ndvi=ndvi)
     columns, _ = judge_all(made, declared())
     assert (columns["H_W_START"].astype(np.int64) > 0).mean() < 0.03

@@ -142,7 +142,9 @@ def steps_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
         else:
             window = (values[k - 1][0], day)
             if k - since >= 3:
-                step = confirmed([one[1] for one in values], k) - statistics.fmean(one[1] for one in values[k - 3 : k])
+                step = confirmed([one[1] for one in values], k) - max(
+                    values[k - 1][1], statistics.fmean(one[1] for one in values[k - 3 : k])
+                )
                 loss = int(step > limit + EPSILON)
                 if loss and bare:
                     weight = w.weight_backscatter * graded(step, limit, spread)

@@ -9,8 +9,8 @@ those that there are: 6 with two satellites, 12 with one or where a value is mis
 root of time (a random walk), so a rise over more days counts for less by that; it is never set to nothing.
 
 A harvest lasts: of a rise, and of a growth of VV - VH, counts what the median of the value and the next two confirms,
-so that one lucky value is none, and one that rain or tillage lowers again for once is. And it is more than what is usual
-on the parcel, changes from one value to the next by their median: without that, speckle makes a harvest a season.
+so that one lucky value is none, and one that rain or tillage lowers for once is. And it is more than what is usual on
+the parcel, changes from one value to the next by their median: without that, speckle makes a harvest a season.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Radar:
     highest: Floats
     """(n, o) highest coherence of each orbit."""
     step_db: Floats
-    """(n, t) growth of VV - VH over the mean of the three values before that the next two values confirm."""
+    """(n, t) growth of VV - VH over the last value and the mean of the last three, that the next two confirm."""
     step_limit_db: Floats
     """(n, o) growth from which M3 is TRUE."""
     deviation_db: Floats
@@ -237,10 +237,9 @@ def _backscatter(
                     continue
                 before[p, i] = at[j - 1]
                 if j - since >= 3:
-                    step[p, i] = (
-                        _confirmed(ratio[p], at[:k], j)
-                        - (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
-                    )
+                    earlier = (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
+                    # Once it has grown, the next acquisition has not grown again.
+                    step[p, i] = _confirmed(ratio[p], at[:k], j) - max(earlier, ratio[p, at[j - 1]])
 
 
 @helper
