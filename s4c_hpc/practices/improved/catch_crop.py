@@ -106,7 +106,7 @@ def catch_crop(
     earliest = _earliest(season, radar, harvest, declared, rules, last_seen)
     days = rules.catch_crop_days
     stood = own.in_period(*earliest)
-    if days is not None:
+    if days is not None and (declared.p_end < 0).any():
         # One that came up later than the soil allowed is none the worse for it.
         latest = declared.p_start, declared.p_start + days - 1
         later = own.in_period(*latest)
