@@ -18,10 +18,11 @@ from s4c_hpc.practices.codes import NO_DAY, Codes, Seen
 from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.improved.optical import FALLS, Loss, Places
+from s4c_hpc.practices.improved.optical import FALLS, Loss
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.improved.strands import Strands, strand_limits, strands
+from s4c_hpc.practices.optical_events import DATING
 
 OPTICAL: Final = 1
 COHERENCE: Final = 2
@@ -216,12 +217,18 @@ def _values(season: Season, loss: Loss, radar: Radar, made: Strands, at: NDArray
     days = _days(seen.coherence_day, pair) - _days(seen.coherence_day, before)
     agree = _at(((made.coherence > 0) | (made.backscatter > 0)).sum(axis=2), at)
 
-    def look(places: Places) -> Floats:
-        return _taken(seen.ndvi, _taken(places, week, -1).astype(np.int16), np.nan)
-
+    looks = {
+        when: _taken(places, week, -1).astype(np.int16)
+        for when, places in (("before", loss.look_before), ("after", loss.look_after))
+    }
     return {
-        "ndvi_before": look(loss.look_before),
-        "ndvi_after": look(loss.look_after),
+        **{f"ndvi_{when}": _taken(seen.ndvi, column, np.nan) for when, column in looks.items()},
+        **{
+            f"{name}_{when}": _taken(season.ground[name], column, np.nan)
+            for name in DATING
+            if name in season.ground
+            for when, column in looks.items()
+        },
         "ndvi_limit": loss.limit,
         "coherence_before": _taken(radar.level, pair, np.nan),
         "coherence_after": _taken(seen.coherence, pair, np.nan),
