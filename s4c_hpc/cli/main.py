@@ -16,6 +16,7 @@ from s4c_hpc.cli import (
     config,
     demo,
     markers,
+    markers_sql,
     parcels,
     parcels_check,
     practices,
@@ -57,6 +58,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("cancel")(status.cancel)
 app.command("logs")(status.logs)
+markers.app.command("sql")(markers_sql.sql)
 app.add_typer(markers.app, name="markers")
 app.add_typer(practices.app, name="practices")
 series.app.command("import")(series_import.import_)
