@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export import export_postgis
 from s4c_hpc.export.contract import tables
 from s4c_hpc.export.map_views import PARCEL_MAP_COLUMNS
+from s4c_hpc.export.page import PAGE, schema_page
 from s4c_hpc.export.server import database_views
 from s4c_hpc.export.sources import last_day
 from s4c_hpc.parcels import import_parcels
@@ -312,16 +314,6 @@ class TestTrouble:
         with pytest.raises(ExternalToolError, match=r"schema nope: the server does not allow it .*permission denied"):
             export_postgis(space.workspace, as_reader, schema="nope")
 
-    def test_least_privileges(self, server: str, space: MarkerSpace) -> None:
-        """As the page of the schema says: a writer that owns one schema, readers who may look."""
-        run(server, "CREATE SCHEMA ours AUTHORIZATION writer", "GRANT USAGE ON SCHEMA ours TO reader",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE writer IN SCHEMA ours GRANT SELECT ON TABLES TO reader")  # fmt: skip
-        export_postgis(space.workspace, server.replace("user=s4c", "user=writer"), schema="ours")
-        as_reader = server.replace("user=s4c", "user=reader")
-        assert rows(as_reader, "SELECT count(*) FROM ours.parcel_map") == [(18,)]
-        with pytest.raises(dbapi.Error, match="permission denied"):
-            run(as_reader, "DELETE FROM ours.crop_types")
-
     def test_no_postgis(self, server: str, space: MarkerSpace) -> None:
         subprocess.run(["psql", "-qc", "CREATE DATABASE bare", server], check=True)
         with pytest.raises(ExternalToolError, match=r"no PostGIS.*CREATE EXTENSION postgis"):
@@ -372,3 +364,18 @@ class TestTrouble:
 )
 def test_last_days(period: str, last: dt.date) -> None:
     assert last_day(period) == last
+
+
+def test_the_page_is_the_contract(server: str, space: MarkerSpace) -> None:
+    """Its privileges are given as they stand there: a writer writes, a reader reads and does no more."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == schema_page(), "python -m s4c_hpc.export.page > s4c_hpc/export/SCHEMA.md"
+    (statements,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    subprocess.run(["psql", "-qc", "CREATE DATABASE documented", server], check=True)
+    documented = server.replace("dbname=lpis", "dbname=documented")
+    subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, documented], check=True)
+    export_postgis(space.workspace, documented.replace("user=s4c", "user=s4c_writer"))
+    as_reader = documented.replace("user=s4c", "user=s4c_reader")
+    assert rows(as_reader, "SELECT count(*) FROM s4c.markers") == [(len(observations_of(space)),)]
+    with pytest.raises(dbapi.Error, match="permission denied"):
+        run(as_reader, "DELETE FROM s4c.crop_types")

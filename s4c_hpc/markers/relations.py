@@ -5,6 +5,7 @@ SQL over files and tables of a database have the same names; small letters stand
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,8 +43,10 @@ class Meaning:
 
     def __str__(self) -> str:
         """As one line."""
-        unit = f" [{self.unit}]" if self.unit and self.unit != "1" else ""
-        return f"{self.text}{unit}" + (f"; {self.codes}" if self.codes else "")
+        codes: Mapping[str, str] = json.loads(self.codes) if self.codes else {}
+        unit = f", {self.unit}" if self.unit not in {"", "1", "code"} else ""
+        said = "; ".join(f"{code} {text}" for code, text in codes.items())
+        return f"{self.text}{unit}" + (f" ({said})" if said else "")
 
 
 PARCELS: Final = Relation(name="parcels", about="Parcels of the newest version, one row each")
