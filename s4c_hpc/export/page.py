@@ -18,8 +18,9 @@ PAGE: Final = Path(__file__).with_name("SCHEMA.md")
 
 _HEAD: Final = f"""# The database
 
-What `s4c export postgis` makes, contract `{CONTRACT}`. `python -m s4c_hpc.export.page` prints this page; a test compares
-it with the code, and the code with a database. Tables and columns carry the same words as comments (`\\d+` in psql).
+What `s4c export postgis` makes, contract `{CONTRACT}`. `python -m s4c_hpc.export.page` prints this page; a test
+compares it with the code, and the code with a database. Tables and columns carry the same words as comments (`\\d+`
+in psql).
 
 Names are those of the files in small letters, and those of the views of `s4c markers sql`: a query on one runs on the
 other, but for values of markers, which are views `<set>_long` there. Unknown values are NULL.
@@ -34,15 +35,16 @@ s4c export postgis service=farms                  # later: only what is new or h
 ```
 
 A password on the command line is seen by everybody on the machine, so it does not belong there. `--marker-set` and
-`--columns` choose, `--since 2018-06-01` leaves what was over before, `--all-versions` keeps older parcels, `--drop` starts
-anew. What the workspace has no more goes from the database, too.
+`--columns` choose, `--since 2018-06-01` leaves what was over before, `--all-versions` keeps older parcels, `--drop`
+starts anew. What the workspace has no more goes from the database, too.
 
-Each file of the workspace is a transaction: readers see all of it, as it was or as it is. An export that is killed leaves
-whole files, and the next one goes on. `exports` says what is there; a file without a row in it is exported again.
+Each file of the workspace is a transaction: readers see all of it, as it was or as it is. An export that is killed
+leaves whole files, and the next one goes on. `exports` says what is there; a file without a row in it is exported
+again.
 
-In QGIS add `parcel_map` (key `newid`) or `mowing_map` (key `id`) as a layer. Conditions on `newid` or `date` of `markers`
-read little: each marker file is a partition whose days the planner knows. A value takes some 70 bytes with its index, in
-files 4: choose columns, and leave a season of all variables of a large region in files.
+In QGIS add `parcel_map` (key `newid`) or `mowing_map` (key `id`) as a layer. Conditions on `newid` or `date` of
+`markers` read little: each marker file is a partition whose days the planner knows. A value takes some 70 bytes with
+its index, in files 4: choose columns, and leave a season of all variables of a large region in files.
 
 ## Privileges
 
@@ -58,7 +60,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE s4c_writer IN SCHEMA s4c GRANT SELECT ON TABLE
 ```
 
 Whoever may see maps but no single value gets `GRANT SELECT ON s4c.parcel_map, s4c.mowing_map` instead of the default
-privileges. A schema that holds tables of others is refused; `--drop` removes ours only, never what others built on them.
+privileges. A schema that holds tables of others is refused; `--drop` removes ours only, never what others built on
+them.
 """
 
 

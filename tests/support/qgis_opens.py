@@ -7,7 +7,7 @@ import sys
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 from qgis.core import QgsApplication, QgsExpressionContextUtils, QgsRenderContext, QgsVectorLayer
 
-application = QgsApplication([], False)
+application = QgsApplication([], GUIenabled=False)
 application.initQgis()
 found = {}
 for name in sys.argv[2:]:
