@@ -22,7 +22,8 @@ import psutil
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from s4c_hpc.classify.ensemble import FOREST_BYTES, CropEnsemble
+from s4c_hpc.classify.ensemble import CropEnsemble
+from s4c_hpc.classify.size import FOREST_BYTES
 
 N_FEATURES: Final = 600
 N_CLASSES: Final = 30

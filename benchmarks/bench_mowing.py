@@ -33,10 +33,10 @@ from sklearn.preprocessing import StandardScaler
 
 from s4c_hpc.config.mowing import ImprovedRules, ReferenceRules
 from s4c_hpc.mowing.compliance import day_of
-from s4c_hpc.mowing.detector import detected, dips, falls
-from s4c_hpc.mowing.looks import Floats, looks_of, without
+from s4c_hpc.mowing.detector import detected, falls
 from s4c_hpc.mowing.reference import Orbit, reference_windows
 from s4c_hpc.mowing.windows import Windows
+from s4c_hpc.series.looks import Floats, dips, looks_of, without
 from s4c_hpc.validation.matching import Counts, counted, gain, intervals, scores
 
 TOLERANCE: Final = 12.0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.probe_stage import install_probes
+from support.updates import build_archive
 
 from s4c_hpc.core.stage import stage, stages
 
@@ -52,3 +53,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
         return
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def no_power_cut() -> Iterator[None]:
+    """Nobody waits for the disk: a thousand times in some files, which is most of their time on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six Sentinel-2 products: three days on two tiles."""
+    return build_archive(tmp_path_factory.mktemp("products"))

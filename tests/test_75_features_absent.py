@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.feature_sites import WIDE, done, make, rows, values
+from support.feature_sites import WIDE, done, finished_site, make, rows, values
 from support.safe import image_path, truncate
 from support.updates import (
     DAYS,
     TILES,
     Site,
-    build_archive,
     twenty_fields,
 )
 
@@ -26,28 +24,12 @@ from s4c_hpc.core.stage import TaskIO, stage
 from s4c_hpc.core.task import Task
 from s4c_hpc.execute import current_plan
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_power_cut() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six products: three days on two tiles."""
-    return build_archive(tmp_path_factory.mktemp("products"))
+pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:
-    """Two days of the first declaration, with features and nothing else done."""
-    site = Site(tmp_path_factory.mktemp("finished"), products, **WIDE)
-    site.deliver(0, 1)
-    site.declare(twenty_fields())
-    make(site)
-    return site
+    return finished_site(tmp_path_factory.mktemp("finished"), products)
 
 
 def damage(site: Site, day: dt.date) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.feature_sites import FEATURES, WIDE, files, make, rows, table, values
+from support.feature_sites import FEATURES, WIDE, files, finished_site, make, rows, table, values
 from support.updates import (
     DAYS,
     TILES,
     Site,
-    build_archive,
     build_landsat_archive,
     field_at,
     stages_of,
@@ -31,28 +28,12 @@ from s4c_hpc.core.errors import ConfigError
 from s4c_hpc.execute import current_plan
 from s4c_hpc.features import collect, read_features
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_power_cut() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six products: three days on two tiles."""
-    return build_archive(tmp_path_factory.mktemp("products"))
+pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:
-    """Two days of the first declaration, with features and nothing else done."""
-    site = Site(tmp_path_factory.mktemp("finished"), products, **WIDE)
-    site.deliver(0, 1)
-    site.declare(twenty_fields())
-    make(site)
-    return site
+    return finished_site(tmp_path_factory.mktemp("finished"), products)
 
 
 def test_a_task_a_tile_set_and_sensor_with_a_grid_of_its_own(finished: Site) -> None:

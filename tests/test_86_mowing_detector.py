@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import ImprovedRules
-from s4c_hpc.mowing.detector import Detected, detected, dips
-from s4c_hpc.mowing.looks import looks_of
+from s4c_hpc.mowing.detector import Detected, detected
 from s4c_hpc.mowing.reference import Orbit
 from s4c_hpc.mowing.windows import FUSED, S2
+from s4c_hpc.series.looks import dips, looks_of
 
 DAYS = np.arange(100.0, 300.0, 5.0)
 SEASON = (91.0, 304.0)

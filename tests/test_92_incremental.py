@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from support.updates import (
     ULY,
     Declaration,
     Site,
-    build_archive,
     build_landsat_archive,
     field_at,
     opened,
@@ -47,18 +45,7 @@ FILES = 13
 """Of a product: twelve bands and the classes."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_power_cut() -> Iterator[None]:
-    """Nobody waits for the disk: a thousand times in this file, which is most of its time on a busy machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six products: three days on two tiles."""
-    return build_archive(tmp_path_factory.mktemp("products"))
+pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from s4c_hpc.classify.size import DISCRIMINANT_ROWS, FOREST_BYTES
 from s4c_hpc.core.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -43,14 +44,6 @@ DISCRIMINANT_WEIGHT: Final = 0.25
 too sure; a vote of trees errs on the side of doubt. 1/8 to 1/2 pool about as well."""
 FLOOR: Final = 2e-3
 """Added to probabilities before the logarithm: no tree voting for a class is about one vote in 500, not impossible."""
-MAX_ROWS: Final = 20_000
-"""Rows that the discriminant learns from; the largest classes are thinned first."""
-TRUSTED: Final = ("numpy.dtype", "s4c_hpc.classify.ensemble.CropEnsemble", "sklearn.tree._tree.Tree")
-"""Types in a saved ensemble that skops asks about: this class, and what every forest of scikit-learn has. None runs
-code of the file, though a forged tree may crash the process."""
-FOREST_BYTES: Final = 1 << 30
-"""Bound of the trees in memory, and in the model's file before it is packed. Trees of many rows stop when their share
-of it is used up, having split the most mixed nodes first; 300 trees of 8 classes reach it at 14 000 leaves each."""
 BLOCK_ROWS: Final = 1024
 """Rows that are judged together, always padded to this number, so that a parcel gets the same bits whoever stands
 beside it."""
@@ -87,7 +80,7 @@ class CropEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         seed: int = 0,
         n_landmarks: int = LANDMARKS,
         discriminant_weight: float = DISCRIMINANT_WEIGHT,
-        max_rows: int = MAX_ROWS,
+        max_rows: int = DISCRIMINANT_ROWS,
         forest_bytes: int = FOREST_BYTES,
         n_jobs: int | None = None,
     ) -> None:

@@ -11,11 +11,14 @@ from s4c_hpc.classify.declarations import Declarations
 from s4c_hpc.classify.sampling import n_taught
 from s4c_hpc.config.classify import Classify
 
-_FOREST_BYTES: Final = 1 << 30
-"""Bound of the trees of an ensemble."""
+FOREST_BYTES: Final = 1 << 30
+"""Bound of the trees of an ensemble in memory, and in the model's file before it is packed. Trees of many rows stop
+when their share of it is used up, having split the most mixed nodes first; 300 trees of 8 classes reach it at 14 000
+leaves each."""
 
-_DISCRIMINANT_ROWS: Final = 20_000
-"""Rows that its discriminant learns from, at most. Both stand in ``ensemble``, which a plan does not load."""
+DISCRIMINANT_ROWS: Final = 20_000
+"""Rows that its discriminant learns from, at most; the largest classes are thinned first. Both stand here and not in
+``ensemble``, since a plan does not load scikit-learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,8 @@ class Size:
             n_parcels=len(parcels),
             n_rows=n_rows,
             feature_bytes=feature_bytes,
-            model_bytes=int(min(model_bytes, _FOREST_BYTES) if is_ensemble else model_bytes),
-            discriminant_bytes=int(is_ensemble * min(n_rows, _DISCRIMINANT_ROWS) * 64 * (n_columns + 500)),
+            model_bytes=int(min(model_bytes, FOREST_BYTES) if is_ensemble else model_bytes),
+            discriminant_bytes=int(is_ensemble * min(n_rows, DISCRIMINANT_ROWS) * 64 * (n_columns + 500)),
             # sqrt(p) features are looked at on each of some ten levels.
             work=(config.folds + 1) * config.trees * n_rows * max(1.0, n_columns) ** 0.5 * 10,
         )

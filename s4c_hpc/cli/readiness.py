@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from s4c_hpc.config import Config
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.markers import Blocked
+    from s4c_hpc.series.inputs import RuleInput
 
 WORST = 5
 """Marker files that ``s4c plan`` names."""
@@ -27,13 +29,24 @@ class Report:
 
     found: Readiness
     blocked: list[Blocked]
+    inputs: tuple[RuleInput, ...]
+    """What practices and mowing have to go by; none where they are not asked for."""
 
 
 def readiness(workspace: WorkspaceOption = HERE, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Show which tiles, months, dates and pairs the season lacks, and which marker files suffer. Opens no product."""
     from s4c_hpc.core.errors import NoInputsError
+    from s4c_hpc.extract.planning import is_without_imagery
 
     ws, loaded = open_workspace(workspace, overrides)
+    if is_without_imagery(ws, loaded.config):
+        inputs = imported_inputs(ws, loaded.config)
+        if as_json:
+            print_json({"rule_inputs": _inputs_json(inputs)})
+        else:
+            print_table(_input_rows(inputs))
+            say_weak(inputs)
+        return
     if not ws.catalog.exists():
         raise NoInputsError("there is no product index yet", where=str(ws.catalog), hint="run 's4c catalog scan'")
     report = season_readiness(ws, loaded.config)
@@ -64,7 +77,37 @@ def season_readiness(ws: Workspace, config: Config) -> Report | None:
         today=dt.datetime.now(dt.UTC).date(),
     )
     sets = [one.name for one in config.markers.sets]
-    return Report(found=found, blocked=markers.blocked(found, site=config.site.name, sets=sets))
+    return Report(
+        found=found,
+        blocked=markers.blocked(found, site=config.site.name, sets=sets),
+        inputs=_inputs(ws, config, found),
+    )
+
+
+def imported_inputs(ws: Workspace, config: Config) -> tuple[RuleInput, ...]:
+    """What practices and mowing have to go by where there is no imagery, only imported tables."""
+    from s4c_hpc import catalog
+    from s4c_hpc.parcels import latest_version, read_tiles
+
+    version = latest_version(ws)
+    nothing = catalog.readiness(
+        catalog.Acquisitions(rows=(), bounds={}),
+        [] if version is None else [parcels.tile.id for parcels in read_tiles(ws, version)],
+        season_start=config.site.season_start,
+        season_end=config.site.season_end,
+        today=dt.datetime.now(dt.UTC).date(),
+    )
+    return _inputs(ws, config, nothing)
+
+
+def _inputs(ws: Workspace, config: Config, found: Readiness) -> tuple[RuleInput, ...]:
+    if not (config.practices.enabled or config.mowing.enabled):
+        return ()
+    from s4c_hpc.series.inputs import rule_inputs
+
+    ndvi = config.practices.ndvi if config.practices.enabled else config.mowing.ndvi
+    indexed = {(line.tile, line.sensor): line.n_days for line in found.coverage if line.orbit is None}
+    return rule_inputs(ws, found.tiles, ndvi, found.first, found.until, indexed)
 
 
 def say_readiness(report: Report | None) -> None:
@@ -80,6 +123,7 @@ def say_readiness(report: Report | None) -> None:
     season = f"{found.first} to {found.until}"
     if found.is_ready:
         say(f"no product is known to be missing, {season}")
+        say_weak(report.inputs)
         return
     if found.empty:
         say(
@@ -105,6 +149,17 @@ def say_readiness(report: Report | None) -> None:
             f"{pair.partner_mission} of {pair.partner_day} is missing"
         )
     say("  all of it: s4c catalog readiness")
+    say_weak(report.inputs)
+
+
+def say_weak(inputs: Sequence[RuleInput]) -> None:
+    """Tell what is missing or weak of that which rules go by."""
+    if weak := [f"{one.tile}: {note}" for one in inputs for note in one.notes]:
+        say(f"practices and mowing: {len(weak)} things are missing or weak")
+        for text in weak[:WORST]:
+            say(f"  {text}")
+        if len(weak) > WORST:
+            say(f"  and {len(weak) - WORST} more: s4c catalog readiness")
 
 
 def _by_tile(found: list[Blocked]) -> list[str]:
@@ -137,7 +192,29 @@ def readiness_json(report: Report | None) -> dict[str, Any] | None:
         "pairs": len(found.pairs) - len(found.missing_pairs),
         "missing_pairs": [asdict(pair) | {"partner_day": pair.partner_day} for pair in found.missing_pairs],
         "blocked": [asdict(one) for one in report.blocked],
+        "rule_inputs": _inputs_json(report.inputs),
     }
+
+
+def _inputs_json(inputs: Sequence[RuleInput]) -> list[dict[str, Any]]:
+    return [asdict(one) | {"notes": one.notes} for one in inputs]
+
+
+def _input_rows(inputs: Sequence[RuleInput]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tile": one.tile,
+            "for rules": str(one.kind),
+            "days": one.days,
+            "first": one.first,
+            "last": one.last,
+            "longest gap": one.longest_gap_days,
+            "orbits": one.orbits,
+            "pairs of days": one.pair_days,
+            "waiting": one.waiting,
+        }
+        for one in inputs
+    ]
 
 
 def _print_tables(report: Report) -> None:
@@ -183,6 +260,7 @@ def _print_tables(report: Report) -> None:
             {"product": p.product, "tile": p.tile, "day": p.day, "status": p.status, "reason": p.reason}
             for p in found.unusable
         ],
+        _input_rows(report.inputs),
     ]
     for i, table in enumerate(table for table in tables if table):
         if i:

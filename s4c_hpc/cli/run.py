@@ -10,7 +10,7 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
-from s4c_hpc.cli.readiness import readiness_json, say_readiness, season_readiness
+from s4c_hpc.cli.readiness import imported_inputs, readiness_json, say_readiness, say_weak, season_readiness
 from s4c_hpc.cli.status_text import problem_lines
 from s4c_hpc.core.text import human_bytes, human_seconds
 
@@ -62,6 +62,8 @@ def plan(
     else:
         _print_plan(planned, machine, machine_text)
         say_readiness(ready)
+        if ready is None:
+            say_weak(imported_inputs(ws, loaded.config))
     planned.check_space()
 
 

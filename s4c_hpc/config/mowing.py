@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from s4c_hpc.config.dips import DipRules
 from s4c_hpc.config.section import DayOfYear, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -61,21 +62,13 @@ class ReferenceRules(Section):
     max_events: int = Field(4, ge=1, le=12, description="Events of a parcel that are kept, the most confident ones.")
 
 
-class ImprovedRules(Section):
+class ImprovedRules(DipRules):
     """Our detector: what may be an event, and the weights of its confidence.
 
     Weights were fitted to all plots of gmd-slovakia-mowing; the figures in the docs are from folds over plots.
     """
 
     corrupted_th: float = Field(0.1, description="NDVI below this is no value.")
-    dip_depth: float = Field(
-        0.08, gt=0, description="An NDVI this far below both of its neighbours may be a cloud that was not masked."
-    )
-    dip_days: float = Field(12, gt=0, description="It is one if the next look is no later and NDVI has come back.")
-    dip_rate: float = Field(
-        0.03, ge=0, description="It is one only if NDVI rises by more than this a day afterwards: grass is slower."
-    )
-    dip_share: Share = Field(0.8, description="Come back: short of the look before by less than this share of the dip.")
     min_fall: float = Field(0.02, gt=0, description="Smallest fall between two looks that is considered.")
     reference_days: float = Field(
         35, gt=0, description="Days before the fall whose highest NDVI is the local reference."

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
+from s4c_hpc.config.dips import DipRules
 from s4c_hpc.config.section import DayOfYear, Section
 from s4c_hpc.core.bundled import bundled
 from s4c_hpc.core.errors import ConfigError, listing
@@ -125,6 +126,53 @@ class PracticeRules(Section):
         15, ge=0, description="A parcel needs as many values of coherence of one orbit (tsa_min_acqs_no)."
     )
     min_s1_pixels: int = Field(1, ge=0, description="A parcel needs as many pixels of radar (s1pixthr).")
+
+
+class OpticalEventRules(DipRules):
+    """What harvests and catch crops look like in optical series alone; NDVI and other indices in their own unit.
+
+    Two thresholds of NDVI are those of PracticeRules. The rest was set before or while looking at 18 cereal fields of
+    one season (tests/data/tum-freising-2018); benchmarks/README.md says what becomes of each a quarter up and down.
+    """
+
+    shade_share: Share = Field(
+        0.75, description="SWIR1 below this share of both neighbours is the shadow of a cloud: crops do not come back."
+    )
+    shade_days: float = Field(
+        30, gt=0, description="It is one only if the neighbours are no more days apart: a crop grows and goes in more."
+    )
+    min_values: int = Field(3, ge=2, description="An index of which a parcel has fewer values is not used for it.")
+    crop_days: float = Field(
+        100, ge=0, description="Days before the harvest may be, from which on the crop's greenest look is taken."
+    )
+    vegetation: float = Field(0.35, description="NDVI from which there is vegetation (OPTTHRVEGCYCLE).")
+    bare: float = Field(0.3, description="NDVI up to which there may be bare ground or stubble (NDVIDW).")
+    bare_share: Share = Field(
+        0.9, gt=0, description="Share of the deepest fall of NDVI from which on a look is as bare as the barest one."
+    )
+    ground_bsi: float = Field(
+        0.0,
+        description="BSI that ground is above: SWIR1 and red outweigh near infrared and blue; clouds, snow and "
+        "green plants are below.",
+    )
+    min_rise: float = Field(
+        0.05, gt=0, description="An index that rises by less from crop to ground tells nothing; twice its usual noise."
+    )
+    ground_share: Share = Field(
+        0.8,
+        description="Share of the way from greenest crop to barest ground from which the crop is gone: the end of "
+        "season at 20 % of the amplitude, as in TIMESAT (Joensson and Eklundh 2004), on brightness instead of NDVI.",
+    )
+    full_change: float = Field(0.5, gt=0, description="Change of NDVI from full cover to bare ground, or back.")
+    full_step: Share = Field(0.5, gt=0, description="Share of the way that a harvest between two near looks makes.")
+    window_days: float = Field(30, gt=0, description="Length of a window that halves the confidence.")
+    without_swir1: Share = Field(
+        0.5, description="Confidence of a harvest is multiplied by this without SWIR1: senescence looks alike."
+    )
+    catch_rise: float = Field(
+        0.15, gt=0, description="NDVI by which a catch crop is above the barest look since the harvest: weeds are less."
+    )
+    catch_looks: int = Field(2, ge=1, description="Looks that a catch crop has to be seen in.")
 
 
 class Practices(Section):

@@ -44,7 +44,7 @@ class FeaturePlanner:
             product.id: product for product in read_products(ctx.workspace.catalog) if product.id in names
         }
         self._gathered: dict[tuple[str, str], list[Task]] = {}
-        for row in gathered:
+        for row in sorted(gathered, key=lambda row: row.subject):
             self._gathered.setdefault((row.tile, row.input_keys[1]), []).append(row)
         self._indices = {(row.tile, row.subject): row.id for row in tasks_from_table(ctx.upstream["index"])}
         self._units = {tile: found.units for tile, found in tile_units(ctx, {row.tile for row in gathered}).items()}
@@ -56,9 +56,7 @@ class FeaturePlanner:
             for unit in units:
                 for sensor, group in groups.items():
                     stacks = [
-                        row
-                        for row in sorted(self._gathered[tile, unit.piece.id], key=lambda row: row.subject)
-                        if name_of(row.subject) in group.products
+                        row for row in self._gathered[tile, unit.piece.id] if name_of(row.subject) in group.products
                     ]
                     if stacks:
                         yield self._row(chosen, sensor, group, unit, stacks)

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from s4c_hpc.catalog import load_products
 from s4c_hpc.config import Config
@@ -192,15 +193,19 @@ def write_together(
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     if rank == 0:
         lay_out(path, schema, (index.block(i).new_id for i in range(index.n_blocks)))
-    layout = _shared(comm, lambda: Layout.of(path))
-    pixels = np.array([int(index.block(i).n_pixels.sum()) for i in range(index.n_blocks)], np.int64)
+    layout, ranges = _shared(comm, lambda: (Layout.of(path), ranges_of(_pixels(index), size)))
     with BlockWriter(path, layout) as writer:
-        for number in ranges_of(pixels, size)[rank]:
+        for number in ranges[rank]:
             block = index.block(number)
             values = np.empty((features.n_columns, block.n_parcels), np.float32)
             block_features(block, features, values)
             writer.write(number, values)
             release()
+
+
+def _pixels(index: ParcelIndex) -> NDArray[np.int64]:
+    """(n_blocks,) pixels of the parcels of each block."""
+    return np.array([int(index.block(i).n_pixels.sum()) for i in range(index.n_blocks)], np.int64)
 
 
 def _size(said: Mapping[str, Any]) -> tuple[int, int]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import CropRule
-from s4c_hpc.mowing.looks import Floats
 from s4c_hpc.mowing.windows import Windows
+from s4c_hpc.series.looks import Floats
 
 _EPOCH = dt.date(1970, 1, 1)
 

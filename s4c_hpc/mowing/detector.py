@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from s4c_hpc.config.mowing import ImprovedRules
-from s4c_hpc.mowing.looks import Flags, Floats, Looks, looks_of, without
 from s4c_hpc.mowing.reference import Orbit
 from s4c_hpc.mowing.windows import FUSED, S2, Windows, chosen, middles_within, picked, windows_of
+from s4c_hpc.series.looks import Floats, Looks, dips, looks_of, without
 
 EVIDENCE: Final = (
     "ndvi_before",
@@ -58,18 +58,6 @@ class Detected:
     evidence: dict[str, Floats]
     looks: np.ndarray[tuple[int], np.dtype[np.intp]]
     """(n,) looks in the season."""
-
-
-def dips(looks: Looks, rules: ImprovedRules) -> Flags:
-    """(n, m) looks that are probably clouds: far below both neighbours, and NDVI is back sooner than grass grows."""
-    out = np.zeros(looks.values.shape, bool)
-    before, value, after = looks.values[:, :-2], looks.values[:, 1:-1], looks.values[:, 2:]
-    with np.errstate(invalid="ignore"):
-        depth = np.minimum(before, after) - value
-        wait = looks.days[:, 2:] - looks.days[:, 1:-1]
-        quick = (wait <= rules.dip_days) & ((after - value) / wait > rules.dip_rate)
-        out[:, 1:-1] = (depth > rules.dip_depth) & quick & (before - after < rules.dip_share * depth)
-    return out
 
 
 def falls(looks: Looks, orbits: Sequence[Orbit], season: tuple[float, float], rules: ImprovedRules) -> Falls:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import OpticalRules, RadarRules, ReferenceRules
-from s4c_hpc.mowing.looks import Flags, Floats, looks_of
 from s4c_hpc.mowing.windows import FUSED, S1, S2, Windows, beside, chosen, ends_within, spans_less, squeezed, windows_of
+from s4c_hpc.series.looks import Flags, Floats, looks_of
 
 _MOST_S1 = 0.5
 """Confidence that coherence alone can reach."""

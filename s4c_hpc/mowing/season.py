@@ -16,9 +16,9 @@ from s4c_hpc.config.mowing import Mowing, MowingMode
 from s4c_hpc.mowing.compliance import compliance, day_of, days_since_1970
 from s4c_hpc.mowing.contract import dates
 from s4c_hpc.mowing.detector import EVIDENCE, detected
-from s4c_hpc.mowing.looks import Floats
 from s4c_hpc.mowing.reference import Orbit, reference_windows
 from s4c_hpc.mowing.windows import SOURCES, Windows
+from s4c_hpc.series.looks import Floats
 
 _RADAR_PIXEL_M2: Final = 400.0
 """Coherence has a grid of 20 m."""

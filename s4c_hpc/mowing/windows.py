@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from s4c_hpc.mowing.looks import Flags, Floats
+from s4c_hpc.series.looks import Flags, Floats
 
 S1: Final = 1
 S2: Final = 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _RADAR: Final = re.compile(
-    r"^(?:(sigma0|gamma0|coherence|cohe?)_)?(vv|vh)(?:_(sigma0|gamma0|coherence|cohe?))?(?:_(lin|db))?$"
+    r"^(?:(sigma0|gamma0|coherence|cohe?)_?)?(vv|vh)(?:_(sigma0|gamma0|coherence|cohe?))?(?:_(lin|db))?$"
 )
 
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from support.runs import InlineExecutor
-from support.updates import (
-    Site,
-)
+from support.updates import Site, twenty_fields
 
 from s4c_hpc.core.errors import ExitCode
 from s4c_hpc.core.plan_schema import tasks_from_table
@@ -26,6 +24,15 @@ FEATURES: dict[str, Any] = {
     "every_days": 20,
 }
 WIDE = {"parcels": {"layer_share_max": 0.5}, "features": FEATURES}
+
+
+def finished_site(folder: Path, products: Path) -> Site:
+    """Two days of the first declaration, with features and nothing else done."""
+    site = Site(folder, products, **WIDE)
+    site.deliver(0, 1)
+    site.declare(twenty_fields())
+    make(site)
+    return site
 
 
 def make(site: Site, exit_code: ExitCode = ExitCode.OK, *, retry_quarantined: bool = False) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from s4c_hpc.config.dips import DipRules
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -56,3 +58,15 @@ def packed(values: Floats, days: Floats) -> Looks:
 def without(looks: Looks, dropped: Flags) -> Looks:
     """The same without some of the looks (n, m)."""
     return packed(np.where(dropped, np.nan, looks.values), looks.days)
+
+
+def dips(looks: Looks, rules: DipRules) -> Flags:
+    """(n, m) looks that are probably clouds: far below both neighbours, and NDVI is back sooner than grass grows."""
+    out = np.zeros(looks.values.shape, bool)
+    before, value, after = looks.values[:, :-2], looks.values[:, 1:-1], looks.values[:, 2:]
+    with np.errstate(invalid="ignore"):
+        depth = np.minimum(before, after) - value
+        wait = looks.days[:, 2:] - looks.days[:, 1:-1]
+        quick = (wait <= rules.dip_days) & ((after - value) / wait > rules.dip_rate)
+        out[:, 1:-1] = (depth > rules.dip_depth) & quick & (before - after < rules.dip_share * depth)
+    return out
