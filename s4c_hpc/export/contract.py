@@ -182,14 +182,14 @@ def parcel_table() -> Table:
 
 
 _EVIDENCE_COLUMNS: Final[Mapping[str, Meaning]] = {
-    "decision": Meaning(text="What was decided: harvest, or the practice"),
-    "verdict": Meaning(text="found, not found or undecided"),
-    "start": Meaning(text="Day of the last look before the event"),
-    "end": Meaning(text="Day of the first look after it"),
+    "decision": Meaning(text="What is decided: harvest, catch-crop, fallow, nitrogen-fixing, tillage, mowing"),
+    "verdict": Meaning(text="found, not found; of a practice strong, moderate, weak, poor; undecided"),
+    "start": Meaning(text="Last observation before the event, or first day of the practice"),
+    "end": Meaning(text="First observation after the event, or last day of the practice"),
     "confidence": Meaning(text="How sure it is, 0 to 1", unit="1"),
-    "source": Meaning(text="What it was seen in: S2, S1, or S2/S1"),
-    "doubts": Meaning(text="What else could have made it, as bits"),
-    "reason": Meaning(text="Why it is undecided, or what speaks against it"),
+    "source": Meaning(text="What it stands on: S1+S2, S2, S1, or nothing"),
+    "doubts": Meaning(text="Bits: 1 rain before a pair, 2 recovery after rain, 4 fields around changed alike"),
+    "reason": Meaning(text="Why, in words"),
 }
 _EVIDENCE: Final = pa.schema(
     [

@@ -43,7 +43,7 @@ leaves whole files, and the next one goes on. `exports` says what is there; a fi
 again.
 
 In QGIS add `parcel_map` (key `newid`) or `mowing_map` (key `id`) as a layer. Conditions on `newid` or `date` of
-`markers` read little: each marker file is a partition whose days the planner knows. A value takes some 70 bytes with
+`markers` read little: each marker file is a partition whose days the planner knows. A value takes some 60 bytes with
 its index, in files 4: choose columns, and leave a season of all variables of a large region in files.
 
 ## Privileges

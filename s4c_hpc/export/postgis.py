@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,8 +96,7 @@ def export_postgis(
         for name in gone:
             with server.transaction():
                 _remove(server, known[name][0])
-        if todo or gone:
-            _analyze(server)
+        _analyze(server, {s.relation for s in todo} - {VALUES.name})
         ((total,),) = server.rows("SELECT coalesce(sum(n_rows), 0)::bigint FROM exports")
     if not total:
         raise NoInputsError("nothing has a row", where=str(workspace.root), hint="run 's4c run'")
@@ -188,6 +187,7 @@ def _copy_values(server: Server, source: Source, export_id: int, columns: Sequen
     )
     n_rows = server.copy(name, *value_rows(source, export_id, columns))
     server.run(f"CREATE INDEX ON {name} (newid)")
+    server.run(f"ANALYZE {name}")
     return n_rows
 
 
@@ -206,8 +206,8 @@ def _partition(export_id: int) -> str:
     return f"{VALUES.name}_{int(export_id)}"
 
 
-def _analyze(server: Server) -> None:
-    """Let the planner know what is there."""
+def _analyze(server: Server, relations: Collection[str]) -> None:
+    """Let the planner know what is there; partitions of values are looked at when they are made."""
     with server.transaction():
-        for table in tables():
-            server.run(f"ANALYZE {quoted(table.name)}")
+        for name in sorted(relations):
+            server.run(f"ANALYZE {quoted(name)}")
