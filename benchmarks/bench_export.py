@@ -1,7 +1,7 @@
 """Values of markers into PostGIS beside psql's copying of the same rows from CSV; sizes; queries over the files.
 
-``python -m benchmarks.bench_export [--parcels N] [--runs N]`` prints JSON. A server of its own, on a socket, without fsync;
-ours and peer in turn. Generated: square fields, seasons of NDVI and LAI with noise, a tenth of the values unknown.
+``python -m benchmarks.bench_export [--parcels N] [--runs N]`` prints JSON. A server of its own, on a socket, without
+fsync; ours and peer in turn. Generated: square fields, seasons of NDVI and LAI with noise, a tenth of values unknown.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,33 @@ def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
 def psql(address: str, sql: str) -> str:
     done = subprocess.run(["psql", "-Atqc", sql, address], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+@contextmanager
+def held_up(address: str, space: MarkerSpace, schema: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An export that waits inside of a file's transaction, because somebody holds its table."""
+    with dbapi.connect(address) as holder, holder.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {schema}.mowing_events IN EXCLUSIVE MODE")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "s4c_hpc.cli", "export", "postgis", address, "--schema", schema],
+            env=cli_environment(space.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        locks = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{schema}.mowing_events'::regclass"
+        try:
+            wait_for(address, locks, 1)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            holder.rollback()
+
+
+def wait_for(address: str, sql: str, value: int) -> None:
+    """Ask until the answer is this one, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while rows(address, sql) != [(value,)]:
+        assert time.monotonic() < deadline, sql
+        time.sleep(0.05)
 
 
 class TestRoundTrip:
@@ -255,27 +284,10 @@ class TestTrouble:
     def test_a_killed_export_leaves_whole_files(self, server: str, space: MarkerSpace) -> None:
         """Killed inside of a COPY that another session holds up: nothing of that file is there."""
         export_postgis(space.workspace, server, schema="killed", sets=["l4a"])
-        holder = dbapi.connect(server)
-        with holder.cursor() as cursor:
-            cursor.execute("LOCK TABLE killed.mowing_events IN EXCLUSIVE MODE")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "s4c_hpc.cli", "export", "postgis", server, "--schema", "killed"],
-                env=cli_environment(space.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'killed.mowing_events'::regclass"
-            for _ in range(300):
-                if rows(server, waiting) == [(1,)]:
-                    break
-                assert process.poll() is None, process.communicate()
-                signal.sigtimedwait([], 0.1)
+        with held_up(server, space, "killed") as process:
             process.send_signal(signal.SIGKILL)
             process.communicate()
-        holder.rollback()
-        holder.close()
-        for _ in range(100):
-            if rows(server, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]:
-                break
-            signal.sigtimedwait([], 0.1)
+        wait_for(server, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", 0)
         done = {n for (n,) in rows(server, "SELECT name FROM killed.exports")}
         assert "markers/l4a/2018/site_FREISING.arrow" in done
         assert rows(server, "SELECT count(*) FROM killed.mowing_events") == [(0,)]
@@ -283,6 +295,16 @@ class TestTrouble:
         assert set(report.exported).isdisjoint(done)
         assert rows(server, "SELECT count(*) FROM killed.markers") == [(len(observations_of(space)),)]
         assert rows(server, "SELECT count(*) FROM killed.mowing_events") == [(3,)]
+
+    def test_a_server_that_goes_away(self, server: str, space: MarkerSpace) -> None:
+        export_postgis(space.workspace, server, schema="ended", sets=["l4a"])
+        with held_up(server, space, "ended") as process:
+            waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'ended.mowing_events'::regclass"
+            rows(server, f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waiting")
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 75, said
+        assert b"the server gave up" in said
+        assert b"run again" in said
 
     def test_two_at_a_time(self, exported: str, space: MarkerSpace) -> None:
         with dbapi.connect(exported) as other, other.cursor() as cursor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,9 @@ from s4c_hpc.parcels.postgres import connected, first_line, quoted
 
 _AGAIN: Final = ("08", "40", "53", "55", "57")
 """Classes of SQLSTATE that may pass: connection lost, rolled back, no room, in use, shut down."""
+
+_LOST: Final = ("server closed the connection", "no connection to the server", "terminating connection")
+"""What is said of a lost connection where no state is."""
 
 _MARKERS: Final = """
 SELECT v.newid, c.tile, c.marker_set, c.sensor, c.orbit, c.grid, v.date, c.datetime, c.variable, c.statistic, c.unit,
@@ -93,8 +96,8 @@ def database_views() -> list[DatabaseView]:
 class Server:
     """A connection, and the schema that tables are in; names in statements are those of the schema first."""
 
-    def __init__(self, connection: Any, schema: str, where: str) -> None:
-        self.connection, self.schema, self.where = connection, schema, where
+    def __init__(self, connection: Any, failure: type[Exception], schema: str, where: str) -> None:
+        self.connection, self.failure, self.schema, self.where = connection, failure, schema, where
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """A statement without result."""
@@ -132,7 +135,8 @@ class Server:
             yield
             self.connection.commit()
         except BaseException:
-            self.connection.rollback()
+            with suppress(self.failure):  # a server that is gone has rolled back, and why it went is what matters
+                self.connection.rollback()
             raise
 
 
@@ -150,7 +154,7 @@ def open_server(dsn: str, schema: str) -> Iterator[Server]:
     where = f"{without_password(dsn)}, schema {schema}"
     with connected(dsn, "export a GeoPackage") as (connection, failure):
         try:
-            server = Server(connection, schema, where)
+            server = Server(connection, failure, schema, where)
             with server.transaction():
                 ((free,),) = server.rows("SELECT pg_try_advisory_lock(hashtext($1), 954)", [f"s4c {schema}"])
                 if not free:
@@ -174,7 +178,7 @@ def _told(error: Exception, where: str) -> S4cError:
     if state == "42501":
         hint = "ask the owner of the database for the privileges that s4c_hpc/export/SCHEMA.md lists"
         return ExternalToolError(f"the server does not allow it ({said})", where=where, hint=hint)
-    if state[:2] in _AGAIN or "server closed the connection" in str(error):
+    if state[:2] in _AGAIN or any(words in str(error) for words in _LOST):
         hint = "run again: files that were exported before stay, the others are as they were"
         return TemporaryError(f"the server gave up ({said})", where=where, hint=hint)
     hint = "check what depends on these tables" if state == "2BP01" else "see s4c_hpc/export/SCHEMA.md"
