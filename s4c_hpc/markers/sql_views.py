@@ -141,8 +141,15 @@ def create_long(connection: Any, tables: Iterable[tuple[str, pa.Table]], view: s
         raise InputError(
             "columns of this marker set are no values of dates", where="SQL", hint="ask the table markers instead"
         )
-    every = " UNION ALL ".join(branches)
-    connection.execute(f"CREATE VIEW {quoted(view)} AS {select(_LONG, f'({every})')} WHERE NOT isnan(value)")
+    connection.execute(f"CREATE VIEW {quoted(view)} AS {select(_LONG, f'({_union(branches)})')} WHERE NOT isnan(value)")
+
+
+def _union(branches: Sequence[str]) -> str:
+    """All rows of all branches, as a balanced tree: DuckDB takes the square of the time for a flat list."""
+    if len(branches) == 1:
+        return branches[0]
+    half = len(branches) // 2
+    return f"({_union(branches[:half])}) UNION ALL ({_union(branches[half:])})"
 
 
 def known(field: pa.Field) -> str:
