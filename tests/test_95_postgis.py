@@ -22,8 +22,11 @@ from adbc_driver_postgresql import dbapi
 from support.cli import cli_environment, s4c
 from support.exports import MOWN, export_space, observations_of, write_crops
 from support.markers import MarkerSpace
+from support.parcels import make_config as parcels_config
+from support.parcels import squares, write_layer
 from support.postgis import postgis
 
+from s4c_hpc.config import ImportMode
 from s4c_hpc.core.errors import ConfigError, ExternalToolError, InputError, NoInputsError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export import export_postgis
@@ -206,6 +209,58 @@ def test_a_day_and_a_parcel_read_little(exported: str) -> None:
     by_day = psql(exported, "EXPLAIN SELECT * FROM s4c.markers WHERE date = '2018-06-03'")
     assert by_day.count("Scan on marker_values") == 1, by_day
     assert "marker_values" in psql(exported, "SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'marker_values_%'")
+
+
+class TestOutlines:
+    """Reference systems, outlines that are not there, parcels that are gone."""
+
+    def declared(self, root: Path, crs: str, geometry: list[Any]) -> Workspace:
+        root.mkdir()
+        layer = write_layer(root / "fields.gpkg", geometry, crs=crs)
+        made = Workspace(root)
+        made.config.write_text("")
+        import_parcels(None, made, parcels_config(file=str(layer)))
+        return made
+
+    def test_degrees(self, server: str, tmp_path: Path) -> None:
+        box = shapely.box(11.0, 48.0, 11.001, 48.001)
+        export_postgis(self.declared(tmp_path / "ws", "EPSG:4326", [box]), server, schema="degrees")
+        found = rows(server, "SELECT ST_SRID(geometry), ST_AsBinary(geometry) FROM degrees.parcels")
+        assert [(srid, shapely.from_wkb(wkb).equals(box)) for srid, wkb in found] == [(4326, True)]
+        registered = "SELECT srid, type FROM geometry_columns WHERE f_table_schema = 'degrees' ORDER BY f_table_name"
+        assert set(rows(server, registered)) == {(4326, "MULTIPOLYGON")}, "of views, too, so that QGIS knows"
+
+    def test_a_system_without_number_becomes_that_of_the_tile(self, server: str, tmp_path: Path) -> None:
+        box = shapely.box(0, 0, 100, 100)
+        crs = "+proj=laea +lat_0=48 +lon_0=11 +datum=WGS84 +units=m"
+        export_postgis(self.declared(tmp_path / "ws", crs, [box]), server, schema="own_system")
+        ((srid, wkb),) = rows(server, "SELECT ST_SRID(geometry), ST_AsBinary(geometry) FROM own_system.parcels")
+        expected = geopandas.GeoSeries([box], crs=crs).to_crs(32632).iloc[0]
+        assert srid == 32632
+        assert shapely.from_wkb(wkb).hausdorff_distance(expected) < 0.01
+
+    def test_none_and_holes_and_parts(self, server: str, tmp_path: Path) -> None:
+        one, two = (shapely.box(x, 5_300_000, x + 100, 5_300_100) for x in (600_000, 600_500))
+        holed = one.difference(one.buffer(-30))
+        shapes = [None, holed, shapely.MultiPolygon([one.buffer(-40), two])]
+        export_postgis(self.declared(tmp_path / "ws", "EPSG:32632", shapes), server, schema="shapes")
+        found = dict(rows(server, "SELECT ori_id, ST_AsBinary(geometry) FROM shapes.parcels"))
+        assert found.pop("F001") is None
+        for own, shape in zip(("F002", "F003"), shapes[1:], strict=True):
+            assert shapely.from_wkb(found[own]).equals(shape)
+
+    def test_a_parcel_that_is_gone_is_on_no_map(self, server: str, tmp_path: Path) -> None:
+        boxes = list(squares(3))
+        made = self.declared(tmp_path / "ws", "EPSG:32632", boxes)
+        update = write_layer(tmp_path / "update.gpkg", boxes[:2])
+        import_parcels(update, made, parcels_config(file=str(update)), mode=ImportMode.UPDATE)
+        export_postgis(made, server, schema="updated")
+        assert rows(server, "SELECT newid, is_deleted FROM updated.parcels ORDER BY 1") == [
+            (1, False),
+            (2, False),
+            (3, True),
+        ]
+        assert rows(server, "SELECT newid FROM updated.parcel_map ORDER BY 1") == [(1,), (2,)]
 
 
 class TestAgain:
