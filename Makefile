@@ -25,6 +25,8 @@ $(READY): requirements.lock pyproject.toml .ci/system-packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m s4c_hpc.extract.warm
 	$(BIN)/python -m s4c_hpc.features.warm
+	$(BIN)/python -m s4c_hpc.confounders.warm
+	$(BIN)/python -m s4c_hpc.practices.warm
 	@touch $@
 
 demo: $(READY)

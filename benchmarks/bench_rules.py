@@ -1,4 +1,4 @@
-"""Parcels judged per CPU second by the rules of practices, reading left out, and memory of a block.
+"""Parcels judged per CPU second by the rules of practices in both modes, reading left out, and memory of a block.
 
 ``python -m benchmarks.bench_rules [--parcels N]`` prints JSON. Made seasons of nine months: radar every six days on two
 orbits, 40 dates of NDVI, some values missing.
@@ -11,14 +11,19 @@ import datetime as dt
 import json
 import resource
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
-from s4c_hpc.config.practices import PracticeRules
+from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
+from s4c_hpc.config.practices_improved import ImprovedRules
+from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.practices.codes import NO_DAY, Practice, Status
 from s4c_hpc.practices.days import Days, day_number
 from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.improved.judge import judge_improved
+from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.judge import judge
 from s4c_hpc.practices.weeks import Observations, coherence_rise
 
@@ -72,19 +77,40 @@ def declarations(n: int, practice: Practice, country: str) -> Declared:
     )
 
 
-def measure(n: int, practice: Practice, country: str) -> dict[str, Any]:
-    """Figures of one practice."""
-    seen, declared = season(BLOCK, 1), declarations(BLOCK, practice, country)
+def judged_by(mode: str, seen: Observations, declared: Declared) -> Callable[[], object]:
+    """What judges a block in a mode."""
     status, until = np.full(BLOCK, Status.OK, np.int8), FIRST + 300
     rules = PracticeRules(tillage=True)
-    judge(seen, declared, rules, status, until)
+    orbit = ((seen.coherence_day - FIRST) % 6 == 2).astype(np.int64)
+    if mode == "reference":
+
+        def by_markers() -> object:
+            coherence_rise(seen.coherence_day, orbit, seen.coherence, rules.max_pair_days)
+            return judge(seen, declared, rules, status, until)
+
+        return by_markers
+    season = Season(
+        seen=seen,
+        amplitude_orbit=orbit,
+        coherence_orbit=orbit,
+        doubts=Doubts.none(BLOCK, orbit.size),
+        ground={},
+    )
+    weights, optical = ImprovedRules(), OpticalEventRules()
+    return lambda: judge_improved(season, declared, rules, weights, optical, status, until)
+
+
+def measure(mode: str, n: int, practice: Practice, country: str) -> dict[str, Any]:
+    """Figures of one practice."""
+    run = judged_by(mode, season(BLOCK, 1), declarations(BLOCK, practice, country))
+    run()
     started = time.process_time()
     rounds = max(n // BLOCK, 1)
     for _ in range(rounds):
-        coherence_rise(seen.coherence_day, seen.coherence_day % 6, seen.coherence, rules.max_pair_days)
-        judge(seen, declared, rules, status, until)
+        run()
     seconds = time.process_time() - started
-    return {"practice": practice.name, "country": country, "parcels_per_cpu_s": round(rounds * BLOCK / seconds)}
+    speed = round(rounds * BLOCK / seconds)
+    return {"mode": mode, "practice": practice.name, "country": country, "parcels_per_cpu_s": speed}
 
 
 def main() -> None:
@@ -93,7 +119,7 @@ def main() -> None:
     parser.add_argument("--parcels", type=int, default=50 * BLOCK)
     n = parser.parse_args().parcels
     cases = [(Practice.NA, ""), (Practice.CATCH_CROP, "NLD"), (Practice.FALLOW, "CZE"), (Practice.NFC, "ROU")]
-    found = [measure(n, *case) for case in cases]
+    found = [measure(mode, n, *case) for mode in ("reference", "improved") for case in cases]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"block": BLOCK, "peak_mib": round(peak), "rules": found}, indent=1))
 

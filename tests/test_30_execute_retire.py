@@ -169,7 +169,17 @@ def test_a_plan_without_a_single_task_removes_nothing(moved: Workspace) -> None:
 
 def test_deliverables_are_what_people_read() -> None:
     found = {name for name, stage in stages().items() if stage.deliverable and not name.startswith("probe-")}
-    assert found == {"classify", "compact", "l3b", "merge", "mowing", "practices", "series", "series-features"}
+    assert found == {
+        "classify",
+        "compact",
+        "confounders",
+        "l3b",
+        "merge",
+        "mowing",
+        "practices",
+        "series",
+        "series-features",
+    }
 
 
 def test_the_ledger_may_be_lost(moved: Workspace) -> None:

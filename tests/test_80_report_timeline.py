@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4c_hpc.config import Category
-from s4c_hpc.report import Observation, ValueRange, parcel_timeline_svg
 from s4c_hpc.report.sky import Sky
+from s4c_hpc.report.timeline import Observation, OpticalStrip, ValueRange, timeline_svg
+from s4c_hpc.report.timeline.optical import value_range
 
 START, END = dt.date(2018, 3, 1), dt.date(2018, 9, 30)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def draw(*observations: Observation, values: ValueRange | None = None) -> ET.Element:
-    svg = parcel_timeline_svg(
-        observations, title="NDVI of <b>", variable="NDVI", start=START, end=END, values=values, standalone=True
-    )
-    return ET.fromstring(svg)  # noqa: S314 - made here
+    strip = OpticalStrip(observations=observations, variable="NDVI", values=values)
+    svg = str(timeline_svg([strip], title="NDVI of <b>", start=START, end=END))
+    return ET.fromstring(svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))  # noqa: S314 - made here
 
 
 def seen(day: dt.date, value: float = 0.5, sky: Sky = Sky.CLEAR) -> Observation:
@@ -41,7 +41,8 @@ def test_it_is_a_picture_with_a_name() -> None:
 
 
 def test_within_html_it_needs_no_namespace() -> None:
-    assert "xmlns" not in parcel_timeline_svg([], title="t", variable="NDVI", start=START, end=END)
+    strip = OpticalStrip(observations=[], variable="NDVI")
+    assert "xmlns" not in timeline_svg([strip], title="t", start=START, end=END)
 
 
 @given(
@@ -110,7 +111,7 @@ def test_a_date_without_a_value_says_so_by_having_none() -> None:
 @given(st.lists(st.floats(-5, 5), min_size=1), st.sampled_from(["NDVI", "IRECI"]))
 def test_the_value_axis_holds_every_value(values: list[float], variable: str) -> None:
     observations = [seen(START, v) for v in values]
-    axis = ValueRange.of(observations, variable)
+    axis = value_range(observations, variable)
     assert axis.low < axis.high
     rounding = 1e-6 * (axis.high - axis.low)
     assert all(axis.low - rounding <= v <= axis.high + rounding for o in observations for v in (o.low, o.value, o.high))
@@ -120,4 +121,4 @@ def test_the_value_axis_holds_every_value(values: list[float], variable: str) ->
 
 
 def test_without_values_there_is_still_an_axis() -> None:
-    assert ValueRange.of([], "NDVI") == ValueRange(low=0.0, high=1.0)
+    assert value_range([], "NDVI") == ValueRange(low=0.0, high=1.0)

@@ -59,7 +59,9 @@ class Season:
         self.own.season()
         values = self.own.config.model_dump(mode="json", exclude_defaults=True)
         site = {"name": "test", "season_start": "2021-03-01", "season_end": "2021-12-31"}
-        self.config = Config.model_validate({**values, "site": site, "practices": {"enabled": True}})
+        self.config = Config.model_validate(
+            {**values, "site": site, "practices": {"enabled": True, "mode": "reference"}}
+        )
 
     def set_ndvi(self, product: str, value: float) -> None:
         """NDVI of all parcels in the series file of a product."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -97,9 +97,11 @@ class Space:
     def configured(self, **practices: Any) -> Config:
         """The configuration with these keys of [practices]."""
         values = self.space.config.model_dump(mode="json", exclude_defaults=True)
-        return Config.model_validate({**values, "site": SITE, "practices": {"enabled": True, **practices}})
+        return Config.model_validate(
+            {**values, "site": SITE, "practices": {"enabled": True, "mode": "reference", **practices}}
+        )
 
-    def golden(self) -> Space:
+    def golden(self) -> Self:
         """Fields 1 to 5 are the golden parcel; 6 has no NDVI, 7 too little radar, 8 NDVI alone."""
         parts = [radar(names(1, 2, 3, 4, 5, 6)), radar(names(7), 10)]
         both = {key: pa.concat_arrays([pa.array(part[key]) for part in parts]) for key in parts[0]}
@@ -276,7 +278,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     site = "\n".join(f'{key} = "{value}"' if key == "name" else f"{key} = {value}" for key, value in SITE.items())
     (tmp_path / "s4c.toml").write_text(
-        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n[practices]\nenabled = true\n'
+        f'[site]\n{site}\n[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n'
+        '[practices]\nenabled = true\nmode = "reference"\n'
     )
     done = s4c("run", workspace=tmp_path)
     assert done.returncode == 0, done.stderr

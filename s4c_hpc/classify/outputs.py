@@ -44,6 +44,18 @@ _COLUMNS: Final[dict[str, tuple[pa.DataType, str]]] = {
 }
 
 
+_RULES: Final = {
+    "CT_decl": "classify.class_column of the crop table for the declared code",
+    "CT_pred_1": "class with the highest probability of a model that did not see the parcel",
+    "CT_conf_1": "share of the model's votes",
+    "CT_pred_2": "class with the second highest probability",
+    "CT_conf_2": "share of the model's votes",
+    "reason": "Sen4CAP's selection: geometry, pixels, land cover, size of the class",
+    "light": "classify.lights: green_from and red_from against CT_conf_1",
+}
+"""What decides a column."""
+
+
 def crop_schema(metadata: Mapping[str, str]) -> pa.Schema:
     """Schema of the file of a tile."""
     first = pa.field(ID, pa.int32(), nullable=False, metadata={"long_name": "Parcel", "unit": ""})
@@ -52,7 +64,12 @@ def crop_schema(metadata: Mapping[str, str]) -> pa.Schema:
             name,
             kind,
             nullable=False,
-            metadata={"long_name": text, "unit": "1" if kind == pa.float32() else "", "missing": _missing(kind)},
+            metadata={
+                "long_name": text,
+                "unit": "1" if kind == pa.float32() else "",
+                "missing": _missing(kind),
+                **({"rule": _RULES[name]} if name in _RULES else {}),
+            },
         )
         for name, (kind, text) in _COLUMNS.items()
     ]

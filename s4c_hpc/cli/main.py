@@ -28,6 +28,7 @@ from s4c_hpc.cli import (
     slurm,
     status,
     validate,
+    weather,
     workspace,
     zonal,
 )
@@ -66,7 +67,8 @@ app.add_typer(practices.app, name="practices")
 series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")
-app.command("report")(report.report)
+app.add_typer(report.app, name="report")
+app.add_typer(weather.app, name="weather")
 app.add_typer(validate.app, name="validate")
 app.command("zonal")(zonal.zonal)
 app.add_typer(classify.app, name="classify")

@@ -1,14 +1,15 @@
-"""``s4c markers``: list, show, query, export."""
+"""``s4c markers``: list, show, describe, query, export."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
+from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
 from s4c_hpc.cli.selection import (
     DEGREES,
@@ -23,6 +24,9 @@ from s4c_hpc.core.text import human_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from s4c_hpc.report.describe import Column
+    from s4c_hpc.report.questions import Question
 
 app = typer.Typer(help="Look at the marker files and take values out of them.", no_args_is_help=True)
 
@@ -87,6 +91,41 @@ def show(file: Annotated[Path, typer.Argument(help="A marker file.")], as_json: 
     for key, value in details.metadata.items():
         say(f"{key}: {value}")
     print_table({"column": name, **facts} for name, facts in details.columns.items())
+
+
+@app.command()
+def describe(
+    set_name: Annotated[
+        str | None, typer.Argument(metavar="[SET]", help="Marker set, l4c; all when not given.")
+    ] = None,
+    workspace: WorkspaceOption = HERE,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain every column of every marker set, and which column answers which question; before a run as well."""
+    from s4c_hpc.report.describe import describe as described
+    from s4c_hpc.report.questions import QUESTIONS
+
+    if sum((as_csv, as_markdown, as_json)) > 1:
+        raise typer.BadParameter("choose one of --json, --csv, --markdown")
+    # Without a workspace there are still sets whose columns are always the same.
+    ws, loaded = open_workspace(workspace, None) if (workspace / "s4c.toml").is_file() else (None, None)
+    columns = described(ws, None if loaded is None else loaded.config, set_name)
+    asked = [one for one in QUESTIONS if set_name is None or set_name in one.sets]
+    if as_json:
+        print_json(
+            {
+                "columns": [{**one.row(), "codes": dict(one.codes)} for one in columns],
+                "questions": [{"question": one.question, "answer": one.answer} for one in asked],
+            }
+        )
+    elif as_csv:
+        _print_rows([one.row() for one in columns])
+    elif as_markdown:
+        _print_markdown(columns, asked)
+    else:
+        _print_columns(columns, asked)
 
 
 @app.command()
@@ -181,10 +220,56 @@ def export(
         tell=told.append,
     )
     typer.echo(report.path)
-    say(f"{report.n_rows} parcels, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
+    rows = "rows" if report.is_of_events else "parcels"
+    say(f"{report.n_rows} {rows}, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
     _say_left_out(told, listed=numbers is not None or own is not None)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_columns(columns: Sequence[Column], asked: Sequence[Question]) -> None:
+    """A block a set: a line a column, its codes and its rule below it."""
+    from s4c_hpc.report.describe import by_set
+
+    for name, own in by_set(columns).items():
+        typer.echo(f"{name}")
+        width = min(max(len(one.name) for one in own), 40)
+        for one in own:
+            unit = f" [{one.unit}]" if one.unit not in {"", "1"} else ""
+            typer.echo(f"  {one.name.ljust(width)}  {one.meaning}{unit}")
+            pad = " " * (width + 6)
+            if one.codes:
+                typer.echo(f"{pad}{'; '.join(f'{code} = {text}' for code, text in one.codes.items())}")
+            if one.rule:
+                typer.echo(f"{pad}rule: {one.rule}")
+        typer.echo("")
+    if asked:
+        typer.echo("Questions")
+    for question in asked:
+        typer.echo(f"  {question.question}\n      {question.answer}")
+
+
+def _print_markdown(columns: Sequence[Column], asked: Sequence[Question]) -> None:
+    from s4c_hpc.report.describe import by_set
+
+    for name, own in by_set(columns).items():
+        typer.echo(f"## {name}\n\n| column | type | unit | meaning | codes | rule |\n|---|---|---|---|---|---|")
+        for one in own:
+            cells = [str(value).replace("|", "\\|") for key, value in one.row().items() if key != "set"]
+            typer.echo(f"| `{cells[0]}` | {' | '.join(cells[1:])} |")
+        typer.echo("")
+    if asked:
+        typer.echo("## Questions\n")
+    for question in asked:
+        typer.echo(f"- **{question.question}** {question.answer}")
 
 
 def _say_left_out(told: list[str], *, listed: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ByteSize, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from s4c_hpc.config.classify import Classify
+from s4c_hpc.config.confounders import Confounders
 from s4c_hpc.config.features import Features
 from s4c_hpc.config.mowing import Mowing
 from s4c_hpc.config.practices import Practices
@@ -696,6 +697,7 @@ class Config(Section):
     series: Series = Series()
     features: Features = Features()
     classify: Classify = Classify()
+    confounders: Confounders = Confounders()
     practices: Practices = Practices()
     mowing: Mowing = Mowing()
     markers: Markers = Markers()

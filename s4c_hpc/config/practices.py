@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from s4c_hpc.config.dips import DipRules
+from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.config.section import DayOfYear, Section
 from s4c_hpc.core.bundled import bundled
 from s4c_hpc.core.errors import ConfigError, listing
@@ -179,7 +180,11 @@ class Practices(Section):
     """Agricultural practices: harvest, catch crops, fallow land, nitrogen-fixing crops, tillage."""
 
     enabled: bool = Field(default=False, description="Whether practices are judged.")
-    mode: Literal["reference"] = Field("reference", description="reference: as Sen4CAP's L4C, its defects included.")
+    mode: Literal["improved", "reference"] = Field(
+        "improved",
+        description="improved: ours, which weighs NDVI and each orbit of radar, copes with gaps and says how sure "
+        "it is; reference: as Sen4CAP's L4C, its defects included.",
+    )
     country: str | None = Field(
         None,
         description="Thresholds of a country that the reference ships, of configs/practices: "
@@ -196,6 +201,17 @@ class Practices(Section):
     ndvi: str = Field("ndvi", description="Variable that is NDVI.")
     rules: dict[str, Any] = Field(
         {}, description="Thresholds of your own, in place of those of the country, for every practice."
+    )
+    improved: ImprovedRules = Field(ImprovedRules(), description="Weights of mode improved.")
+    optical: OpticalEventRules = Field(
+        OpticalEventRules(),
+        description="Mode improved: what harvests and catch crops look like in optical series; its thresholds of "
+        "vegetation and bare ground are those of the practice.",
+    )
+    ground: dict[Literal["bsi", "swir1", "ndti"], str] = Field(
+        {"bsi": "bsi", "swir1": "b11", "ndti": "ndtilli"},
+        description="Mode improved: variables that tell of bare ground, where series have them: the bare soil index, "
+        "the reflectance of SWIR1 and the tillage index. With them a harvest is told from ripening.",
     )
 
     @field_validator("rules")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
@@ -25,6 +26,9 @@ class Doubt(IntFlag):
 
 REASONS: Final = {Doubt.WET: "rain", Doubt.RECOVERY: "recovery after rain", Doubt.COMMON: "common rise"}
 """What each is called where people read it."""
+
+_DRY_MM: Final = 0.5
+"""Less is called no rain: fields around changed as if it had rained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,16 @@ class Doubts:
         return replace(self, **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
-def reasons(flags: int) -> Sequence[str]:
-    """Doubts of one change in words."""
-    return [text for doubt, text in REASONS.items() if flags & doubt]
+def reasons(flags: int, rain_mm: float = math.nan) -> Sequence[str]:
+    """Doubts of one change in words.
+
+    Parameters
+    ----------
+    rain_mm : is said as well; NaN where it is not known
+    """
+    words = dict(REASONS)
+    if rain_mm >= _DRY_MM:
+        words[Doubt.WET] = f"rain {rain_mm:.0f} mm"
+    elif not math.isnan(rain_mm):
+        words[Doubt.WET] = "change as by rain"
+    return [text for doubt, text in words.items() if flags & doubt]

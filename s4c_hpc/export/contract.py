@@ -27,6 +27,7 @@ from s4c_hpc.markers.sql_views import DICTIONARY
 from s4c_hpc.mowing.contract import EVENTS, PARCELS, MowingHeader, event_schema, parcel_schema
 from s4c_hpc.parcels.geoparquet import GEOMETRY
 from s4c_hpc.parcels.table import COLUMNS, HOLDING, STRATUM
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.product import product_schema
 
 CONTRACT: Final = "s4c-postgis-1"
@@ -137,8 +138,7 @@ def fact_table(relation: Relation, schema: pa.Schema) -> Table:
         Column(name="period", kind="text", meaning=PERIOD),
         Column(name="tile", kind="text", meaning=TILE),
     )
-    said = {"NewID": PARCEL_COLUMNS["NewID"], **_EVIDENCE_COLUMNS}
-    columns = (column_of(f, None if Meaning.of(f).text and f.name != "NewID" else said.get(f.name)) for f in schema)
+    columns = (column_of(f, PARCEL_COLUMNS["NewID"] if f.name == "NewID" else None) for f in schema)
     return Table(name=relation.name, about=relation.about, columns=(*before, *columns), indexes=("newid", "export_id"))
 
 
@@ -181,32 +181,6 @@ def parcel_table() -> Table:
     )
 
 
-_EVIDENCE_COLUMNS: Final[Mapping[str, Meaning]] = {
-    "decision": Meaning(text="What is decided: harvest, catch-crop, fallow, nitrogen-fixing, tillage, mowing"),
-    "verdict": Meaning(text="found, not found; of a practice strong, moderate, weak, poor; undecided"),
-    "start": Meaning(text="Last observation before the event, or first day of the practice"),
-    "end": Meaning(text="First observation after the event, or last day of the practice"),
-    "confidence": Meaning(text="How sure it is, 0 to 1", unit="1"),
-    "source": Meaning(text="What it stands on: S1+S2, S2, S1, or nothing"),
-    "doubts": Meaning(text="Bits: 1 rain before a pair, 2 recovery after rain, 4 fields around changed alike"),
-    "reason": Meaning(text="Why, in words"),
-}
-_EVIDENCE: Final = pa.schema(
-    [
-        ("NewID", pa.int32()),
-        ("decision", pa.string()),
-        ("verdict", pa.string()),
-        ("start", pa.date32()),
-        ("end", pa.date32()),
-        ("confidence", pa.float32()),
-        ("source", pa.string()),
-        ("doubts", pa.uint8()),
-        ("reason", pa.string()),
-    ]
-)
-"""Columns that every file of evidence has; values that were looked at follow."""
-
-
 def fact_schemas() -> dict[str, pa.Schema]:
     """What files of facts hold at least, by folder; what a file has beyond is added to its table."""
     header = MowingHeader(set="", period="", site="", tile="", parcels="", mode="", rules="", task="")
@@ -214,8 +188,8 @@ def fact_schemas() -> dict[str, pa.Schema]:
         "l4a": crop_schema({}),
         EVENTS: event_schema(header),
         PARCELS: parcel_schema(header),
-        "l4c": product_schema({}, tillage=True),
-        "l4c-evidence": _EVIDENCE,
+        "l4c": product_schema({}, tillage=True, improved=True),
+        EVIDENCE_SET: evidence_schema({}),
     }
 
 

@@ -34,12 +34,13 @@ def is_without_imagery(workspace: Workspace, config: Config) -> bool:
     """Whether a workspace has no imagery and is not meant to have any.
 
     It names no source and has no product, tables were imported, and what is asked for is made of these and of nothing
-    else: features of them, practices or mowing.
+    else: features of them, practices, mowing or confounders.
     """
     sets = config.features.sets
+    rules = config.practices.enabled or config.mowing.enabled or config.confounders.enabled is True
     return (
         not config.sources
-        and (sets == ("series",) or ((config.practices.enabled or config.mowing.enabled) and not sets))
+        and (sets == ("series",) or (rules and not sets))
         and any(workspace.imported.glob("*/current.json"))
         and not (workspace.catalog.exists() and read_products(workspace.catalog))
     )

@@ -33,6 +33,8 @@ class ExportReport:
     n_columns: int
     """Marker columns, without ``NewID``, attributes and geometry."""
     n_bytes: int
+    is_of_events: bool
+    """Whether rows are events or decisions, and not parcels."""
     left_out: tuple[str, ...]
     """With ``compat``: chosen columns that the reference system has no name for."""
 
@@ -99,6 +101,7 @@ def export_markers(
         n_rows=n_rows,
         n_columns=n_columns,
         n_bytes=out.stat().st_size,
+        is_of_events=files[0].is_of_events,
         left_out=season.left_out,
     )
 

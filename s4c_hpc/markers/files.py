@@ -16,6 +16,9 @@ from s4c_hpc.markers.manifest import Manifest, read_manifest
 DATED = "s4c-markers-"
 """How the contracts of files begin whose columns are values of dates."""
 
+EVENT_KEYS = frozenset({"event", "decision"})
+"""Columns that tell rows of one parcel apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkerFile:
@@ -43,6 +46,8 @@ class MarkerFile:
     """ISO 8601, UTC."""
     is_table: bool
     """Whether its columns are facts of the whole season, such as crop types, and not values of dates."""
+    is_of_events: bool
+    """Whether a row is an event or a decision: a parcel may have several, or none."""
     problem: str
     """What is wrong with the file or its manifest; empty if nothing is."""
 
@@ -191,9 +196,10 @@ def _matches(name: str, patterns: Sequence[str] | None) -> bool:
 
 def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> MarkerFile:
     problems: list[str] = []
-    n_columns, metadata = 0, dict[str, str]()
+    n_columns, metadata, names = 0, dict[str, str](), frozenset[str]()
     try:
         schema = open_ipc(path).schema
+        names = frozenset(schema.names)
         n_columns, metadata = len(schema) - 1, read_metadata(schema)
     except S4cError as error:
         problems.append(str(error))
@@ -220,5 +226,6 @@ def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> Ma
         parcels_key=metadata.get("parcels"),
         created=None if manifest is None else manifest.created,
         is_table=not metadata.get("contract", DATED).startswith(DATED),
+        is_of_events=bool(EVENT_KEYS & names),
         problem="; ".join(problems),
     )

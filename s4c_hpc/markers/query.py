@@ -51,7 +51,8 @@ def query(
 
     Returns
     -------
-    (n_parcels,) rows by NewID; float columns have NaN where nothing is known. With ``sql``, what it says.
+    (n_parcels,) rows by NewID, of sets of events a row an event; float columns have NaN where nothing is known. With
+    ``sql``, what it says.
 
     Raises
     ------
@@ -133,6 +134,16 @@ def chosen_ids(
     return _with_markers(workspace, files, found.astype(np.int32), tell, parcels)
 
 
+def _parcels_of(workspace: Workspace, file: MarkerFile) -> Ids:
+    """(n,) parcels that a file speaks of; without an event a parcel has no row, and that is an answer."""
+    ids: Ids = open_ipc(file.path).read_all().column(ID_COLUMN).to_numpy()
+    if not file.is_of_events:
+        return ids
+    table = read_attributes(workspace, parcels_version(workspace, [file]), [ID_COLUMN, "tile"])
+    of_tile: Ids = table[ID_COLUMN].filter(pc.equal(table["tile"], file.tile)).to_numpy()
+    return np.union1d(ids, of_tile)
+
+
 def _with_markers(
     workspace: Workspace,
     files: Sequence[MarkerFile],
@@ -143,7 +154,7 @@ def _with_markers(
     """Those of the parcels (n,) that have markers, and those that no version knows, which are refused later."""
     has = np.zeros(len(wanted), dtype=bool)
     for file in files:
-        has |= np.isin(wanted, open_ipc(file.path).read_all().column(ID_COLUMN).to_numpy())
+        has |= np.isin(wanted, _parcels_of(workspace, file))
     if conditions is None and has.all():
         return wanted
     version = parcels_version(workspace, files)

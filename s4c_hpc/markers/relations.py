@@ -103,6 +103,9 @@ OBSERVATION_COLUMNS: Final[Mapping[str, Meaning]] = {
     "unit": Meaning(text="Unit of the value"),
     "formula": Meaning(text="How the variable is computed from bands"),
     "product": Meaning(text="Product that the value is of"),
+    "long_name": Meaning(text="What the column holds"),
+    "codes": Meaning(text="JSON: what its values stand for"),
+    "rule": Meaning(text="By which rule it was found"),
     "column": Meaning(text="Name of the column in its marker file"),
     "value": Meaning(text="Value; what is not known has no row"),
 }

@@ -19,8 +19,13 @@ from s4c_hpc.markers.naming import parse_name
 from s4c_hpc.markers.part import ID_COLUMN, Ids, part_from_file
 from s4c_hpc.markers.tables import joined
 
-REFERENCE_PREFIX = "CT_"
-"""How the reference system's columns of crop types begin."""
+OWN = frozenset({"STATUS"})
+"""Columns in capitals that the reference system does not have."""
+
+
+def is_reference_name(name: str) -> bool:
+    """Whether a column of a table is called as in the reference system: ``CT_pred_1``, or in capitals (``C_INDEX``)."""
+    return name.startswith("CT_") or (name.isupper() and name not in OWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +78,10 @@ def wide_season(
 
 def _of_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids: Ids | None, *, compat: bool) -> Season:
     """The same of files whose columns are no values of dates; those of the reference have its names anyway."""
-    if ids is not None:
+    if ids is not None and not files[0].is_of_events:
         check_ids(np.concatenate([open_ipc(f.path).read_all()[ID_COLUMN].to_numpy() for f in files]), ids)
     names = choose_columns([n for n in open_ipc(files[0].path).schema.names if n != ID_COLUMN], columns)
-    left_out = tuple(n for n in names if compat and not n.startswith(REFERENCE_PREFIX))
+    left_out = tuple(n for n in names if compat and not is_reference_name(n))
     kept = [n for n in names if n not in left_out]
     if not kept:
         raise NoInputsError("no column is left", hint="none of the chosen columns has a name in the reference system")

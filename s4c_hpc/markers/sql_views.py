@@ -24,12 +24,25 @@ from s4c_hpc.markers.tables import joined
 DICTIONARY = pa.schema(
     [(n, pa.string()) for n in ("column", "tile", "sensor", "orbit", "grid")]
     + [("date", pa.date32()), ("datetime", pa.timestamp("us"))]
-    + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product")]
+    + [(n, pa.string()) for n in ("variable", "statistic", "unit", "formula", "product", "long_name", "codes", "rule")]
 )
 """A row a column of a tile."""
 
 _KIND = ("tile", "sensor", "orbit", "grid", "variable", "statistic", "unit")
-_LONG = (ID_COLUMN, "tile", "sensor", "orbit", "grid", "date", "datetime", "variable", "statistic", "unit", "value")
+LONG_COLUMNS = (
+    ID_COLUMN,
+    "tile",
+    "sensor",
+    "orbit",
+    "grid",
+    "date",
+    "datetime",
+    "variable",
+    "statistic",
+    "unit",
+    "value",
+)
+"""Columns of the long form."""
 
 
 def wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids: Ids | None) -> dict[str, pa.Table]:
@@ -37,7 +50,8 @@ def wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids:
     if files[0].is_table:
         by_tile = {f.tile: [f] for f in sorted(files, key=lambda f: f.tile)}
         joined(files)  # refuses several seasons
-        return _chosen({tile: joined(group, columns).table() for tile, group in by_tile.items()}, ids)
+        found = {tile: joined(group, columns).table() for tile, group in by_tile.items()}
+        return _chosen(found, ids, all_there=not files[0].is_of_events)
     names = {name for f in files for name in open_ipc(f.path).schema.names if name != ID_COLUMN}
     chosen = set(choose_columns(sorted(names, key=native_order), columns))
     tables: dict[str, pa.Table] = {}
@@ -57,11 +71,12 @@ def wide_tables(files: Sequence[MarkerFile], columns: Sequence[str] | None, ids:
     return _chosen(tables, ids)
 
 
-def _chosen(tables: dict[str, pa.Table], ids: Ids | None) -> dict[str, pa.Table]:
-    """Only some parcels, all of which must be there."""
+def _chosen(tables: dict[str, pa.Table], ids: Ids | None, *, all_there: bool = True) -> dict[str, pa.Table]:
+    """Only some parcels, all of which must be there, unless some may have no row."""
     if ids is None:
         return tables
-    check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
+    if all_there:
+        check_ids(np.concatenate([t.column(ID_COLUMN).to_numpy() for t in tables.values()]), ids)
     return {tile: t.filter(pc.is_in(t[ID_COLUMN], value_set=pa.array(ids))) for tile, t in tables.items()}
 
 
@@ -141,7 +156,9 @@ def create_long(connection: Any, tables: Iterable[tuple[str, pa.Table]], view: s
         raise InputError(
             "columns of this marker set are no values of dates", where="SQL", hint="ask the table markers instead"
         )
-    connection.execute(f"CREATE VIEW {quoted(view)} AS {select(_LONG, f'({_union(branches)})')} WHERE NOT isnan(value)")
+    connection.execute(
+        f"CREATE VIEW {quoted(view)} AS {select(LONG_COLUMNS, f'({_union(branches)})')} WHERE NOT isnan(value)"
+    )
 
 
 def _union(branches: Sequence[str]) -> str:

@@ -1,4 +1,7 @@
-"""Marker sets whose columns are facts of the whole season and no values of dates: crop types, one file a tile."""
+"""Marker sets whose columns are facts of the whole season and no values of dates, one file a tile.
+
+A row is a parcel (crop types, practices), or an event or a decision, of which a parcel may have several or none.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ from s4c_hpc.markers.part import ID_COLUMN, Ids
 
 
 def joined(files: Sequence[MarkerFile], columns: Sequence[str] | None = None, ids: Ids | None = None) -> Merged:
-    """Files of tiles below each other, a row a parcel by NewID, columns in their order.
+    """Files of tiles below each other, rows by NewID and then as they stand in the file, columns in their order.
 
     Parameters
     ----------
     files : of one set, all ``is_table``
     columns : patterns of names; all when not given
-    ids : (n,) NewIDs, all of which are there; all when not given
+    ids : (n,) NewIDs, all of which are there (of events: those without any have no row); all when not given
 
     Raises
     ------
@@ -46,7 +49,7 @@ def joined(files: Sequence[MarkerFile], columns: Sequence[str] | None = None, id
     table = pa.concat_tables([t.replace_schema_metadata(schema.metadata) for t in tables])
     if ids is not None:
         table = table.filter(pc.is_in(table[ID_COLUMN], value_set=pa.array(np.unique(ids), pa.int32())))
-    if not table.num_rows:
+    if not table.num_rows and not files[0].is_of_events:
         raise NoInputsError("there is no parcel in the chosen marker files", hint="choose other tiles")
     table = table.sort_by(ID_COLUMN).cast(schema).combine_chunks()
     return Merged(schema=schema, n_rows=table.num_rows, batches=iter(table.to_batches(BATCH_ROWS)))

@@ -40,6 +40,7 @@ from s4c_hpc.markers.relations import (
 from s4c_hpc.markers.sql import lock, refused, result_of
 from s4c_hpc.markers.sql_views import (
     DICTIONARY,
+    LONG_COLUMNS,
     create_long,
     create_wide,
     described,
@@ -267,7 +268,7 @@ def _marker_views(name: str, files: Sequence[MarkerFile]) -> list[View]:
         View(
             name=f"{wide}_long",
             about=f"Markers of set {name}: a row a known value",
-            columns=partial(say, [n for n in OBSERVATION_COLUMNS if n not in {"formula", "product", "column"}]),
+            columns=partial(say, LONG_COLUMNS),
             create=lambda connection: create_long(
                 connection, [(f.tile, open_ipc(f.path).read_all()) for f in files], f"{wide}_long"
             ),

@@ -8,12 +8,14 @@ evidence, so it moves the confidence and finds nothing alone. No rule knows the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import ImprovedRules
+from s4c_hpc.mowing.coherences import coherences, weigh
 from s4c_hpc.mowing.reference import Orbit
 from s4c_hpc.mowing.windows import FUSED, S2, Windows, chosen, middles_within, picked, windows_of
 from s4c_hpc.series.looks import Floats, Looks, dips, looks_of, without
@@ -26,6 +28,7 @@ EVIDENCE: Final = (
     "ndvi_regrowth",
     "coherence_before",
     "coherence_after",
+    "coherence_rise",
 )
 """What a confidence is made of, in the order of the columns."""
 
@@ -46,8 +49,7 @@ class Falls:
         """Fall, local reference, regrowth and rise of coherence; the latter two NaN if nothing was seen."""
         e = self.evidence
         regrowth = e["ndvi_regrowth"] - e["ndvi_low"]
-        rise = e["coherence_after"] - e["coherence_before"]
-        return e["ndvi_before"] - e["ndvi_after"], e["ndvi_reference"], regrowth, rise
+        return e["ndvi_before"] - e["ndvi_after"], e["ndvi_reference"], regrowth, e["coherence_rise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Detected:
 
     windows: Windows
     evidence: dict[str, Floats]
+    doubts: NDArray[np.uint8]
+    """(n, k) bits of ``confounders.doubts.Doubt`` of the rise of coherence."""
+    rain_mm: Floats
+    """(n, k) rain that goes with a doubt; NaN where there is none, or it is not known."""
     looks: np.ndarray[tuple[int], np.dtype[np.intp]]
     """(n,) looks in the season."""
 
@@ -82,7 +88,8 @@ def falls(looks: Looks, orbits: Sequence[Orbit], season: tuple[float, float], ru
         "ndvi_low": _extreme(looks, 1, 0, rules.low_days, np.fmin),
         "ndvi_regrowth": _extreme(looks, 1, *rules.regrowth_days, np.fmax),
     }
-    evidence["coherence_before"], evidence["coherence_after"] = _coherences(orbits, start, end, rules)
+    before, after = coherences(orbits, start, end, rules)
+    evidence |= {"coherence_before": before, "coherence_after": after, "coherence_rise": after - before}
     kept = {name: np.where(there, evidence[name], np.nan) for name in EVIDENCE}
     return Falls(np.where(there, start, np.nan), np.where(there, end, np.nan), kept)
 
@@ -118,7 +125,8 @@ def detected(
     Returns
     -------
     None of a parcel with fewer than ``min_looks`` looks in the season. A window is from the look before to the look
-    after; its source is S2/S1 where coherence was seen on both sides.
+    after; its source is S2/S1 where coherence was seen on both sides. Doubts about coherence lower the confidence of
+    events, after these were chosen: none is lost by a doubt, and its confidence may be less than ``min_confidence``.
     """
     looks = looks_of(ndvi, days, rules.corrupted_th)
     looks = without(looks, dips(looks, rules))
@@ -134,7 +142,15 @@ def detected(
     columns = chosen(windows, middles_within(rules.min_days), rules.max_events)
     columns = columns[:, : int((columns >= 0).sum(axis=1).max(initial=0))]
     evidence = {name: picked(matrix, columns) for name, matrix in found.evidence.items()}
-    return Detected(windows.taken(columns), evidence, n_looks)
+    kept = windows.taken(columns)
+    weighed = weigh(kept.start, kept.end, orbits, rules)
+    if weighed is None:
+        return Detected(kept, evidence, np.zeros(columns.shape, np.uint8), np.full(columns.shape, np.nan), n_looks)
+    in_doubt = weighed.doubts > 0
+    evidence["coherence_rise"] = np.where(in_doubt, weighed.rise, evidence["coherence_rise"])
+    lower = confidences(Falls(kept.start, kept.end, evidence), rules)
+    kept = replace(kept, confidence=np.where(in_doubt, lower, kept.confidence))
+    return Detected(kept, evidence, weighed.doubts, weighed.rain_mm, n_looks)
 
 
 def _extreme(looks: Looks, at: int, first: float, last: float, extreme: np.ufunc) -> Floats:
@@ -158,42 +174,3 @@ def _extreme(looks: Looks, at: int, first: float, last: float, extreme: np.ufunc
             break
         found[:, own] = extreme(found[:, own], np.where(counts, looks.values[:, other], np.nan))
     return found
-
-
-def _coherences(orbits: Sequence[Orbit], start: Floats, end: Floats, rules: ImprovedRules) -> tuple[Floats, Floats]:
-    """Mean coherence of the pairs that end before a fall and of those that begin after it; mean over orbits with both.
-
-    A pair that spans the fall tells nothing of it: coherence is lost by the cut itself.
-    """
-    sums = [np.zeros(start.shape), np.zeros(start.shape)]
-    n_orbits = np.zeros(start.shape)
-    for orbit in orbits:
-        if orbit.days.size < 2:
-            continue
-        length = float(np.median(np.diff(orbit.days)))
-        span = rules.coherence_days
-        before = _mean_between(orbit, start - span, start)
-        after = _mean_between(orbit, start + length, end + span)
-        both = np.isfinite(before) & np.isfinite(after)
-        n_orbits += both
-        sums[0] += np.where(both, before, 0.0)
-        sums[1] += np.where(both, after, 0.0)
-    with np.errstate(invalid="ignore"):
-        return sums[0] / n_orbits, sums[1] / n_orbits
-
-
-def _mean_between(orbit: Orbit, first: Floats, last: Floats) -> Floats:
-    """Mean of the coherences dated within [first, last] (n, m), from running sums."""
-    values = orbit.values.astype(np.float64)
-    seen = np.isfinite(values)
-    zero = np.zeros((values.shape[0], 1))
-    total = np.concatenate([zero, np.cumsum(np.where(seen, values, 0.0), axis=1)], axis=1)
-    count = np.concatenate([zero, np.cumsum(seen, axis=1)], axis=1)
-    # Unknown days are after all others, so that nothing lies between them.
-    low = np.searchsorted(orbit.days, first, side="left")
-    high = np.maximum(np.searchsorted(orbit.days, last, side="right"), low)
-    with np.errstate(invalid="ignore"):
-        mean: Floats = (np.take_along_axis(total, high, axis=1) - np.take_along_axis(total, low, axis=1)) / (
-            np.take_along_axis(count, high, axis=1) - np.take_along_axis(count, low, axis=1)
-        )
-    return mean

@@ -29,6 +29,10 @@ class Orbit:
     """(t,) of the later image of each pair, since 1970, ascending."""
     values: NDArray[np.floating]
     """(n, t) means of parcels; NaN where there is none."""
+    doubts: NDArray[np.uint8] | None = None
+    """(n, t) bits of ``confounders.doubts.Doubt`` of the change since the pair before; ``None``: none is known."""
+    rain_mm: NDArray[np.float32] | None = None
+    """(n, t) rain of the pair, where there are doubts; NaN where it is not known."""
 
 
 def optical_windows(ndvi: NDArray[np.floating], days: Floats, rules: OpticalRules) -> Windows:

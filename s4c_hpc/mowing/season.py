@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import Mowing, MowingMode
+from s4c_hpc.confounders.doubts import reasons
 from s4c_hpc.mowing.compliance import compliance, day_of, days_since_1970
 from s4c_hpc.mowing.contract import dates
 from s4c_hpc.mowing.detector import EVIDENCE, detected
@@ -55,6 +56,10 @@ class Seen:
     """Orbit and variable of coherence; empty for NDVI."""
     values: NDArray[np.float32]
     """(n,); NaN where there is none."""
+    doubts: NDArray[np.uint8] | None = None
+    """(n,) bits of ``confounders.doubts.Doubt``; ``None``: none is known."""
+    rain_mm: NDArray[np.float32] | None = None
+    """(n,) beside doubts; NaN where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,10 @@ class Assessed:
     windows: Windows
     evidence: Mapping[str, Floats]
     """By the names of ``EVIDENCE``, as the windows."""
+    doubts: NDArray[np.uint8]
+    """As the windows: bits of ``confounders.doubts.Doubt``."""
+    rain_mm: Floats
+    """As the windows; NaN where it is not known."""
     reason: NDArray[np.str_]
     """(n,) why a parcel was not assessed; empty if it was."""
     looks: NDArray[np.intp]
@@ -93,8 +102,13 @@ class Assessed:
             pa.array(self.windows.confidence[rows, columns].astype(np.float32)),
             pa.array(names, pa.string()),
             *(pa.array(self.evidence[name][rows, columns].astype(np.float32)) for name in EVIDENCE),
+            pa.array(self.doubts[rows, columns]),
+            pa.array([", ".join(reasons(*pair)) for pair in self._doubted(rows, columns)], pa.string()),
         ]
         return pa.RecordBatch.from_arrays(values, schema=schema)
+
+    def _doubted(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Iterator[tuple[int, float]]:
+        return zip(self.doubts[rows, columns].tolist(), self.rain_mm[rows, columns].tolist(), strict=True)
 
     def parcels(self, schema: pa.Schema) -> pa.RecordBatch:
         """A row a parcel."""
@@ -133,7 +147,7 @@ def assess(
     for one in seen:
         strands[one.strand].append(one)
     days, ndvi = _matrix(strands.pop("", []), ids.size)
-    orbits = [Orbit(*_matrix(own, ids.size)) for _, own in sorted(strands.items())]
+    orbits = [_orbit(own, ids.size) for _, own in sorted(strands.items())]
     pairs = sum(
         (_within(orbit.values.astype(np.float64), orbit.days, season) for orbit in orbits), np.zeros(ids.size, np.intp)
     )
@@ -143,17 +157,27 @@ def assess(
         windows = reference_windows(ndvi, days, vh, pixels, season, mowing.reference)
         looks = _within(ndvi, days, season)
         evidence: Mapping[str, Floats] = {name: np.full(windows.start.shape, np.nan) for name in EVIDENCE}
+        doubts, rain = np.zeros(windows.start.shape, np.uint8), np.full(windows.start.shape, np.nan)
         none = (looks < 3) & (pairs <= mowing.reference.radar.stat_smpl_n)
         reason = np.where(none, "fewer than 3 NDVI looks, and too few coherences for a line", "")
     else:
         made = detected(ndvi, days, orbits, season, mowing.improved)
         windows, evidence, looks = made.windows, made.evidence, made.looks
+        doubts, rain = made.doubts, made.rain_mm
         least = mowing.improved.min_looks
         reason = np.where(looks < least, f"fewer than {least} NDVI looks in the season", "")
     reason = np.where(others, "of a crop that is not asked for", reason)
     year = (recipe.start + (recipe.end - recipe.start) / 2).year
     codes = compliance(windows, reason == "", crops.tolist(), mowing.compliance, year)
-    return Assessed(ids, windows, evidence, reason.astype(np.str_), looks, pairs, codes)
+    return Assessed(ids, windows, evidence, doubts, rain, reason.astype(np.str_), looks, pairs, codes)
+
+
+def _orbit(seen: Sequence[Seen], n: int) -> Orbit:
+    doubts = [one.doubts for one in seen if one.doubts is not None]
+    rain = [one.rain_mm for one in seen if one.rain_mm is not None]
+    if len(doubts) < len(seen) or len(rain) < len(seen):
+        return Orbit(*_matrix(seen, n))
+    return Orbit(*_matrix(seen, n), doubts=np.stack(doubts, axis=1), rain_mm=np.stack(rain, axis=1))
 
 
 def _matrix(seen: Sequence[Seen], n: int) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.config.mowing import Mowing
+from s4c_hpc.config.mowing import Mowing, MowingMode
+from s4c_hpc.confounders.read import ConfounderFile, confounders_of, planned_confounders
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -20,13 +22,24 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
-from s4c_hpc.mowing.contract import EVENTS, PARCELS, MowingHeader, event_schema, mowing_path, parcel_schema, period_of
+from s4c_hpc.mowing.contract import (
+    EVENTS,
+    PARCELS,
+    MowingHeader,
+    event_schema,
+    manifest_path,
+    mowing_path,
+    parcel_schema,
+    period_of,
+)
 from s4c_hpc.mowing.season import Assessed, Recipe, Seen, assess
-from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes
+from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes, version_of
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import Imported, imported_set, imports_of
+from s4c_hpc.series.inputs import require_any
 from s4c_hpc.series.layers import Ids, Layered, open_layers
 from s4c_hpc.series.locate import parcels_of
+from s4c_hpc.series.manifest import manifest_text
 from s4c_hpc.series.task_series import task_series
 
 _BASE_BYTES: Final = 320 * 2**20
@@ -37,9 +50,9 @@ class MowingStage:
     """Writes the mowings of a tile and what is said of each parcel."""
 
     name = "mowing"
-    version = "1"
+    version = "2"
     launch = Launch.ARRAY
-    after: Sequence[str] = ("series",)
+    after: Sequence[str] = ("series", "confounders")
     tolerates_missing = False
     deliverable = True
 
@@ -61,12 +74,16 @@ class MowingStage:
             own[row["tile"]].append(row["id"])
             sizes[row["tile"]] += row["work"]
         brought: dict[str, list[Imported]] = defaultdict(list)
-        for imported in ctx.once("imports", lambda: imports_of(ctx.workspace)):
+        imports = ctx.once("imports", lambda: imports_of(ctx.workspace))
+        for imported in imports:
             for tile in imported.tiles:
                 brought[tile].append(imported)
                 sizes[tile] += len(imported_set(ctx.workspace, imported, tile).acquisitions)
+        # The reference knows no doubts.
+        is_reference = config.mowing.mode is MowingMode.REFERENCE
+        doubting = {} if is_reference else planned_confounders(ctx)
         rows = [
-            self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), sizes[tile])
+            self._row(ctx, tiles[tile], own.get(tile, []), brought.get(tile, []), doubting.get(tile, ()), sizes[tile])
             for tile in sorted(tiles)
             if tile in own or tile in brought
         ]
@@ -76,6 +93,9 @@ class MowingStage:
                 where="mowing.enabled",
                 hint="name sources of imagery, run 's4c series import', or leave it out",
             )
+        require_any(
+            config, imports, config.mowing.ndvi, is_own=bool(own), radar_alone=is_reference, where="mowing.ndvi"
+        )
         yield tasks_to_batch(rows)
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
@@ -99,14 +119,13 @@ class MowingStage:
         key = task.input_keys[0]
         ids = parcels_of(io.workspace, task.tile, key)
         try:
-            files = [
-                (a, open_layers([io.workspace.root / path for path in a.layers]).mapped())
-                for a in _acquisitions(task, io, recipe)
-            ]
+            acquisitions, missing = _acquisitions(task, io, recipe)
+            files = [(a, open_layers([io.workspace.root / path for path in a.layers]).mapped()) for a in acquisitions]
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         seen = [s for a, f in files for s in _variables(a, f, recipe.mowing)]
-        if not any(one.is_ndvi for one in seen):
+        radar_alone = recipe.mowing.mode is MowingMode.REFERENCE
+        if not any(one.is_ndvi or radar_alone for one in seen):
             raise InputError(
                 f"no series of {recipe.start} to {recipe.end} on tile {task.tile} has a column "
                 f"{recipe.mowing.ndvi}_mean",
@@ -114,10 +133,11 @@ class MowingStage:
                 hint="'s4c series list' names what there is",
             )
         crops, areas = _attributes(io, ids)
+        confounders = confounders_of(task, io)
         assessed = []
         for first in range(0, ids.size, BLOCK):
             block = slice(first, first + BLOCK)
-            own = [one.read(ids[block]) for one in seen]
+            own = _read(seen, confounders, ids[block])
             assessed.append(assess(recipe, ids[block], own, crops[block], areas[block]))
         header = {
             "period": params["period"],
@@ -128,17 +148,35 @@ class MowingStage:
             "rules": canonical_json(params["mowing"]),
             "task": task.id,
         }
-        event_file, parcel_file = task.outputs
+        event_file, event_manifest, parcel_file, parcel_manifest = task.outputs
         events = event_schema(MowingHeader(set=EVENTS, **header))
         parcels = parcel_schema(MowingHeader(set=PARCELS, **header))
         with io.publisher.replace(event_file) as path:
             n_events = write_ipc(path, events, (one.events(events) for one in assessed))
         with io.publisher.replace(parcel_file) as path:
             write_ipc(path, parcels, (one.parcels(parcels) for one in assessed))
+        used = {one.acquisition.sort_key: (one.acquisition, one.file.header.task) for one in seen}
+        for schema, file in ((events, event_manifest), (parcels, parcel_manifest)):
+            text = manifest_text(
+                schema,
+                selection={"mode": recipe.mowing.mode.value, "rules": params["mowing"]},
+                parcels_version=version_of(io.workspace, task.tile, key),
+                n_parcels=int(ids.size),
+                inputs=used.values(),
+                missing=missing,
+            )
+            with io.publisher.replace(file) as path:
+                path.write_text(text, encoding="utf-8")
         return Outcome(outputs=task.outputs, n_rows=int(ids.size), notes=_notes(assessed, n_events, int(ids.size)))
 
     def _row(
-        self, ctx: PlanContext, parcels: TileParcels, own: list[str], brought: list[Imported], n_files: float
+        self,
+        ctx: PlanContext,
+        parcels: TileParcels,
+        own: list[str],
+        brought: list[Imported],
+        doubting: tuple[str, ...],
+        n_files: float,
     ) -> Task:
         config: Config = ctx.config
         tile, site = parcels.tile.id, config.site
@@ -154,7 +192,7 @@ class MowingStage:
             # Codes of crops are no part of the key of parcels.
             params["attributes"] = latest_version(ctx.workspace)
         text = canonical_json(params)
-        keys = (parcels.key, *own, *(one.key for one in brought))
+        keys = (parcels.key, *own, *(one.key for one in brought), *doubting)
         n = parcels.n_parcels
         work = float(n * n_files)
         return Task(
@@ -164,10 +202,17 @@ class MowingStage:
             subject=period,
             input_keys=keys,
             params=text,
-            depends_on=tuple(own),
-            outputs=tuple(mowing_path(kind, period, site.name, tile) for kind in (EVENTS, PARCELS)),
+            depends_on=(*own, *doubting),
+            outputs=tuple(
+                path
+                for kind in (EVENTS, PARCELS)
+                for path in (mowing_path(kind, period, site.name, tile), manifest_path(kind, period, site.name, tile))
+            ),
             work=work,
-            bytes_out=65536 + 2000 * parcels.n_blocks + n * (40 + config.mowing.improved.max_events * 64),
+            bytes_out=131072
+            + 2 * 2000 * int(n_files)
+            + 2000 * parcels.n_blocks
+            + n * (40 + config.mowing.improved.max_events * 128),
             opens_imagery=0,
             resources=self.resources(work, {"n_files": n_files}),
         )
@@ -187,6 +232,18 @@ class _Variable:
         return Seen(day=a.day, strand=strand, values=values)
 
 
+def _read(seen: Sequence[_Variable], confounders: ConfounderFile | None, ids: Ids) -> list[Seen]:
+    """Values of parcels, with doubts about coherence where these are known: those of VV count for VH as well."""
+    read = [one.read(ids) for one in seen]
+    if confounders is None:
+        return read
+    doubts = confounders.doubts_of([one.acquisition for one in seen], ids)
+    return [
+        one if variable.is_ndvi else replace(one, doubts=doubts.flags[:, i], rain_mm=doubts.rain_mm[:, i])
+        for i, (one, variable) in enumerate(zip(read, seen, strict=True))
+    ]
+
+
 def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Iterator[_Variable]:
     names = set(file.schema.names)
     if (column := f"{mowing.ndvi}_mean") in names:
@@ -196,11 +253,11 @@ def _variables(acquisition: Acquisition, file: Layered, mowing: Mowing) -> Itera
             yield _Variable(acquisition, file, column, is_ndvi=False)
 
 
-def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> list[Acquisition]:
-    """Those of the season by time."""
-    found, _ = task_series(task, io)
+def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> tuple[list[Acquisition], tuple[tuple[str, str], ...]]:
+    """Those of the season by time, and products that are missing with the reason."""
+    found, missing = task_series(task, io)
     inside = (a for a in found if recipe.start <= a.day <= recipe.end)
-    return sorted(inside, key=lambda a: (a.day, a.sort_key))
+    return sorted(inside, key=lambda a: (a.day, a.sort_key)), missing
 
 
 def _attributes(io: TaskIO, ids: Ids) -> tuple[NDArray[np.str_], NDArray[np.float64]]:

@@ -175,6 +175,42 @@ def read_tile_parcels(
     )
 
 
+def read_centre(workspace: Workspace, version: str, new_id: int) -> tuple[float, float]:
+    """Longitude and latitude of one parcel's centre, in degrees; NaN where there is no parcel or no polygon.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    """
+    path = _path(workspace, version, PARCELS)
+    rows = pq.read_table(path, columns=[GEOMETRY], filters=[("NewID", "==", new_id)], partitioning=None)
+    polygons = shapely.from_wkb(rows.column(GEOMETRY).to_numpy())
+    if not len(polygons) or polygons[0] is None:
+        return float("nan"), float("nan")
+    (centre,) = shapely.centroid(reproject(polygons[:1], crs_of(path), "OGC:CRS84"))
+    return float(shapely.get_x(centre)), float(shapely.get_y(centre))
+
+
+def read_centroids(workspace: Workspace, version: str, tile: Tile) -> NDArray[np.float64]:
+    """(n, 2) centres of the parcels of one tile in its CRS, in row order; NaN where there is no polygon.
+
+    One row group at a time is read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    """
+    path = _path(workspace, version, PARCELS)
+    parts = [np.empty((0, 2))]
+    for group in _tile_groups(path, tile.id, [GEOMETRY]):
+        polygons = reproject(shapely.from_wkb(group.column(GEOMETRY).to_numpy()), crs_of(path), tile.crs)
+        centres = shapely.centroid(polygons)
+        parts.append(np.stack([shapely.get_x(centres), shapely.get_y(centres)], axis=1))
+    return np.concatenate(parts)
+
+
 def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table]:
     """The row groups of a tile; each holds rows of one tile."""
     with damage_is_told(path), pq.ParquetFile(path) as file:
@@ -184,10 +220,32 @@ def _tile_groups(path: Path, tile: str, columns: list[str]) -> Iterator[pa.Table
                 yield file.read_row_group(i, columns=columns)
 
 
+def read_tile_attributes(workspace: Workspace, version: str, tile: str, columns: Iterable[str]) -> pa.Table:
+    """Columns of the parcels of one tile, in row order; only that tile's row groups are read.
+
+    Raises
+    ------
+    MissingDataError
+        No such version.
+    InputError
+        The tile owns no parcel of this version.
+    """
+    groups = list(_tile_groups(_path(workspace, version, PARCELS), tile, list(columns)))
+    if not groups:
+        raise InputError(
+            f"parcel version {version} has no parcel in this tile", where=f"tile {tile}", hint="plan again"
+        )
+    return pa.concat_tables(groups).replace_schema_metadata(None)
+
+
+def attribute_names(workspace: Workspace, version: str) -> list[str]:
+    """Names of the columns of a version, but for geometry and bounding box."""
+    return [n for n in pq.read_schema(_path(workspace, version, PARCELS)).names if n not in {GEOMETRY, BBOX}]
+
+
 def read_attributes(workspace: Workspace, version: str, columns: Iterable[str] | None = None) -> pa.Table:
     """Columns of a version, all but geometry and bounding box when none are named; rows by tile and block."""
-    everything = pq.read_schema(_path(workspace, version, PARCELS)).names
-    names = [n for n in everything if n not in {GEOMETRY, BBOX}] if columns is None else list(columns)
+    names = attribute_names(workspace, version) if columns is None else list(columns)
     return _read(workspace, version, PARCELS, names).replace_schema_metadata(None)
 
 

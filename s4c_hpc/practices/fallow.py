@@ -16,7 +16,7 @@ from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import any_week
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.harvest import Harvest
-from s4c_hpc.practices.judged import Judged, choose
+from s4c_hpc.practices.judged import Judged, Reaped, choose
 from s4c_hpc.practices.period import PeriodMarkers, any_vegetation, period_markers
 from s4c_hpc.practices.weeks import Observations, Weeks, from_here
 
@@ -46,42 +46,73 @@ def fallow(observed: Observations, weeks: Weeks, found: Harvest, declared: Decla
     elif declared.country == "LTU":
         judged = _lithuania(judged, markers, found, declared)
     else:
-        judged = _black(judged, found, declared, rules)
+        judged = replace(judged, index=black_index(m6, found, declared, rules))
     return judged.where(weeks.last <= monday(declared.p_start), Seen.NR, Index.NR)
 
 
-def _black(judged: Judged, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
+def black_index(m6: Codes, found: Reaped, declared: Declared, rules: PracticeRules) -> Codes:
+    """(n,) C_INDEX of land that has to be bare, or at least not harvested in the period."""
     last = monday(declared.p_end)
     if declared.country.startswith("ITA") and rules.loss_from is not None:
         last = np.full(len(last), monday(declared.day(rules.loss_from)))
-    index = choose(
+    return choose(
         len(last),
-        (judged.m6 == Seen.FALSE, Index.STRONG),
+        (m6 == Seen.FALSE, Index.STRONG),
         (_harvested(found, monday(declared.p_start), last), Index.WEAK),
         default=Index.MODERATE,
     )
-    return replace(judged, index=index)
+
+
+def green_index(m6: Codes, m8: Codes, found: Reaped, declared: Declared) -> Codes:
+    """(n,) C_INDEX of a cover that has to go in its time (M8), and not by a harvest."""
+    return choose(
+        len(m8),
+        (m6 == Seen.FALSE, Index.POOR),
+        (_harvested(found, monday(declared.p_start), monday(declared.p_end)), Index.WEAK),
+        (m8 == Seen.FALSE, Index.STRONG),
+        default=Index.MODERATE,
+    )
+
+
+def loss_days(declared: Declared, rules: PracticeRules) -> tuple[Days, Days]:
+    """(n,) and (n,) first and last day on which the vegetation of fallow land has to go."""
+    n = len(declared.p_start)
+    first = declared.p_start if rules.loss_from is None else np.full(n, declared.day(rules.loss_from))
+    last = declared.p_end if rules.loss_to is None else np.full(n, declared.day(rules.loss_to))
+    return first, last
+
+
+def is_black(declared: Declared) -> NDArray[np.bool_]:
+    """(n,) whether it is Lithuania's black fallow land."""
+    found: NDArray[np.bool_] = declared.p_type == _BLACK
+    return found
+
+
+def lithuania_index(m6: Codes, is_kept: NDArray[np.bool_], found: Reaped, declared: Declared) -> Codes:
+    """(n,) C_INDEX of Lithuania's kinds; ``is_kept``: (n,) whether the ground was left alone for long enough."""
+    week, last = found.week, monday(declared.p_end)
+    black = is_black(declared)
+    green = choose(
+        len(m6),
+        (~is_kept | (m6 == Seen.FALSE), Index.WEAK),
+        (~found.found | (week <= last - _EARLY_DAYS), Index.MODERATE),
+        (week <= last + _GRACE_DAYS, Index.STRONG),
+        default=Index.MODERATE,
+    )
+    return choose(len(m6), (black & ~is_kept, Index.STRONG), (black, Index.WEAK), (~black, green), default=Index.NR)
 
 
 def _green(judged: Judged, observed: Observations, found: Harvest, declared: Declared, rules: PracticeRules) -> Judged:
     """Czechia: the cover has to go in its time, and not by a harvest."""
     m8 = _loss_in_time(observed, declared, rules)
-    index = choose(
-        len(m8),
-        (judged.m6 == Seen.FALSE, Index.POOR),
-        (_harvested(found, monday(declared.p_start), monday(declared.p_end)), Index.WEAK),
-        (m8 == Seen.FALSE, Index.STRONG),
-        default=Index.MODERATE,
-    )
+    index = green_index(judged.m6, m8, found, declared)
     is_looked_at = (index == Index.STRONG) | (index == Index.MODERATE)
     return replace(judged, index=index, m8=np.where(is_looked_at, m8, np.int8(Seen.NR)))
 
 
 def _loss_in_time(observed: Observations, declared: Declared, rules: PracticeRules) -> Codes:
     """(n,) M8 of the time in which vegetation has to go: FALSE if it went."""
-    n = len(declared.p_start)
-    first = declared.p_start if rules.loss_from is None else np.full(n, declared.day(rules.loss_from))
-    last = declared.p_end if rules.loss_to is None else np.full(n, declared.day(rules.loss_to))
+    first, last = loss_days(declared, rules)
     markers = period_markers(observed, first - _BESIDE_DAYS, last + _BESIDE_DAYS, rules)
     # A week without NDVI has the marker of the next one with it.
     values = from_here(markers.m8.astype(np.float64), markers.m8 != Seen.NA)
@@ -91,28 +122,17 @@ def _loss_in_time(observed: Observations, declared: Declared, rules: PracticeRul
 
 def _lithuania(judged: Judged, markers: PeriodMarkers, found: Harvest, declared: Declared) -> Judged:
     m10 = seen(_has_run(markers, BARE_WEEKS))
-    week, last = found.week, monday(declared.p_end)
-    is_black, is_kept = declared.p_type == _BLACK, m10 == Seen.TRUE
-    green = choose(
-        len(m10),
-        (~is_kept | (judged.m6 == Seen.FALSE), Index.WEAK),
-        (~found.found | (week <= last - _EARLY_DAYS), Index.MODERATE),
-        (week <= last + _GRACE_DAYS, Index.STRONG),
-        default=Index.MODERATE,
-    )
-    index = choose(
-        len(m10), (is_black & ~is_kept, Index.STRONG), (is_black, Index.WEAK), (~is_black, green), default=Index.NR
-    )
+    black, is_kept = is_black(declared), m10 == Seen.TRUE
     return replace(
         judged,
-        m6=np.where(is_black, np.int8(Seen.NR), judged.m6),
+        m6=np.where(black, np.int8(Seen.NR), judged.m6),
         m10=m10,
-        index=index,
-        without_harvest=is_black & ~is_kept,
+        index=lithuania_index(judged.m6, is_kept, found, declared),
+        without_harvest=black & ~is_kept,
     )
 
 
-def _harvested(found: Harvest, first: Days, last: Days) -> NDArray[np.bool_]:
+def _harvested(found: Reaped, first: Days, last: Days) -> NDArray[np.bool_]:
     """(n,) whether the harvest is after the first week and not after the last one."""
     inside: NDArray[np.bool_] = found.found & (found.week > first) & (found.week <= last)
     return inside

@@ -5,10 +5,13 @@ A gap ends and begins at the days of the interval as well as at weeks that are t
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
+from numpy.typing import NDArray
 
 from s4c_hpc.practices.days import Days
-from s4c_hpc.practices.weeks import FAR, Weeks
+from s4c_hpc.practices.weeks import FAR
 
 HARVEST_DAYS = 35
 """Days before the harvest's week in which gaps make it doubtful."""
@@ -17,7 +20,19 @@ MANY = 2
 """Weeks that are missing and make a decision doubtful."""
 
 
-def missing_weeks(weeks: Weeks, first: Days, last: Days, *, less: int = 1) -> Days:
+class HasWeeks(Protocol):
+    """Weeks of n parcels, ascending."""
+
+    @property
+    def monday(self) -> Days:
+        """(n, w) their Mondays."""
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """(n, w) which of them have radar."""
+
+
+def missing_weeks(weeks: HasWeeks, first: Days, last: Days, *, less: int = 1) -> Days:
     """(n,) weeks that are missing between two days.
 
     Parameters

@@ -49,7 +49,7 @@ def judge(observed: Observations, declared: Declared, rules: PracticeRules, stat
     (n,) by name: days as int32 20210726 or a negative code, markers and C_INDEX as int8 codes, the rest as integers
     """
     enough = status == Status.OK
-    columns = _nothing(status, declared, rules)
+    columns = nothing(status, declared, rules)
     if enough.any():
         own = _judged(observed.of(enough), declared.of(enough), rules, until)
         for name, values in own.items():
@@ -109,7 +109,7 @@ def _gaps(weeks: Weeks, declared: Declared, judged: Judged, week: Days, week_s1:
     }
 
 
-def _nothing(status: Codes, declared: Declared, rules: PracticeRules) -> Columns:
+def nothing(status: Codes, declared: Declared, rules: PracticeRules) -> Columns:
     """Columns of parcels that cannot be judged."""
     small = status == Status.FEW_PIXELS
     day = np.where(small, NA1_DAY, NA_DAY).astype(np.int32)

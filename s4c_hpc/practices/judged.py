@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,18 @@ from numpy.typing import NDArray
 from s4c_hpc.practices.codes import Codes, Index, Seen
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.declared import Declared
+
+
+class Reaped(Protocol):
+    """The harvest of n parcels as rules of practices need it."""
+
+    @property
+    def week(self) -> Days:
+        """(n,) its Monday; ``NO_DAY`` if there is none."""
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(n,) whether there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,14 @@
-"""``<site>_<tile>.manifest.json`` of the practices product, in the structure of that of marker files."""
+"""``<site>_<tile>.manifest.json`` of the practices product."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
 from s4c_hpc.practices.read import Source
-
-_FORMAT: Final = 1
-"""That of manifests of marker files, whose readers read this one as well."""
+from s4c_hpc.series import manifest
 
 
 def manifest_text(
@@ -26,44 +20,12 @@ def manifest_text(
     sources: Sequence[Source],
     missing: Sequence[tuple[str, str]],
 ) -> str:
-    """Text of the manifest.
-
-    Parameters
-    ----------
-    schema : of the file, whose metadata tell site, tile, period, set and task
-    selection : mode, country and thresholds
-    missing : products that belong here and are not there, each with the reason
-    """
-    said = {key.decode(): value.decode() for key, value in schema.metadata.items()}
-    values = {
-        "site": said["site"],
-        "tile": said["tile"],
-        "period": said["period"],
-        "set": said["set"],
-        "selection": selection,
-        "task_id": said["task"],
-        "parcels_version": parcels_version,
-        "n_parcels": n_parcels,
-        "inputs": [_input(one) for one in sources],
-        "missing": [{"product": product, "datetime": None, "reason": reason} for product, reason in missing],
-        "columns": {f.name: {k.decode(): v.decode() for k, v in f.metadata.items()} for f in list(schema)[1:]},
-        "software": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("s4c-hpc", "numpy", "scipy", "pyarrow")},
-        },
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "format": _FORMAT,
-    }
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
-
-
-def _input(source: Source) -> dict[str, Any]:
-    own = source.acquisition
-    task = source.file.header.task
-    return {
-        "product": own.product,
-        "sensor": own.sensor,
-        "datetime": own.datetime.isoformat(),
-        "series": [{"path": path, "grid": own.grid, "task_id": task} for path in own.layers],
-        "note": "",
-    }
+    """Text of the manifest, see ``series.manifest``."""
+    return manifest.manifest_text(
+        schema,
+        selection=selection,
+        parcels_version=parcels_version,
+        n_parcels=n_parcels,
+        inputs=[(one.acquisition, one.file.header.task) for one in sources],
+        missing=missing,
+    )

@@ -204,6 +204,13 @@ def optical_catch_crop(
     return OpticalCatchCrop(found, start, end, np.where(found, sure, 0.0), evidence)
 
 
+def clear_looks(day: Days, ndvi: Floats, rules: OpticalEventRules) -> Flags:
+    """(n, d) looks that count: one a day, without dips of NDVI (-1 to 1) that are clouds."""
+    if not len(day):
+        return np.zeros(ndvi.shape, bool)
+    return _clear(day, ndvi, _looks(day, ndvi), rules)
+
+
 def _filled(day: Days, ndvi: Floats, values: Mapping[str, Floats]) -> tuple[Days, Floats, dict[str, Floats]]:
     """The same with one look at nothing where there is no date at all, so that every row has a column."""
     if len(day):

@@ -44,6 +44,23 @@ _MARKERS: Final[Mapping[str, str]] = {
     "M10": "Coherence does not grow in the period of the practice",
 }
 
+_IMPROVED_MARKERS: Final[Mapping[str, str]] = {
+    "M1": "Vegetation was seen by the week of the harvest, in NDVI",
+    "M2": "NDVI is lost in the week of the harvest or the tolerance after it",
+    "M3": "Backscatter VV - VH of an orbit grows then, and lasts",
+    "M4": "Backscatter VV - VH of an orbit is that of bare ground then",
+    "M5": "Coherence of an orbit rises or is high then; NA where it is always low",
+}
+"""Without a harvest, of the week that comes nearest to one."""
+
+_IMPROVED_STATUS: Final[Mapping[Status, str]] = {
+    Status.NO_S1: "judged; no backscatter or no coherence",
+    Status.FEW_S1: "judged; fewer coherence values than the minimum of the reference",
+    Status.NO_S2: "judged; no NDVI",
+    Status.FEW_PIXELS: "judged without radar: fewer pixels of it than the minimum",
+    Status.NO_PERIOD: "harvest judged; the practice is declared without a period",
+}
+
 _DAYS: Final[Mapping[str, str]] = {
     "VEG_START": "First day of the crop's season",
     "H_START": "First day on which the harvest is looked for",
@@ -56,6 +73,10 @@ _DAYS: Final[Mapping[str, str]] = {
     "H_W_S1": "Monday of the week of the harvest by radar alone",
     "TL_W_START": "Monday of the week of tillage",
     "TL_W_END": "Sunday of the week of tillage",
+    "H_EVENT_START": "Last observation before the harvest",
+    "H_EVENT_END": "First observation after the harvest",
+    "MOW_START": "Last observation before fallow land was mown or mulched",
+    "MOW_END": "First observation after fallow land was mown or mulched",
 }
 
 _WEEKS: Final[Mapping[str, str]] = {
@@ -71,6 +92,15 @@ _COUNTS: Final[Mapping[str, tuple[str, str]]] = {
     "H_W_S1GAPS": ("Weeks without radar in the 35 days before the harvest's week", "week"),
 }
 
+_CONFIDENCES: Final[Mapping[str, str]] = {
+    "H_CONF": "Confidence of the harvest, 0 to 1; NaN where nothing was observed",
+    "C_CONF": "Confidence that the practice was kept, 0 to 1; NaN where it is not decided",
+    "MOW_CONF": "Confidence that fallow land was mown or mulched, 0 to 1; NaN where nothing was observed",
+    "TL_CONF": "Confidence of tillage, 0 to 1; NaN where nothing was observed",
+}
+
+_SOURCES: Final = {"0": "nothing", "1": "S2", "2": "S1", "3": "S1+S2"}
+
 _YES_OR_NO: Final = {"1": "yes", "0": "no, or it does not apply"}
 
 _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
@@ -81,9 +111,60 @@ _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
     ),
     "PRACTICE": ("Declared practice", "code", _names(Practice)),
     "C_INDEX": ("How sure it is that the practice is there", "code", _names(Index)),
+    "H_SOURCE": ("What the harvest stands on", "code", _SOURCES),
+    "C_SOURCE": ("What was seen of the period of the practice", "code", _SOURCES),
     "H_QUALITY": ("Whether two weeks or more without radar lie before the harvest's week", "code", _YES_OR_NO),
     "C_QUALITY": ("Whether two weeks or more of the practice are without radar", "code", _YES_OR_NO),
 }
+
+_RULES: Final[Mapping[str, str]] = {
+    "STATUS": "enough coherence values, in one orbit too, NDVI, pixels of radar, and a declared period",
+    "PRACTICE": "PRACTICE of the table of practices; NA without one",
+    "VEG_START": "of the table; without one the season's first day",
+    "H_START": "of the table; without one the season's first day",
+    "H_END": "of the table; without one the season's last day",
+    "P_START": "of the table; for catch crops with an open P_END the last loss before it",
+    "P_END": "of the table; for catch crops with an open one P_START and catch_crop_days",
+    "L_WEEK": "the last week that has both",
+    "M1": "weekly NDVI above ndvi_vegetation in this or an earlier week from VEG_START on",
+    "M2": "weekly NDVI falls below ndvi_up or ndvi_down, from more than ndvi_before_loss, since H_START",
+    "M3": "weekly VV - VH over the mean of the three weeks before, by more than backscatter_loss_db and its deviation",
+    "M4": "weekly highest VV - VH above the season's mean less its deviation",
+    "M5": "coherence grows by coherence_rise, or is at least coherence_level",
+    "M6": "any NDVI from practice_ndvi on in the period",
+    "M7": "no NDVI below practice_ndvi_least, and practice_ndvi reached or no fall",
+    "M8": "no fall of NDVI below practice_ndvi_down or practice_ndvi_up",
+    "M9": "no significant slope of VV - VH of practice_backscatter_slope_db a day",
+    "M10": "coherence neither grows by practice_coherence_rise nor reaches practice_coherence_level",
+    "H_WEEK": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_START": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_END": "first week from H_START on in which M1 to M5 are TRUE together",
+    "H_W_S1": "the same without M2, NDVI's loss",
+    "C_INDEX": "catch crops: FALSE among M6 to M10: none STRONG, 1 MODERATE, 2 WEAK, more POOR; others by rules of the "
+    "country on M6, M8, M10 and the harvest",
+    "S1PIX": "most pixels of any acquisition",
+    "S1GAPS": "whole weeks that lie between two weeks with radar",
+    "H_S1GAPS": "as S1GAPS, in these days",
+    "P_S1GAPS": "as S1GAPS, in these days",
+    "H_W_S1GAPS": "as S1GAPS, in these days",
+    "H_QUALITY": "a harvest by radar was found, and H_W_S1GAPS is 2 or more",
+    "C_QUALITY": "P_S1GAPS is 2 or more",
+    "TL_WEEK": "first week after the harvest's in which M5, by tillage_coherence_*, turns FALSE; none after NDVI of "
+    "vegetation",
+    "H_CONF": "weights of practices.improved for what NDVI and each orbit show in the week of the harvest",
+    "H_SOURCE": "which of them speak for it",
+    "H_EVENT_START": "looks and pairs around the week of the harvest",
+    "H_EVENT_END": "looks and pairs around the week of the harvest",
+    "C_CONF": "weights of practices.improved for cover and loss in the period of the practice",
+    "C_SOURCE": "whether looks or orbits watched the period",
+    "MOW_START": "fall of NDVI or rise of coherence on fallow land in its period",
+    "MOW_END": "fall of NDVI or rise of coherence on fallow land in its period",
+    "MOW_CONF": "weights of practices.improved for these",
+    "TL_CONF": "weights of practices.improved for the fall of coherence and bare ground after the harvest",
+    "TL_W_START": "as TL_WEEK",
+    "TL_W_END": "as TL_WEEK",
+}
+"""What decides each column: the rule, with the keys of ``practices.rules``."""
 
 _ORDER: Final = (
     *(
@@ -105,20 +186,36 @@ _ORDER: Final = (
     *("H_S1GAPS", "P_S1GAPS", "H_W_S1GAPS", "H_QUALITY", "C_QUALITY"),
 )
 _TILLAGE: Final = ("TL_WEEK", "TL_W_START", "TL_W_END")
+_ADDED: Final = ("H_CONF", "H_SOURCE", "H_EVENT_START", "H_EVENT_END", "C_CONF", "C_SOURCE")
+_ADDED_FALLOW: Final = ("MOW_START", "MOW_END", "MOW_CONF")
+_ADDED_TILLAGE: Final = ("TL_CONF",)
 
 
-def product_schema(metadata: Mapping[str, str], *, tillage: bool) -> pa.Schema:
+def product_schema(metadata: Mapping[str, str], *, tillage: bool, improved: bool = False) -> pa.Schema:
     """Columns of a file, the parcel first; names of the reference's table where it has them."""
     fields = [_field(ID, pa.int32(), "Parcel", "")]
-    fields += [_described(name) for name in (*_ORDER, *(_TILLAGE if tillage else ()))]
+    fields += [_described(name, improved=improved) for name in (*_ORDER, *(_TILLAGE if tillage else ()))]
+    if improved:
+        fields += [_described(name, improved=True) for name in added_columns(tillage=tillage)]
     return pa.schema(fields, metadata={"contract": CONTRACT, **metadata})
 
 
-def _described(name: str) -> pa.Field:
+def added_columns(*, tillage: bool) -> tuple[str, ...]:
+    """Columns of the improved rules beside those of the reference."""
+    return (*_ADDED, *_ADDED_FALLOW, *(_ADDED_TILLAGE if tillage else ()))
+
+
+def _described(name: str, *, improved: bool) -> pa.Field:
+    if name == "STATUS" and improved:
+        text, unit, codes = _CODED[name]
+        return _field(name, pa.int8(), text, unit, {**codes, **{str(int(k)): v for k, v in _IMPROVED_STATUS.items()}})
     if name in _CODED:
         return _field(name, pa.int8(), *_CODED[name])
+    if name in _CONFIDENCES:
+        return _field(name, pa.float32(), _CONFIDENCES[name], "1")
     if name in _MARKERS:
-        return _field(name, pa.int8(), _MARKERS[name], "code", _MARKER_CODES)
+        text = _IMPROVED_MARKERS.get(name, _MARKERS[name]) if improved else _MARKERS[name]
+        return _field(name, pa.int8(), text, "code", _MARKER_CODES)
     if name in _COUNTS:
         return _field(name, pa.int32(), *_COUNTS[name], _DAY_CODES)
     texts, unit = (_DAYS, _DAY) if name in _DAYS else (_WEEKS, "week")
@@ -127,4 +224,6 @@ def _described(name: str) -> pa.Field:
 
 def _field(name: str, kind: pa.DataType, long_name: str, unit: str, codes: Mapping[str, str] | None = None) -> pa.Field:
     described = {"long_name": long_name, "unit": unit, **({"codes": canonical_json(codes)} if codes else {})}
+    if name in _RULES:
+        described["rule"] = _RULES[name]
     return pa.field(name, kind, nullable=False, metadata=described)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -36,6 +37,8 @@ class Source:
     is_db: bool = False
     coherence: str = ""
     count: str = ""
+    ground: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Columns of what tells of bare ground, by name."""
 
     @property
     def orbit(self) -> str:
@@ -50,13 +53,19 @@ class Source:
 
 
 def sources_of(
-    workspace: Workspace, acquisitions: Iterable[Acquisition], ndvi: str, first: dt.date, last: dt.date
+    workspace: Workspace,
+    acquisitions: Iterable[Acquisition],
+    ndvi: str,
+    first: dt.date,
+    last: dt.date,
+    ground: Mapping[str, str] | None = None,
 ) -> tuple[Source, ...]:
     """Acquisitions from one day to another that have anything of use, by time.
 
     Parameters
     ----------
     ndvi : name of the variable
+    ground : variables that tell of bare ground, by what they are called there; none by default
 
     Raises
     ------
@@ -67,8 +76,10 @@ def sources_of(
     for one in sorted(acquisitions, key=lambda a: (a.datetime, a.sort_key)):
         if first <= one.day <= last:
             file = open_layers([workspace.root / path for path in one.layers]).mapped()
-            source = _source(one, file, ndvi)
-            if source.ndvi or source.is_amplitude or source.coherence:
+            own = {name: f"{variable}_mean" for name, variable in (ground or {}).items()}
+            own = {name: column for name, column in own.items() if column in file.schema.names}
+            source = replace(_source(one, file, ndvi), ground=own)
+            if source.ndvi or source.is_amplitude or source.coherence or own:
                 found.append(source)
     return tuple(found)
 
@@ -112,10 +123,14 @@ class Block:
     observed: Observations
     orbit: NDArray[np.int64]
     """(c,) number of the orbit of each coherence."""
+    amplitude_orbit: NDArray[np.int64]
+    """(t,) that of each backscatter, counted alike."""
     s1_pixels: NDArray[np.int64] | None
     """(n,) most pixels of radar of any acquisition; ``None`` where no series tells."""
     there: NDArray[np.bool_]
     """(n,) whether any series has a value of the parcel."""
+    ground: dict[str, Floats]
+    """(n, d) what tells of bare ground, at the looks at NDVI; only what any series has."""
 
 
 def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Block:
@@ -135,8 +150,10 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Blo
     amplitude_day, coherence_day, ndvi_day = (
         day_numbers([one.acquisition.day for one in part]) for part in (amplitude, coherence, optical)
     )
-    names = sorted({one.orbit for one in coherence})
-    orbit = np.array([names.index(one.orbit) for one in coherence], np.int64)
+    names = sorted({one.orbit for one in (*coherence, *amplitude)})
+    orbit, amplitude_orbit = (
+        np.array([names.index(one.orbit) for one in part], np.int64) for part in (coherence, amplitude)
+    )
     own = _empty(ids) if cohe is None else without_doubles(coherence_day, cohe)
     counted = [_values(one, one.count, ids) for one in amplitude if one.count]
     pixels = np.nan_to_num(np.max(counted, axis=0), nan=0.0).astype(np.int64) if counted else None
@@ -153,9 +170,24 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Blo
             ndvi=without_doubles(ndvi_day, np.round(ndvi * 1000, 3)),
         ),
         orbit=orbit,
+        amplitude_orbit=amplitude_orbit,
         s1_pixels=pixels,
         there=there,
+        ground=_ground(sources, optical, ids),
     )
+
+
+def _ground(sources: Sequence[Source], optical: Sequence[Source], ids: Ids) -> dict[str, Floats]:
+    """What tells of bare ground at looks at NDVI, which other grids of the same product may have."""
+    found = {}
+    for name in sorted({name for one in sources for name in one.ground}):
+        by_product = {one.acquisition.product: one for one in sources if name in one.ground}
+        own = [by_product.get(one.acquisition.product) for one in optical]
+        nothing = np.full(ids.size, np.nan)
+        columns = [nothing if one is None else _values(one, one.ground[name], ids) for one in own]
+        if columns:
+            found[name] = np.stack(columns, axis=1)
+    return found
 
 
 def last_day(year: int, season_end: dt.date) -> int:

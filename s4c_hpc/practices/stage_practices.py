@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from s4c_hpc.config import Config
 from s4c_hpc.config.practices import PracticeName, rules_of
+from s4c_hpc.confounders.read import confounders_of, planned_confounders
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, TemporaryError
 from s4c_hpc.core.ids import canonical_json, task_id
 from s4c_hpc.core.ipc import write_ipc
@@ -21,13 +22,16 @@ from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
 from s4c_hpc.parcels import BLOCK, TileParcels, read_attributes, version_of
-from s4c_hpc.practices.codes import REASONS
+from s4c_hpc.practices.codes import REASONS, Status
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
+from s4c_hpc.practices.improved.season import UNJUDGED
 from s4c_hpc.practices.manifest import manifest_text
 from s4c_hpc.practices.product import product_schema
 from s4c_hpc.practices.read import sources_of
 from s4c_hpc.practices.table import PracticeTable, digest, read_practices
-from s4c_hpc.practices.tile import Asked, batches
+from s4c_hpc.practices.tile import Asked, Evidence, batches
 from s4c_hpc.series.imported import Imported, imports_of
+from s4c_hpc.series.inputs import require_any
 from s4c_hpc.series.layers import Ids
 from s4c_hpc.series.locate import parcels_of
 from s4c_hpc.series.task_series import task_series
@@ -35,8 +39,11 @@ from s4c_hpc.series.task_series import task_series
 SET: Final = "l4c"
 """Name of the marker set."""
 
-_BASE_BYTES: Final = 320 * 2**20
-"""Anonymous memory of a worker with Arrow, NumPy and SciPy loaded."""
+_BASE_BYTES: Final = 448 * 2**20
+"""Anonymous memory of a worker with Arrow, NumPy, SciPy and Numba loaded."""
+
+_EVIDENCE_BYTES: Final = 4 * 200
+"""Most bytes of evidence of a parcel: four decisions, each with its values and a reason in words."""
 
 _PARCELS_PER_S: Final = 4000
 """Parcels judged a second, at least; a usual core does five times as many."""
@@ -51,7 +58,7 @@ class PracticesStage:
     name = "practices"
     version = "1"
     launch = Launch.ARRAY
-    after: Sequence[str] = ("series",)
+    after: Sequence[str] = ("series", "confounders")
     tolerates_missing = True
     deliverable = True
 
@@ -77,13 +84,23 @@ class PracticesStage:
                 where="practices.enabled",
                 hint="name sources of imagery, or run 's4c series import'",
             )
+        ndvi = config.practices.ndvi
+        require_any(config, imports, ndvi, is_own=bool(own), radar_alone=True, where="practices.ndvi")
+        # The reference knows no doubts.
+        doubting = planned_confounders(ctx) if config.practices.mode == "improved" else {}
         params = canonical_json(_params(config))
         # The table, and ids of the declaration that it is looked up by, are those of the whole site.
         table = config.practices.table
         n_texts = 4 * table.stat().st_size + 120 * sum(one.n_parcels for one in tiles.values()) if table else 0
         rows = [
             self._row(
-                tiles[tile], own.get(tile), [one for one in imports if tile in one.tiles], params, config, n_texts
+                tiles[tile],
+                (*((own[tile]["id"],) if tile in own else ()), *doubting.get(tile, ())),
+                [one for one in imports if tile in one.tiles],
+                int(own[tile]["work"] if tile in own else 0),
+                params,
+                config,
+                n_texts,
             )
             for tile in sorted(tiles)
         ]
@@ -101,7 +118,9 @@ class PracticesStage:
         block = min(BLOCK, max(n_parcels, 1)) * (n_files + 60) * 8 * 30
         return Resources(
             cpus=1,
-            mem_bytes=int(_BASE_BYTES + block + 2**17 * n_files + 64 * n_parcels + params["n_texts"]),
+            mem_bytes=int(
+                _BASE_BYTES + block + 2**17 * n_files + (64 + _EVIDENCE_BYTES) * n_parcels + params["n_texts"]
+            ),
             walltime_s=int(60 + work / _VALUES_PER_S + n_parcels / _PARCELS_PER_S),
         )
 
@@ -122,7 +141,14 @@ class PracticesStage:
         acquisitions, missing = task_series(task, io)
         site = asked.config.site
         try:
-            sources = sources_of(io.workspace, acquisitions, asked.params["ndvi"], site.season_start, site.season_end)
+            sources = sources_of(
+                io.workspace,
+                acquisitions,
+                asked.params["ndvi"],
+                site.season_start,
+                site.season_end,
+                asked.params.get("ground"),
+            )
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         if not sources:
@@ -133,24 +159,34 @@ class PracticesStage:
                 hint="name sources of imagery, or run 's4c series import'",
             )
         table = _table(asked, io, task, key, ids)
+        described = {
+            "site": site.name,
+            "tile": task.tile,
+            "period": str(asked.year),
+            "set": SET,
+            "parcels": key,
+            "task": task.id,
+            "mode": asked.params["mode"],
+            "country": asked.params["country"],
+            "table": asked.params.get("table", ""),
+        }
+        is_improved = asked.improved is not None
         schema = product_schema(
-            {
-                "site": site.name,
-                "tile": task.tile,
-                "period": str(asked.year),
-                "set": SET,
-                "parcels": key,
-                "task": task.id,
-                "mode": asked.params["mode"],
-                "country": asked.params["country"],
-                "table": asked.params.get("table", ""),
-            },
-            tillage=any(rules.tillage for rules in asked.rules.values()),
+            described, tillage=any(rules.tillage for rules in asked.rules.values()), improved=is_improved
         )
+        evidence = None
+        if is_improved:
+            thresholds = {name: asked.params[name] for name in ("rules", "improved", "optical")}
+            own = {**described, "set": EVIDENCE_SET, "thresholds": canonical_json(thresholds)}
+            evidence = Evidence(evidence_schema(own), [])
         counted: Counter[int] = Counter()
-        product, manifest = task.outputs
+        product, manifest, *others = task.outputs
         with io.publisher.replace(product) as path:
-            n_rows = write_ipc(path, schema, batches(schema, asked, sources, ids, table, counted))
+            judged = batches(schema, asked, sources, ids, table, counted, evidence, confounders_of(task, io))
+            n_rows = write_ipc(path, schema, judged)
+        if evidence is not None:
+            with io.publisher.replace(others[0]) as path:
+                write_ipc(path, evidence.schema, evidence.batches)
         with io.publisher.replace(manifest) as path:
             text = manifest_text(
                 schema,
@@ -162,7 +198,9 @@ class PracticesStage:
             )
             path.write_text(text, encoding="utf-8")
         notes = [
-            f"{counted[one]} of {n_rows} parcels not judged: {REASONS[one]}" for one in REASONS if one and counted[one]
+            f"{counted[one]} of {n_rows} parcels {_judged(one, improved=is_improved)}: {REASONS[one]}"
+            for one in REASONS
+            if one and counted[one]
         ]
         return Outcome(
             outputs=task.outputs, n_rows=n_rows, absent=absent, notes=(*(table.notes if table else ()), *notes)
@@ -171,18 +209,21 @@ class PracticesStage:
     def _row(
         self,
         parcels: TileParcels,
-        own: Mapping[str, Any] | None,
+        depends_on: tuple[str, ...],
         imports: Sequence[Imported],
+        n_own: int,
         params: str,
         config: Config,
         n_texts: int,
     ) -> Task:
         tile = parcels.tile.id
-        depends_on = (own["id"],) if own else ()
         keys = (*depends_on, *(one.key for one in imports), parcels.key)
-        n_files = int(own["work"] if own else 0) + sum(one.tiles[tile] for one in imports)
+        n_files = n_own + sum(one.tiles[tile] for one in imports)
         n, work = parcels.n_parcels, float(parcels.n_parcels * n_files * 2)
-        stem = f"markers/{SET}/{config.site.season_end.year}/{config.site.name}_{tile}"
+        file = f"{config.site.season_end.year}/{config.site.name}_{tile}"
+        stem = f"markers/{SET}/{file}"
+        is_improved = config.practices.mode == "improved"
+        evidence = (f"markers/{EVIDENCE_SET}/{file}.arrow",) if is_improved else ()
         return Task(
             id=task_id(self.name, self.version, keys, params),
             stage=self.name,
@@ -191,10 +232,14 @@ class PracticesStage:
             input_keys=keys,
             params=params,
             depends_on=depends_on,
-            outputs=(f"{stem}.arrow", f"{stem}.manifest.json"),
+            outputs=(f"{stem}.arrow", f"{stem}.manifest.json", *evidence),
             work=work,
             # Values, the description of each batch, what is said of columns, then a line of the manifest for each file.
-            bytes_out=65536 + 120 * n + 8192 * (1 + n // BLOCK) + 2000 * n_files,
+            bytes_out=65536
+            + 120 * n
+            + 8192 * (1 + n // BLOCK)
+            + 2000 * n_files
+            + (_EVIDENCE_BYTES * n + 16384 * (2 + n // BLOCK) if is_improved else 0),
             opens_imagery=0,
             resources=self.resources(work, {"n_parcels": n, "n_files": n_files, "n_texts": n_texts}),
         )
@@ -211,8 +256,14 @@ def _params(config: Config) -> dict[str, Any]:
         "site": config.site.name,
         "season": [str(config.site.season_start), str(config.site.season_end)],
         "rules": {name: rules_of(name, own.country, own.rules).model_dump(mode="json") for name in names},
+        **(own.model_dump(mode="json", include={"improved", "optical", "ground"}) if own.mode == "improved" else {}),
         **({"table": digest(own.table), "delimiter": own.delimiter} if own.table else {}),
     }
+
+
+def _judged(status: Status, *, improved: bool) -> str:
+    """What became of parcels where something is missing."""
+    return "judged by what there is" if improved and status not in UNJUDGED else "not judged"
 
 
 def _table(asked: Asked, io: TaskIO, task: Task, key: str, ids: Ids) -> PracticeTable | None:

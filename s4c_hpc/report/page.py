@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +15,23 @@ from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.drawing.svg import spread
 from s4c_hpc.report.coverage import Coverage, coverage, time_axis
+from s4c_hpc.report.decision import Decision, Period
 from s4c_hpc.report.density_map import DensityMap, density_map
+from s4c_hpc.report.describe import Column, tables_there
 from s4c_hpc.report.dictionary import Dictionary, dictionary
 from s4c_hpc.report.efficiency import Efficiency, efficiency
 from s4c_hpc.report.findings import Findings, Outcome, findings, outcome
 from s4c_hpc.report.marker_files import marker_files
 from s4c_hpc.report.marker_scan import MarkerScan, scan_markers
 from s4c_hpc.report.parcel_map import MAX_OUTLINES, Crop, ParcelMap, crop_slots, parcel_map
+from s4c_hpc.report.questions import QUESTIONS, Question
+from s4c_hpc.report.read_decisions import Known, read_decisions
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
 from s4c_hpc.report.sources import Parcels, Sources, read_sources
-from s4c_hpc.report.timeline import Observation, ValueRange, parcel_timeline_svg
+from s4c_hpc.report.time_axis import TimeAxis
+from s4c_hpc.report.timeline import DecisionStrip, Observation, OpticalStrip, PeriodStrip, Strip, timeline_svg
+from s4c_hpc.report.timeline.optical import value_range
+from s4c_hpc.report.timeline.picture import axis_of
 from s4c_hpc.report.usage import Usage, usage
 
 MAX_PRODUCTS = 500
@@ -43,6 +51,8 @@ class ParcelCard:
     n_dates: int
     drawing: Markup
     observations: tuple[Observation, ...]
+    decisions: tuple[Decision, ...] = ()
+    periods: tuple[Period, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,10 @@ class Page:
     usage: Usage | None
     efficiency: Efficiency
     dictionary: Dictionary | None
+    tables: Mapping[str, Sequence[Column]]
+    """Sets whose columns are facts of the season, those that are there."""
+    questions: tuple[Question, ...]
+    """Those that they answer."""
 
 
 def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, version: str) -> Page:
@@ -80,8 +94,9 @@ def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, v
     shown = _shown_rows(parcels, config)
     files = marker_files(workspace, config)
     scan = scan_markers(files, config, [] if parcels is None else parcels.new_id[shown].tolist())
-    cards = () if parcels is None else _cards(parcels, shown, scan, config)
+    cards = () if parcels is None else _cards(workspace, parcels, shown, scan, config)
     found = findings(sources, scan)
+    tables = tables_there(workspace)
     outlines = density = None
     if parcels is not None and parcels.n > MAX_OUTLINES:
         density = density_map(parcels)
@@ -104,6 +119,8 @@ def make_page(workspace: Workspace, config: Config, *, generated: dt.datetime, v
         usage=usage(sources),
         efficiency=efficiency(workspace),
         dictionary=dictionary(workspace, files),
+        tables=tables,
+        questions=tuple(one for one in QUESTIONS if set(one.sets) & tables.keys()),
     )
 
 
@@ -123,7 +140,9 @@ def _dates(parcels: Parcels, scan: MarkerScan) -> tuple[NDArray[np.int32], NDArr
     return n_clear, n_dates
 
 
-def _cards(parcels: Parcels, shown: list[int], scan: MarkerScan, config: Config) -> tuple[ParcelCard, ...]:
+def _cards(
+    workspace: Workspace, parcels: Parcels, shown: list[int], scan: MarkerScan, config: Config
+) -> tuple[ParcelCard, ...]:
     n_clear, n_dates = _dates(parcels, scan)
     axis = time_axis(scan, config)
     variable = scan.choice.variable
@@ -132,17 +151,18 @@ def _cards(parcels: Parcels, shown: list[int], scan: MarkerScan, config: Config)
         pa.array(shown, pa.int64())
     )
     series = {int(new_id): _observations(scan, i, config) for i, new_id in enumerate(scan.shown.new_id)}
-    values = ValueRange.of([o for observations in series.values() for o in observations], variable)
+    values = value_range([o for observations in series.values() for o in observations], variable)
+    known = read_decisions(workspace, config, parcels.new_id[shown].tolist()) if shown else {}
+    days = axis_of(axis.start, axis.end)
     cards = []
     for place, row in zip(shown, rows.to_pylist(), strict=True):
         observations = series.get(row["NewID"], ())
-        svg = parcel_timeline_svg(
-            observations,
+        own = known.get(row["NewID"], Known())
+        svg = timeline_svg(
+            [*_said(own, days), OpticalStrip(observations=observations, variable=name, values=values)],
             title=f"{name or 'Sky'} of parcel {row['ori_id']}",
-            variable=name,
             start=axis.start,
             end=axis.end,
-            values=values,
         )
         cards.append(
             ParcelCard(
@@ -155,9 +175,21 @@ def _cards(parcels: Parcels, shown: list[int], scan: MarkerScan, config: Config)
                 n_dates=int(n_dates[place]),
                 drawing=svg,
                 observations=observations,
+                decisions=tuple(own.decisions),
+                periods=tuple(own.periods),
             )
         )
     return tuple(cards)
+
+
+def _said(own: Known, axis: TimeAxis) -> list[Strip]:
+    """What is declared and decided, above the values; what was not found is in the words below the picture."""
+    found: list[Strip] = []
+    if own.periods:
+        found.append(PeriodStrip(periods=own.periods, axis=axis))
+    if dated := [one for one in own.decisions if one.start is not None]:
+        found.append(DecisionStrip(decisions=dated, axis=axis))
+    return found
 
 
 def _observations(scan: MarkerScan, slot: int, config: Config) -> tuple[Observation, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 _CHAIN = (
     *("mask", "index", "gather", "stats", "compact", "series", "merge"),
-    *("features", "series-features", "classify", "practices", "mowing"),
+    *("features", "series-features", "classify", "confounders", "practices", "mowing"),
 )
 """Stages in the order in which a reader thinks of them; others follow by name."""
 

@@ -20,7 +20,7 @@ from s4c_hpc.report.findings import MAX_ROWS
 from s4c_hpc.report.page import MAX_PRODUCTS, Page, make_page
 from s4c_hpc.report.parcel_map import MAX_CROPS
 from s4c_hpc.report.sky import CATEGORIES, Sky, sign
-from s4c_hpc.report.timeline import LONG_GAP_DAYS
+from s4c_hpc.report.timeline.optical import LONG_GAP_DAYS
 from s4c_hpc.report.usage_plot import MARKS
 
 

@@ -10,10 +10,13 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from s4c_hpc.config import Config
+from s4c_hpc.core.errors import NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.optical.catalogue import resolve
 from s4c_hpc.series.generation import Acquisition, pointer_path, read_set
-from s4c_hpc.series.imported import imported_set, imports_of
+from s4c_hpc.series.imported import Imported, imported_set, imports_of
 from s4c_hpc.series.radar_names import radar_name
 
 LONG_GAP_DAYS: Final = 30
@@ -73,6 +76,35 @@ class RuleInput:
         if self.waiting:
             said.append(f"{self.waiting} dates are not processed yet")
         return tuple(said)
+
+
+def require_any(
+    config: Config, imports: Iterable[Imported], ndvi: str, *, is_own: bool, radar_alone: bool, where: str
+) -> None:
+    """Refuse to judge by nothing.
+
+    Parameters
+    ----------
+    ndvi : name of the variable
+    is_own : whether there are series of our own
+    radar_alone : whether radar is enough
+    where : key of the configuration that asks for rules
+
+    Raises
+    ------
+    NoInputsError
+        If neither NDVI nor radar, where that is enough, is computed or was imported.
+    """
+    names = {variable.name for one in imports for variable in one.variables}
+    if is_own:
+        names |= {variable.name for variable in resolve(config.variables)}
+    if ndvi in names or (radar_alone and any(radar_name(name, "") for name in names)):
+        return
+    raise NoInputsError(
+        f"there is nothing to judge by: no variable is {ndvi!r}" + (", and none is of radar" if radar_alone else ""),
+        where=where,
+        hint=f"there are {listing(sorted(names), 20)}; add {ndvi!r} to variables.indices, or import it",
+    )
 
 
 def rule_inputs(

@@ -14,7 +14,8 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
 
     Parameters
     ----------
-    task : depends on the task that writes the tile's pointer, if there is one; keys of imports are among its inputs
+    task : depends on the task that writes the tile's pointer, if there is one, and perhaps on others, which are no
+        business of this; keys of imports are among its inputs
 
     Raises
     ------
@@ -25,6 +26,8 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     missing: tuple[tuple[str, str], ...] = ()
     try:
         for dependency in task.depends_on:
+            if not _is_series(dependency, io):
+                continue
             if dependency in io.upstream_outputs:
                 own = read_set(io.workspace, task.tile)
                 if own.task != dependency:
@@ -42,3 +45,8 @@ def task_series(task: Task, io: TaskIO) -> tuple[list[Acquisition], tuple[tuple[
     except (MissingDataError, InputError) as error:
         raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
     return found, missing
+
+
+def _is_series(dependency: str, io: TaskIO) -> bool:
+    """Whether a task is one that writes the pointer of a tile."""
+    return io.upstream_subjects.get(dependency, "series").split(" ")[0] == "series"

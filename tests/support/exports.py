@@ -16,27 +16,13 @@ from s4c_hpc.classify.outputs import CONTRACT as CROPS
 from s4c_hpc.classify.outputs import crop_schema
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.mowing.contract import MowingHeader, event_schema, parcel_schema
+from s4c_hpc.practices.improved.evidence import evidence_schema
 from s4c_hpc.practices.product import product_schema
 
 SEASON = "2018-03-01_2018-10-31"
 MOWN = {1: ["2018-05-20", "2018-07-01"], 2: ["2018-06-10"]}
 """Days of mowing by parcel."""
 LIGHTS = ("green", "yellow", "red", "grey")
-EVIDENCE = pa.schema(
-    [
-        pa.field("NewID", pa.int32(), nullable=False),
-        pa.field("decision", pa.string(), nullable=False, metadata={"long_name": "What was decided"}),
-        pa.field("verdict", pa.string(), nullable=False),
-        pa.field("start", pa.date32()),
-        pa.field("end", pa.date32()),
-        pa.field("confidence", pa.float32(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("doubts", pa.uint8(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("ndvi_before", pa.float32(), nullable=False, metadata={"long_name": "NDVI before", "unit": "1"}),
-    ],
-    metadata={"contract": "s4c-evidence-1", "task": "evidence-1"},
-)
 
 
 def export_space(root: Path) -> MarkerSpace:
@@ -118,7 +104,7 @@ def write_evidence(space: MarkerSpace) -> None:
          "ndvi_before": np.float32(0.7)}
         for i in space.ids
     ]  # fmt: skip
-    write_facts(space, "l4c-evidence", "2018", EVIDENCE, rows)
+    write_facts(space, "l4c-evidence", "2018", evidence_schema({"task": "evidence-1"}), rows)
 
 
 def observations_of(space: MarkerSpace) -> dict[tuple[int, str], float]:

@@ -1,0 +1,1 @@
+"""The improved rules of practices: strands of evidence that are weighed, instead of markers that must all be there."""
