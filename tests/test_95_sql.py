@@ -18,10 +18,11 @@ from support.cli import s4c, s4c_json
 from support.exports import MOWN, SEASON, export_space, observations_of
 from support.markers import MarkerSpace
 
-from s4c_hpc.core.errors import InputError, NoInputsError
+from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers import open_sql
 from s4c_hpc.markers.relations import PARCEL_COLUMNS
+from s4c_hpc.markers.result_files import write_result
 from s4c_hpc.markers.workspace_sql import run_workspace_sql, views_of
 from s4c_hpc.parcels.table import COLUMNS, HOLDING, STRATUM
 
@@ -198,27 +199,38 @@ def _large(space: MarkerSpace, period: str, n: int) -> Path:
     return path
 
 
+SQL = "SELECT NewID, light, CT_conf_2 FROM crop_types WHERE NewID < 4 ORDER BY NewID"
+
+
+def test_files_of_results(space: MarkerSpace, tmp_path: Path) -> None:
+    for end in ("arrow", "parquet", "csv", "json"):
+        assert write_result(run_workspace_sql(space.workspace, SQL), tmp_path / f"out.{end}") == 3
+    arrow = pa.ipc.open_file(tmp_path / "out.arrow").read_all()
+    assert arrow == pq.read_table(tmp_path / "out.parquet")
+    assert arrow["light"].to_pylist() == ["yellow", "red", "grey"]
+    assert [row["CT_conf_2"] for row in json.loads((tmp_path / "out.json").read_text())][2] is None
+    assert (tmp_path / "out.csv").read_text().splitlines()[3] == '3,"grey",'
+    with pytest.raises(InputError, match="--force"):
+        write_result(run_workspace_sql(space.workspace, SQL), tmp_path / "out.csv")
+    with pytest.raises(ConfigError, match="known are .csv, .json, .arrow, .parquet"):
+        write_result(run_workspace_sql(space.workspace, SQL), tmp_path / "out.xlsx")
+    with pytest.raises(InputError, match="cannot be run"):
+        write_result(run_workspace_sql(space.workspace, "SELECT ori_id::INTEGER FROM parcels"), tmp_path / "late.csv")
+    assert not (tmp_path / "late.csv").exists()
+
+
 class TestCommand:
-    def test_formats(self, space: MarkerSpace, tmp_path: Path) -> None:
-        sql = "SELECT NewID, light, CT_conf_2 FROM crop_types WHERE NewID < 4 ORDER BY NewID"
-        printed = s4c("markers", "sql", sql, workspace=space.root)
+    def test_what_is_printed_and_written(self, space: MarkerSpace, tmp_path: Path) -> None:
+        printed = s4c("markers", "sql", SQL, workspace=space.root)
         assert printed.returncode == 0, printed.stderr
         assert printed.stdout.splitlines()[1].split() == ["1", "yellow", "0.1"]
-        csv = s4c("markers", "sql", sql, "--format", "csv", workspace=space.root)
+        csv = s4c("markers", "sql", SQL, "--format", "csv", workspace=space.root)
         assert csv.stdout.splitlines()[3] == '3,"grey",'
-        assert s4c_json("markers", "sql", sql, workspace=space.root)[2] == {
-            "NewID": 3, "light": "grey", "CT_conf_2": None,
-        }  # fmt: skip
-        for end in ("arrow", "parquet", "csv", "json"):
-            out = tmp_path / f"out.{end}"
-            done = s4c("markers", "sql", sql, "-o", out, workspace=space.root)
-            assert (done.returncode, done.stdout.strip()) == (0, str(out)), done.stderr
+        rows = s4c_json("markers", "sql", SQL, workspace=space.root)
+        assert rows[2] == {"NewID": 3, "light": "grey", "CT_conf_2": None}
+        done = s4c("markers", "sql", SQL, "-o", tmp_path / "out.parquet", workspace=space.root)
+        assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "out.parquet")), done.stderr
         assert pq.read_table(tmp_path / "out.parquet")["NewID"].to_pylist() == [1, 2, 3]
-        assert pa.ipc.open_file(tmp_path / "out.arrow").read_all()["light"].to_pylist() == ["yellow", "red", "grey"]
-        assert json.loads((tmp_path / "out.json").read_text())[2]["CT_conf_2"] is None
-        again = s4c("markers", "sql", sql, "-o", tmp_path / "out.csv", workspace=space.root)
-        assert (again.returncode, "--force" in again.stderr) == (4, True)
-        assert s4c("markers", "sql", sql, "-o", tmp_path / "o.xlsx", workspace=space.root).returncode == 3
 
     def test_list(self, space: MarkerSpace) -> None:
         shown = s4c("markers", "sql", "--list", workspace=space.root)
@@ -231,8 +243,6 @@ class TestCommand:
     def test_mistakes_are_told(self, space: MarkerSpace, tmp_path: Path) -> None:
         wrong = s4c("markers", "sql", "SELECT * FROM nothing", workspace=space.root)
         assert (wrong.returncode, "views are" in wrong.stderr, "crop_types" in wrong.stderr) == (4, True, True)
-        late = s4c("markers", "sql", "SELECT ori_id::INTEGER FROM parcels", "--format", "csv", workspace=space.root)
-        assert (late.returncode, "cannot be run" in late.stderr) == (4, True)
         assert s4c("markers", "sql", workspace=space.root).returncode == 2
         empty = Workspace(tmp_path)
         empty.config.write_text("")
