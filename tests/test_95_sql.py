@@ -212,7 +212,7 @@ def test_files_of_results(space: MarkerSpace, tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text().splitlines()[3] == '3,"grey",'
     with pytest.raises(InputError, match="--force"):
         write_result(run_workspace_sql(space.workspace, SQL), tmp_path / "out.csv")
-    with pytest.raises(ConfigError, match="known are .csv, .json, .arrow, .parquet"):
+    with pytest.raises(ConfigError, match=r"known are \.csv, \.json, \.arrow, \.parquet"):
         write_result(run_workspace_sql(space.workspace, SQL), tmp_path / "out.xlsx")
     with pytest.raises(InputError, match="cannot be run"):
         write_result(run_workspace_sql(space.workspace, "SELECT ori_id::INTEGER FROM parcels"), tmp_path / "late.csv")
