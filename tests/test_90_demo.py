@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -191,6 +192,22 @@ def test_markers_commands(demo: Path, tmp_path: Path) -> None:
     done = s4c("markers", "query", "--columns", "s2_ndvi_mean__*", "--ids", "1,2", "--json", workspace=demo)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 2
+
+
+def test_harvests_and_catch_crops_of_real_fields(demo: Path, tmp_path: Path) -> None:
+    """Harvests as the combine has logged them; of four declared catch crops three stood, as NDVI shows to the eye."""
+    logged = list(csv.DictReader((DEMO_DATA / "events_truth.csv").read_text().splitlines()))
+    truth = tmp_path / "truth.csv"
+    truth.write_text("parcel,date\n" + "".join(f"{row['parcel_id']},{row['harvest_first']}\n" for row in logged))
+    found = s4c_json("validate", "harvest", truth, workspace=demo)
+    assert (found["known"], found["found"], found["known_in_window"]) == (18, 18, 17)
+    assert found["longest_window_days"] <= 28
+    said = {}
+    for name in ("Grafenfeld", "Krohberg", "Sieblerfeld", "Radarstation"):
+        parcel = s4c_json("report", "parcel", name, workspace=demo)
+        said[name] = [one["verdict"] for one in parcel["decisions"] if one["decision"] == "catch-crop"]
+    assert said.pop("Radarstation") == ["poor"]
+    assert set(map(tuple, said.values())) == {("moderate",)}, "optical images alone make nothing strong"
 
 
 def test_report_is_one_file_without_network(demo: Path) -> None:
