@@ -17,6 +17,7 @@ from support.optical_events import freising, number
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.practices.codes import NO_DAY, Index, Practice, Status
+from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.improved.decisions import Decisions
 from s4c_hpc.practices.improved.judge import judge_improved
@@ -44,7 +45,13 @@ class Judged:
         return sum(int(s <= last and e >= first) for s, e, (first, last) in zip(start, end, days, strict=True))
 
 
-def judged(*, with_ground: bool, practice: Practice = Practice.NA, period: tuple[str, str] | None = None) -> Judged:
+def judged(
+    *,
+    with_ground: bool,
+    practice: Practice = Practice.NA,
+    period: tuple[str, str] | None = None,
+    ground: dict[str, Floats] | None = None,
+) -> Judged:
     """The fields by the default thresholds."""
     fields, truth = freising()
     n = len(truth)
@@ -64,7 +71,7 @@ def judged(*, with_ground: bool, practice: Practice = Practice.NA, period: tuple
         amplitude_orbit=NOTHING,
         coherence_orbit=NOTHING,
         doubts=Doubts.none(n, 0),
-        ground=fields.ground if with_ground else {},
+        ground=(ground or fields.ground) if with_ground else {},
     )
 
     def day(text: str | None) -> NDArray[Any]:
@@ -101,6 +108,18 @@ def test_ndvi_alone_sees_ripening_and_is_less_sure() -> None:
     assert (
         np.asarray(alone.columns["H_CONF"], np.float64) <= np.asarray(with_ground.columns["H_CONF"], np.float64) + 1e-6
     ).all()
+
+
+def test_a_fall_of_ndvi_without_bare_ground_is_less_sure() -> None:
+    """The same fields with BSI and SWIR1 of a crop all the season."""
+    fields, _ = freising()
+    green = {"bsi": np.full_like(fields.ndvi, -0.35), "swir1": np.full_like(fields.ndvi, 0.15)}
+    alone, denied = judged(with_ground=False), judged(with_ground=True, ground=green)
+    fell = alone.columns["H_SOURCE"] == 1
+    assert fell.sum() > 10
+    np.testing.assert_allclose(
+        np.asarray(denied.columns["H_CONF"], np.float64)[fell], WEIGHTS.weight_optical * WEIGHTS.silent_share, rtol=1e-6
+    )
 
 
 def test_catch_crops() -> None:

@@ -185,7 +185,10 @@ def test_bare_ground_dates_a_harvest_that_ndvi_sees_too_early(tmp_path: Path) ->
     space.space.bring(space.space.table(table, name="optical"), WITH_GROUND)
     rows, evidence = space.said()
     assert (rows["F001"]["H_EVENT_START"], rows["F001"]["H_EVENT_END"]) == (20210810, 20210825)
-    assert evidence["F001"][0]["reason"] == "NDVI and bare ground, no radar"
+    harvest = evidence["F001"][0]
+    assert harvest["reason"] == "NDVI and bare ground, no radar"
+    looks = {name: harvest[name] for name in ("bsi_before", "bsi_after", "swir1_before", "swir1_after")}
+    assert looks == pytest.approx({"bsi_before": 0.06, "bsi_after": 0.2, "swir1_before": 0.27, "swir1_after": 0.37})
 
 
 def test_a_table_of_practices(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert made.returncode == 0, made.stderr
     table, mapping = write_radar(root, FIELDS)
     practices = write_practices(root, {"Grafenfeld": CATCH, "Krohberg": (*CATCH[:3], "NA", "", "", "")})
-    with (root / "s4c.toml").open("a") as config:
-        config.write("\n[mowing]\nenabled = true\n")
-        config.write(f'[practices]\nenabled = true\nmode = "reference"\ntable = "{practices}"\n')
+    config, _, _ = (root / "s4c.toml").read_text().partition("[practices]")
+    own = f'[practices]\nenabled = true\nmode = "reference"\ntable = "{practices}"\n[mowing]\nenabled = true\n'
+    (root / "s4c.toml").write_text(config + own)
     days = [dt.date(2018, 1, 1) + dt.timedelta(days=i) for i in range(365)]
     rain = ["date,lon,lat,precipitation_mm", *(f"{d},11.7,48.4,{0 if i % 10 else 12.5}" for i, d in enumerate(days))]
     (root / "rain.csv").write_text("\n".join(rain) + "\n")

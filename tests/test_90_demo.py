@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_late_product_touches_its_own_month_only(tmp_path: Path) -> None:
     late.rename(tmp_path / late.name)
     workspace = tmp_path / "ws"
     assert s4c("demo", "--workspace", workspace, "--data", data).returncode == 0
-    months = {p.parent.name: p.read_bytes() for p in (workspace / "markers").rglob("*.arrow")}
+    months = {p.parent.name: p.read_bytes() for p in (workspace / "markers" / "mdb1").rglob("*.arrow")}
     (tmp_path / late.name).rename(late)
     assert s4c("catalog", "scan", workspace=workspace).returncode == 0
     plan = s4c_json("plan", workspace=workspace)
@@ -162,9 +163,10 @@ def test_a_late_product_touches_its_own_month_only(tmp_path: Path) -> None:
         "compact": 1,
         "series": 1,
         "merge": 1,
+        "practices": 1,
     }
     assert s4c("run", workspace=workspace).returncode == 0
-    after = {p.parent.name: p.read_bytes() for p in (workspace / "markers").rglob("*.arrow")}
+    after = {p.parent.name: p.read_bytes() for p in (workspace / "markers" / "mdb1").rglob("*.arrow")}
     assert {m for m in after if after[m] != months[m]} == {"2018-08"}
 
 
@@ -180,7 +182,8 @@ def test_moving_the_archive_re_runs_nothing(demo: Path, tmp_path: Path) -> None:
 
 def test_markers_commands(demo: Path, tmp_path: Path) -> None:
     listed = s4c_json("markers", "list", workspace=demo)
-    assert {row["period"] for row in listed} == {f"2018-0{m}" for m in range(2, 9)}
+    assert {row["period"] for row in listed if row["set"] == "mdb1"} == {f"2018-0{m}" for m in range(2, 9)}
+    assert {row["period"] for row in listed if row["set"] != "mdb1"} == {"2018"}
     out = tmp_path / "season.csv"
     done = s4c("markers", "export", out, workspace=demo)
     assert done.returncode == 0, done.stderr
@@ -191,6 +194,22 @@ def test_markers_commands(demo: Path, tmp_path: Path) -> None:
     done = s4c("markers", "query", "--columns", "s2_ndvi_mean__*", "--ids", "1,2", "--json", workspace=demo)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 2
+
+
+def test_harvests_and_catch_crops_of_real_fields(demo: Path, tmp_path: Path) -> None:
+    """Harvests as the combine has logged them; of four declared catch crops three stood, as NDVI shows to the eye."""
+    logged = list(csv.DictReader((DEMO_DATA / "events_truth.csv").read_text().splitlines()))
+    truth = tmp_path / "truth.csv"
+    truth.write_text("parcel,date\n" + "".join(f"{row['parcel_id']},{row['harvest_first']}\n" for row in logged))
+    found = s4c_json("validate", "harvest", truth, workspace=demo)
+    assert (found["known"], found["found"], found["known_in_window"]) == (18, 18, 18)
+    assert found["longest_window_days"] <= 28
+    said = {}
+    for name in ("Grafenfeld", "Krohberg", "Sieblerfeld", "Radarstation"):
+        parcel = s4c_json("report", "parcel", name, workspace=demo)
+        said[name] = [one["verdict"] for one in parcel["decisions"] if one["decision"] == "catch-crop"]
+    assert said.pop("Radarstation") == ["poor"]
+    assert set(map(tuple, said.values())) == {("moderate",)}, "optical images alone make nothing strong"
 
 
 def test_report_is_one_file_without_network(demo: Path) -> None:
@@ -213,8 +232,8 @@ def test_a_corrupt_image_is_a_row_with_a_reason_and_the_rest_is_done(demo: Path,
     assert "20180812" in (workspace / "report.html").read_text(), "the report is written all the same and names it"
     manifest = json.loads((workspace / "markers" / "mdb1" / "2018-08" / "freising_FREISING.manifest.json").read_text())
     assert [m["product"] for m in manifest["missing"]] == [image.stem]
-    rest = {p.parent.name: p.read_bytes() for p in (workspace / "markers").rglob("*.arrow")}
-    good = {p.parent.name: p.read_bytes() for p in (demo / "markers").rglob("*.arrow")}
+    rest = {p.parent.name: p.read_bytes() for p in (workspace / "markers" / "mdb1").rglob("*.arrow")}
+    good = {p.parent.name: p.read_bytes() for p in (demo / "markers" / "mdb1").rglob("*.arrow")}
     assert {month for month in good if rest[month] != good[month]} == {"2018-08"}
     image.write_bytes(whole)  # the archive is repaired
     assert s4c("demo", "--workspace", workspace).returncode == 0

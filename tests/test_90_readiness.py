@@ -80,10 +80,12 @@ def test_a_plan_as_json_holds_the_whole_answer(gap: Path) -> None:
 def test_the_whole_table_is_on_standard_output(gap: Path) -> None:
     done = s4c("catalog", "readiness", workspace=gap)
     assert done.returncode == 0
-    coverage, blocks = done.stdout.split("\n\n")
+    coverage, blocks, inputs = done.stdout.split("\n\n")
     n_images = len(list((gap.parent / "images").iterdir()))
     assert coverage.splitlines()[1].split()[:4] == ["FREISING", "s2", "all", str(n_images)]
     assert blocks.splitlines()[1].split() == ["FREISING", "2018-05", "none", "no", "acquisition"]
+    ndvi = inputs.splitlines()[1].split()
+    assert ndvi[:2] + ndvi[-1:] == ["FREISING", "NDVI", str(n_images)], "none is processed yet: all are waited for"
 
 
 def test_the_files_that_will_not_exist_do_not(gap: Path) -> None:

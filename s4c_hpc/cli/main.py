@@ -15,7 +15,9 @@ from s4c_hpc.cli import (
     classify,
     config,
     demo,
+    export,
     markers,
+    markers_sql,
     parcels,
     parcels_check,
     practices,
@@ -59,7 +61,9 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("cancel")(status.cancel)
 app.command("logs")(status.logs)
+markers.app.command("sql")(markers_sql.sql)
 app.add_typer(markers.app, name="markers")
+app.add_typer(export.app, name="export")
 app.add_typer(practices.app, name="practices")
 series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)

@@ -29,6 +29,12 @@ class ImprovedRules(Section):
         description="A rise over more days is divided by (days / pair_days) to this power: 0.5, as chance changes "
         "grow; 0 leaves it, 1 makes it a rate.",
     )
+    usual_share: float = Field(
+        1.5,
+        ge=0,
+        description="A change of coherence or VV - VH of an orbit counts from so many standard deviations of its usual "
+        "changes on, if that is more than the threshold of its marker.",
+    )
     near_days: int = Field(
         21, ge=1, description="NDVI no further away than this can speak against a loss of vegetation."
     )

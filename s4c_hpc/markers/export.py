@@ -93,7 +93,7 @@ def export_markers(
             where=str(out),
             hint="choose columns or periods, or export geoparquet",
         )
-    with _whole_file(out, force=force) as path:
+    with whole_file(out, force=force) as path:
         WRITERS[fmt](path, schema, batches, geometry)
     return ExportReport(
         path=out,
@@ -143,7 +143,7 @@ def _with_parcels(
 
 
 @contextlib.contextmanager
-def _whole_file(out: Path, *, force: bool) -> Iterator[Path]:
+def whole_file(out: Path, *, force: bool) -> Iterator[Path]:
     """Yield a private path of the same name; on a clean exit it becomes ``out``, else nothing is left."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

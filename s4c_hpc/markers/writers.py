@@ -75,18 +75,30 @@ def write_parquet(path: Path, schema: pa.Schema, batches: Batches, geometry: Geo
 
 def write_gpkg(path: Path, schema: pa.Schema, batches: Batches, geometry: Geometry | None) -> None:
     """GeoPackage with a layer ``markers``; unknown values are NULL."""
+    if geometry is None:
+        raise InputError("a GeoPackage needs geometries", where=str(path))
+    write_layer(path, "markers", schema, batches, geometry)
+
+
+def write_layer(path: Path, layer: str, schema: pa.Schema, batches: Batches, geometry: Geometry) -> None:
+    """A layer of a GeoPackage, which is made if it is not there."""
     import pyogrio.errors  # noqa: PLC0415 - loads GDAL, which the other formats do without
     import pyogrio.raw  # noqa: PLC0415 - as above
     from pyproj import CRS  # noqa: PLC0415 - as above
 
-    if geometry is None:
-        raise InputError("a GeoPackage needs geometries", where=str(path))
     nullable = _nullable(schema).remove_metadata()
     stream = pa.RecordBatchReader.from_batches(nullable, (_multi(_nan_to_null(b, nullable)) for b in batches))
     crs = "OGC:CRS84" if geometry.crs is None else CRS.from_json_dict(geometry.crs).to_wkt()
     try:
         pyogrio.raw.write_arrow(
-            stream, path, layer="markers", driver="GPKG", geometry_name=GEOMETRY, geometry_type="MultiPolygon", crs=crs
+            stream,
+            path,
+            layer=layer,
+            driver="GPKG",
+            geometry_name=GEOMETRY,
+            geometry_type="MultiPolygon",
+            crs=crs,
+            append=path.exists(),
         )
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
         # SQLite says "database or disk is full"; callers tell a full disk from others by its number.

@@ -5,7 +5,6 @@ GDAL as it comes with pyogrio has no PostgreSQL driver; a site installs the extr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from s4c_hpc.config.secrets import without_password
-from s4c_hpc.core.errors import ExternalToolError, InputError, listing
+from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.parcels.geoparquet import Delivered
+from s4c_hpc.parcels.postgres import PREFIX, connected, first_line, quoted
 
-_PREFIX: Final = "PG:"
 _SUPPORTED: Final = frozenset(
     {"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "date", "timestamp", "timestamptz"}
 )
@@ -37,7 +36,7 @@ WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped 
 
 def is_postgis(path: Path) -> bool:
     """Whether a path is a connection and no file."""
-    return str(path).startswith(_PREFIX)
+    return str(path).startswith(PREFIX)
 
 
 @contextmanager
@@ -58,35 +57,12 @@ def read_postgis(path: Path, layer: str | None) -> Iterator[tuple[str, str, Deli
     InputError
         No such table, no geometry column, several and none chosen.
     """
-    try:
-        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ExternalToolError(
-            "tables of PostGIS need the driver ADBC",
-            where=without_password(str(path)),
-            hint="install it with \"pip install 's4c-hpc[postgis]'\", or export the table with ogr2ogr",
-        ) from error
-    address, where = _address(str(path)), without_password(str(path))
-    try:
-        connection = dbapi.connect(address)
-    except dbapi.Error as error:
-        # What cannot be understood is quoted, be it the password.
-        said = _first_line(error)
-        said = said if "connection to server" in said else re.sub('"[^"]*"?', '"***"', said)
-        raise ExternalToolError(
-            f"no connection ({said})", where=where, hint="check host, port, dbname, user and password"
-        ) from None
-    with connection, connection.cursor() as cursor:
+    where = without_password(str(path))
+    with connected(str(path), "export the table with ogr2ogr") as (connection, failure), connection.cursor() as cursor:
         try:
             yield _open(cursor, layer, where)
-        except dbapi.Error as error:
-            raise InputError(f"cannot be read ({_first_line(error)})", where=where) from error
-
-
-def _address(text: str) -> str:
-    """What libpq takes: keys and values, or an address, whose two slashes a path has made one."""
-    rest = text[len(_PREFIX) :].strip().strip('"')
-    return re.sub(r"^(postgres(?:ql)?):/+", r"\1://", rest)
+        except failure as error:
+            raise InputError(f"cannot be read ({first_line(error)})", where=where) from error
 
 
 def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Delivered]:
@@ -96,7 +72,7 @@ def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Deliver
     kinds = {str(n): str(k) for n, k in cursor.fetchall()}
     left_out = [n for n in kinds if n != column and kinds[n] in _SPATIAL]
     fields = [n for n in kinds if n != column and n not in left_out]
-    shown = [_quoted(n) if kinds[n] in _SUPPORTED else f"{_quoted(n)}::text AS {_quoted(n)}" for n in fields]
+    shown = [quoted(n) if kinds[n] in _SUPPORTED else f"{quoted(n)}::text AS {quoted(n)}" for n in fields]
     srids = [srid] if srid else _srids(cursor, schema, table, column)
     if len(srids) > 1:
         raise InputError(
@@ -114,8 +90,8 @@ def _open(cursor: Any, layer: str | None, where: str) -> tuple[str, str, Deliver
             )
         crs = f"{rows[0][0]}:{rows[0][1]}" if rows[0][0] else rows[0][2]
     # Curves come as short straight lines, as from files.
-    geometry = f"ST_AsBinary(ST_Force2D(ST_CurveToLine({_quoted(column)})), 'NDR')"
-    cursor.execute(f"SELECT {', '.join([*shown, geometry])} FROM {_quoted(schema)}.{_quoted(table)}")  # noqa: S608 - quoted
+    geometry = f"ST_AsBinary(ST_Force2D(ST_CurveToLine({quoted(column)})), 'NDR')"
+    cursor.execute(f"SELECT {', '.join([*shown, geometry])} FROM {quoted(schema)}.{quoted(table)}")  # noqa: S608 - quoted
     reader = cursor.fetch_record_batch()
     schema_of = pa.schema([pa.field(n, f.type) for n, f in zip(fields, reader.schema, strict=False)])
     return name, f"{where}, table {name}", Delivered(crs, schema_of, _batches(reader, schema_of), tuple(left_out))
@@ -153,18 +129,10 @@ def _chosen(cursor: Any, layer: str | None, where: str) -> tuple[str, str, str, 
 
 def _srids(cursor: Any, schema: str, table: str, column: str) -> list[int]:
     """Reference systems of the rows of a column that does not say which it holds."""
-    cursor.execute(f"SELECT DISTINCT ST_SRID({_quoted(column)}) FROM {_quoted(schema)}.{_quoted(table)}")  # noqa: S608 - quoted
+    cursor.execute(f"SELECT DISTINCT ST_SRID({quoted(column)}) FROM {quoted(schema)}.{quoted(table)}")  # noqa: S608 - quoted
     return sorted(int(row[0]) for row in cursor.fetchall() if row[0] is not None)
 
 
 def _names(schema: str, table: str, column: str) -> set[str]:
     short = {table, f"{table}({column})"} if schema == "public" else set()
     return {f"{schema}.{table}", f"{schema}.{table}({column})", *short}
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

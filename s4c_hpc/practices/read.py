@@ -133,12 +133,13 @@ class Block:
     """(n, d) what tells of bare ground, at the looks at NDVI; only what any series has."""
 
 
-def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Block:
+def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules, *, with_rise: bool = True) -> Block:
     """What was observed of parcels.
 
     Parameters
     ----------
     ids : (n,) parcels
+    with_rise : whether the reference's growth of coherence is wanted, which the improved rules do without
     """
     amplitude = [one for one in sources if one.is_amplitude]
     coherence = [one for one in sources if one.coherence]
@@ -165,7 +166,11 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules) -> Blo
             vv_db=vv,
             coherence_day=coherence_day,
             coherence=own,
-            coherence_rise=coherence_rise(coherence_day, orbit, own, rules.max_pair_days),
+            coherence_rise=(
+                coherence_rise(coherence_day, orbit, own, rules.max_pair_days)
+                if with_rise
+                else np.full_like(own, np.nan)
+            ),
             ndvi_day=ndvi_day,
             ndvi=without_doubles(ndvi_day, np.round(ndvi * 1000, 3)),
         ),

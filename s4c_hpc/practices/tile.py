@@ -90,7 +90,7 @@ def batches(
     rules = asked.rules
     for start in range(0, ids.size, BLOCK):
         block = ids[start : start + BLOCK]
-        seen = read_block(sources, block, rules[Practice.NA])
+        seen = read_block(sources, block, rules[Practice.NA], with_rise=asked.improved is None)
         rows = np.arange(start, start + block.size)
         doubts = None if asked.improved is None else doubts_of(confounders, sources, block)
         columns, decisions = _columns(schema, asked, rules, seen, doubts, table, rows)

@@ -40,16 +40,16 @@ from s4c_hpc.series.contract import ID
 _NAMED: Final = (ID, "decision", "verdict", "start", "end", "confidence", "source", "doubts", "reason")
 _KINDS: Final = {Practice.CATCH_CROP: "catch-crop", Practice.FALLOW: "fallow", Practice.NFC: "nitrogen-fixing"}
 _VERDICTS: Final = {Index.STRONG: "strong", Index.MODERATE: "moderate", Index.WEAK: "weak", Index.POOR: "poor"}
-_OF_HARVEST: Final = (
-    "ndvi_vegetation",
-    "ndvi_down",
-    "ndvi_up",
-    "backscatter_loss_db",
-    "coherence_rise",
-    "coherence_level",
-)
 _OF_PRACTICE: Final = ("practice_ndvi", "practice_ndvi_down", "practice_ndvi_up", "practice_coherence_level")
-_OF_TILLAGE: Final = ("tillage_coherence_rise", "tillage_coherence_level")
+_LIMITS: Final[Mapping[str, Sequence[str]]] = {
+    "harvest": (
+        *("ndvi_vegetation", "ndvi_down", "ndvi_up"),
+        *("backscatter_loss_db", "coherence_rise", "coherence_level"),
+    ),
+    "tillage": ("tillage_coherence_rise", "tillage_coherence_level"),
+    **dict.fromkeys(_KINDS.values(), _OF_PRACTICE),
+}
+"""Thresholds of a decision that a person may compare a value with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,19 @@ def read_decisions(
     def rows(kind: str, period: str) -> Iterator[tuple[Path, pa.Table]]:
         return _tables(workspace, config, kind, period, ids, tiles)
 
+    judged = [(table, _thresholds_of(path)) for path, table in rows(PRACTICES, year)]
+    rules = {
+        row[ID]: _rules(Practice(row["PRACTICE"]), thresholds)
+        for table, thresholds in judged
+        for row in table.select([ID, "PRACTICE"]).to_pylist()
+    }
     for _, table in rows(EVIDENCE_SET, year):
         described = _described(table)
         for row in table.to_pylist():
-            found[row[ID]].decisions.append(_from_evidence(row, described))
+            found[row[ID]].decisions.append(_from_evidence(row, described, rules.get(row[ID], {})))
     told = frozenset(found)
-    for path, table in rows(PRACTICES, year):
-        _add_practices(found, table, _thresholds_of(path), told)
+    for table, _ in judged:
+        _add_practices(found, table, rules, told)
     for _, table in rows(MOWING_PARCELS, season):
         for row in table.to_pylist():
             if not row["assessed"] or not row["mow_n"]:
@@ -103,7 +109,7 @@ def read_decisions(
 def _add_practices(
     found: defaultdict[int, Known],
     table: pa.Table,
-    thresholds: Mapping[str, Mapping[str, Evidence]],
+    rules: Mapping[int, Mapping[str, Evidence]],
     told: frozenset[int],
 ) -> None:
     """Declared periods, and decisions of parcels (not ``told``) of which no file with evidence speaks."""
@@ -112,7 +118,7 @@ def _add_practices(
     for row in table.to_pylist():
         found[row[ID]].periods.extend(_periods(row, is_declared=is_declared))
         if row[ID] not in told:
-            found[row[ID]].decisions.extend(_from_codes(row, described, thresholds))
+            found[row[ID]].decisions.extend(_from_codes(row, described, rules[row[ID]]))
 
 
 def _described(table: pa.Table) -> dict[str, dict[str, str]]:
@@ -131,7 +137,9 @@ def _tables(
         yield path, table.filter(pc.is_in(table[ID], value_set=wanted))
 
 
-def _from_evidence(row: Mapping[str, Any], described: Mapping[str, Mapping[str, str]]) -> Decision:
+def _from_evidence(
+    row: Mapping[str, Any], described: Mapping[str, Mapping[str, str]], rules: Mapping[str, Evidence]
+) -> Decision:
     return Decision(
         kind=row["decision"],
         verdict=row["verdict"],
@@ -142,6 +150,7 @@ def _from_evidence(row: Mapping[str, Any], described: Mapping[str, Mapping[str, 
         doubts=Doubt(row["doubts"] or 0),
         reason=row["reason"] or "",
         evidence=_values(row, [name for name in row if name not in _NAMED], described),
+        thresholds=_chosen(rules, _LIMITS.get(row["decision"], ())),
         origin=EVIDENCE_SET,
     )
 
@@ -180,19 +189,14 @@ def _no_mowing(row: Mapping[str, Any]) -> Decision:
 def _from_codes(
     row: Mapping[str, Any],
     described: Mapping[str, Mapping[str, str]],
-    thresholds: Mapping[str, Mapping[str, Evidence]],
+    rules: Mapping[str, Evidence],
 ) -> Iterator[Decision]:
     """Decisions of reference mode, whose files hold codes and days as numbers."""
     practice = Practice(row["PRACTICE"])
     status = Status(row["STATUS"])
-    rules = thresholds.get(next(name for name, code in PRACTICE_NAMES.items() if code == practice), {})
-
-    def limits(names: Sequence[str]) -> tuple[Evidence, ...]:
-        return tuple(rules[name] for name in names if name in rules)
-
     radar = _day(row["H_W_S1"])
     alone = "" if radar is None else f"by radar alone it would be in the week of {radar}"
-    yield _of_week(row, "harvest", "H_W", REASONS[status], alone, limits(_OF_HARVEST))
+    yield _of_week(row, "harvest", "H_W", REASONS[status], alone, _chosen(rules, _LIMITS["harvest"]))
     if practice in _KINDS:
         verdict = _VERDICTS.get(Index(row["C_INDEX"]), "undecided")
         missing = "data of the period are missing, or it is not over" if verdict == "undecided" else ""
@@ -203,11 +207,11 @@ def _from_codes(
             end=_day(row["P_END"]),
             reason=REASONS[status] or missing,
             evidence=_values(row, ("M6", "M7", "M8", "M9", "M10"), described),
-            thresholds=limits(_OF_PRACTICE),
+            thresholds=_chosen(rules, _LIMITS[_KINDS[practice]]),
             origin=PRACTICES,
         )
     if "TL_W_START" in row:
-        yield _of_week(row, "tillage", "TL_W", REASONS[status], "", limits(_OF_TILLAGE))
+        yield _of_week(row, "tillage", "TL_W", REASONS[status], "", _chosen(rules, _LIMITS["tillage"]))
 
 
 def _of_week(
@@ -263,6 +267,15 @@ def _thresholds_of(path: Path) -> dict[str, dict[str, Evidence]]:
         return {}
     meanings = {name: one.description or name for name, one in PracticeRules.model_fields.items()}
     return {practice: _limits(own, meanings) for practice, own in rules.items() if isinstance(own, dict)}
+
+
+def _rules(practice: Practice, thresholds: Mapping[str, Mapping[str, Evidence]]) -> Mapping[str, Evidence]:
+    """Those of a practice, by key."""
+    return thresholds.get(next(name for name, code in PRACTICE_NAMES.items() if code == practice), {})
+
+
+def _chosen(rules: Mapping[str, Evidence], names: Sequence[str]) -> tuple[Evidence, ...]:
+    return tuple(rules[name] for name in names if name in rules)
 
 
 def _of_detector(metadata: Mapping[str, str]) -> tuple[Evidence, ...]:

@@ -71,6 +71,18 @@ def graded(value: float, half: float, whole: float) -> float:
     return 1.0 if whole <= half else 0.5 + 0.5 * min(max((value - half) / (whole - half), 0), 1)
 
 
+def usual_of(values: list[float]) -> float:
+    """Standard deviation of changes by their median."""
+    changes = [abs(b - a) for a, b in itertools.pairwise(values)]
+    return statistics.median(changes) / 0.6745 if len(changes) > 4 else 0.0
+
+
+def confirmed(values: list[float], k: int) -> float:
+    """What the next two values confirm."""
+    after = values[k : k + 3]
+    return min(after[0], statistics.median(after) if len(after) == 3 else min(after))
+
+
 def pairs_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: ImprovedRules) -> list[Pair]:
     """What each coherence of an orbit says."""
     seen = season.seen
@@ -81,6 +93,7 @@ def pairs_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
     ]
     values = [(int(seen.coherence_day[i]), float(seen.coherence[p, i])) for i in columns]
     highest = max((value for _, value in values), default=math.nan)
+    least = max(rules.coherence_rise, w.usual_share * usual_of([value for _, value in values]))
     found = []
     since = 0
     for k, (day, value) in enumerate(values):
@@ -90,11 +103,11 @@ def pairs_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
         elif k > 0:
             earlier = [v for _, v in values[max(since, k - 3) : k]]
             gap = day - values[k - 1][0]
-            rise = max(value - max(earlier[-1], statistics.median(earlier)), 0)
+            rise = max(confirmed([v for _, v in values], k) - max(earlier[-1], statistics.median(earlier)), 0)
             rise /= max(gap / w.pair_days, 1) ** w.pair_exponent
             window = (values[k - 1][0] - gap, day - min(gap, int(w.pair_days)))
-        if rise >= rules.coherence_rise - EPSILON:
-            weight = w.weight_coherence * graded(rise, rules.coherence_rise, rules.coherence_rise_high)
+        if rise >= least - EPSILON:
+            weight = w.weight_coherence * graded(rise, least, max(rules.coherence_rise_high, 2 * least))
             weight *= w.doubt_share if season.doubts.flags[p, columns[k]] else 1
             found.append(Pair(day, weight, 1, window))
         elif value >= rules.coherence_level - EPSILON:
@@ -117,7 +130,8 @@ def steps_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
     if len(quiet) < 2:
         return []
     mean, spread = statistics.fmean(quiet), statistics.stdev(quiet)
-    limit = max(spread / rules.backscatter_loss_divisor, rules.backscatter_loss_db)
+    usual = w.usual_share * usual_of([ratio for _, ratio, _ in values])
+    limit = max(spread / rules.backscatter_loss_divisor, rules.backscatter_loss_db, usual)
     level = mean - (spread / rules.backscatter_presence_divisor if rules.backscatter_presence_deviation else 0)
     found, since = [], 0
     for k, (day, ratio, _) in enumerate(values):
@@ -128,8 +142,9 @@ def steps_of(season: Season, p: int, orbit: int, rules: PracticeRules, w: Improv
         else:
             window = (values[k - 1][0], day)
             if k - since >= 3:
-                after = min(one[1] for one in values[k : k + 2])
-                step = after - statistics.fmean(one[1] for one in values[k - 3 : k])
+                step = confirmed([one[1] for one in values], k) - max(
+                    values[k - 1][1], statistics.fmean(one[1] for one in values[k - 3 : k])
+                )
                 loss = int(step > limit + EPSILON)
                 if loss and bare:
                     weight = w.weight_backscatter * graded(step, limit, spread)

@@ -17,7 +17,7 @@ from s4c_hpc.config.practices_improved import ImprovedRules
 from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.catch_crop import EMERGED_DAYS, SETTLED_DAYS
 from s4c_hpc.practices.codes import NO_DAY, Index, Seen
-from s4c_hpc.practices.days import Days
+from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Flags, Floats
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.improved.confidence import combined
@@ -106,11 +106,14 @@ def catch_crop(
     earliest = _earliest(season, radar, harvest, declared, rules, last_seen)
     days = rules.catch_crop_days
     stood = own.in_period(*earliest)
-    if days is not None:
+    if days is not None and (declared.p_end < 0).any():
         # One that came up later than the soil allowed is none the worse for it.
         latest = declared.p_start, declared.p_start + days - 1
         later = own.in_period(*latest)
-        is_later = (declared.p_end < 0) & (later.value > stood.value) & (latest[1] <= last_seen)
+        is_over = monday(latest[1]) <= last_seen
+        # While that one may still come up, the earlier one is not called weak.
+        is_better = np.where(is_over, later.value > stood.value, stood.value < improved.moderate_confidence)
+        is_later = (declared.p_end < 0) & is_better
         stood = stood.where(is_later, later)
     first, last, found, value = stood.first, stood.last, stood.cover, stood.value
 
@@ -207,7 +210,7 @@ def _earliest(
     _last_work(
         (begins, latest, days),
         (seen.ndvi_day, np.ascontiguousarray(seen.ndvi)),
-        (seen.coherence_day, season.coherence_orbit, radar.rise, np.ascontiguousarray(season.doubts.flags)),
+        (seen.coherence_day, season.coherence_orbit, radar.lasting, np.ascontiguousarray(season.doubts.flags)),
         (seen.amplitude_day, season.amplitude_orbit, radar.step_db, radar.step_limit_db),
         (rules.coherence_rise, float(rules.ndvi_down), float(rules.ndvi_up), rules.catch_crop_share),
         start,

@@ -18,10 +18,11 @@ from s4c_hpc.practices.codes import NO_DAY, Codes, Seen
 from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
-from s4c_hpc.practices.improved.optical import FALLS, Loss, Places
+from s4c_hpc.practices.improved.optical import FALLS, Loss
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.improved.strands import Strands, strand_limits, strands
+from s4c_hpc.practices.optical_events import DATING
 
 OPTICAL: Final = 1
 COHERENCE: Final = 2
@@ -84,12 +85,12 @@ def harvest(
     at = _best(total, known)
     there = at >= 0
     confidence = np.where(there, _at(total, at), np.nan)
-    event = _dated(season, loss, radar, made, rules, improved, at)
+    event = _dated(season, loss, radar, made, improved, at)
     start = np.where(event[1] > event[0], event[0], loss.calendar[at])
     end = np.where(event[1] > event[0], event[1], loss.calendar[at] + 6 + 7 * improved.tolerance_weeks)
 
     at_s1 = _best(of_radar, inside & (of_radar >= improved.least_confidence - 1e-9))
-    _, end_s1 = _of_radar(season, radar, made, rules, improved, at_s1)
+    _, end_s1 = _of_radar(season, radar, made, improved, at_s1)
     end_s1 = np.where(end_s1 > 0, end_s1, loss.calendar[at_s1])
 
     bits = np.zeros(len(at), np.int8)
@@ -156,7 +157,6 @@ def _dated(
     loss: Loss,
     radar: Radar,
     made: Strands,
-    rules: PracticeRules,
     improved: ImprovedRules,
     at: NDArray[np.int64],
 ) -> Windows:
@@ -167,14 +167,13 @@ def _dated(
         np.where(falls, _taken(one, week, -1), -1).astype(np.int16) for one in (loss.look_before, loss.look_after)
     )
     optical = _days(season.seen.ndvi_day, look_before), _days(season.seen.ndvi_day, look_after)
-    return _narrowed(optical, _of_radar(season, radar, made, rules, improved, at))
+    return _narrowed(optical, _of_radar(season, radar, made, improved, at))
 
 
 def _of_radar(
     season: Season,
     radar: Radar,
     made: Strands,
-    rules: PracticeRules,
     improved: ImprovedRules,
     at: NDArray[np.int64],
 ) -> Windows:
@@ -185,7 +184,9 @@ def _of_radar(
     """
     seen = season.seen
     pair = np.where(at >= 0, _at(made.pair, at), -1)
-    rises = (pair >= 0) & (_taken(radar.rise, pair, 0.0) >= rules.coherence_rise - 1e-8)
+    orbit = _days(season.coherence_orbit, pair)
+    least = _at(radar.rise_limit, orbit) if season.n_orbits else np.zeros(len(pair))
+    rises = (pair >= 0) & (_taken(radar.lasting, pair, 0.0) >= least - 1e-8)
     before = np.where(rises, _taken(radar.pair_before, pair, -1), -1).astype(np.int16)
     earlier, later = _days(seen.coherence_day, before), _days(seen.coherence_day, pair)
     longest = later - earlier
@@ -216,16 +217,22 @@ def _values(season: Season, loss: Loss, radar: Radar, made: Strands, at: NDArray
     days = _days(seen.coherence_day, pair) - _days(seen.coherence_day, before)
     agree = _at(((made.coherence > 0) | (made.backscatter > 0)).sum(axis=2), at)
 
-    def look(places: Places) -> Floats:
-        return _taken(seen.ndvi, _taken(places, week, -1).astype(np.int16), np.nan)
-
+    looks = {
+        when: _taken(places, week, -1).astype(np.int16)
+        for when, places in (("before", loss.look_before), ("after", loss.look_after))
+    }
     return {
-        "ndvi_before": look(loss.look_before),
-        "ndvi_after": look(loss.look_after),
+        **{f"ndvi_{when}": _taken(seen.ndvi, column, np.nan) for when, column in looks.items()},
+        **{
+            f"{name}_{when}": _taken(season.ground[name], column, np.nan)
+            for name in DATING
+            if name in season.ground
+            for when, column in looks.items()
+        },
         "ndvi_limit": loss.limit,
         "coherence_before": _taken(radar.level, pair, np.nan),
         "coherence_after": _taken(seen.coherence, pair, np.nan),
-        "coherence_rise": _taken(radar.rise, pair, np.nan),
+        "coherence_rise": _taken(radar.lasting, pair, np.nan),
         "pair_days": np.where(before >= 0, days, np.nan),
         "ratio_rise_db": _taken(radar.step_db, step, np.nan),
         "orbits": np.where(at >= 0, agree, np.nan),

@@ -7,6 +7,10 @@ A rise of coherence counts against what the orbit had before: the last value, or
 more. One wet pair in between, from which coherence only comes back, is then no rise. The days between two values are
 those that there are: 6 with two satellites, 12 with one or where a value is missing. Changes by chance grow with the
 root of time (a random walk), so a rise over more days counts for less by that; it is never set to nothing.
+
+A harvest lasts: of a rise, and of a growth of VV - VH, counts what the median of the value and the next two confirms,
+so that one lucky value is none, and one that rain or tillage lowers for once is. And it is more than what is usual on
+the parcel, changes from one value to the next by their median: without that, speckle makes a harvest a season.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ class RadarLimits(NamedTuple):
     loss_divisor: float
     presence_divisor: float
     presence_deviation: float
+    rise: float
+    usual_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,10 @@ class Radar:
 
     rise: Floats
     """(n, c) rise of coherence, scaled by the days it took; 0 where it fell."""
+    lasting: Floats
+    """(n, c) the same of what the next two values confirm."""
+    rise_limit: Floats
+    """(n, o) lasting rise from which M5 is TRUE."""
     level: Floats
     """(n, c) coherence before, that the rise counts from."""
     pair_before: NDArray[np.int16]
@@ -53,7 +63,7 @@ class Radar:
     highest: Floats
     """(n, o) highest coherence of each orbit."""
     step_db: Floats
-    """(n, t) growth of VV - VH over the mean of the three values before that the next value confirms."""
+    """(n, t) growth of VV - VH over the last value and the mean of the last three, that the next two confirm."""
     step_limit_db: Floats
     """(n, o) growth from which M3 is TRUE."""
     deviation_db: Floats
@@ -75,6 +85,8 @@ def radar_limits(rules: PracticeRules, improved: ImprovedRules) -> RadarLimits:
         loss_divisor=rules.backscatter_loss_divisor,
         presence_divisor=rules.backscatter_presence_divisor,
         presence_deviation=float(rules.backscatter_presence_deviation),
+        rise=rules.coherence_rise,
+        usual_share=improved.usual_share,
     )
 
 
@@ -82,12 +94,17 @@ def radar_changes(season: Season, limits: RadarLimits) -> Radar:
     """Changes of every orbit of n parcels."""
     seen = season.seen
     n, c, t, n_orbits = len(seen.ndvi), seen.coherence_day.size, seen.amplitude_day.size, season.n_orbits
-    rise, level = np.full((n, c), np.nan), np.full((n, c), np.nan)
+    rise, lasting, level = (np.full((n, c), np.nan) for _ in range(3))
     pair_before, ratio_before = np.full((n, c), NO), np.full((n, t), NO)
-    highest, deviation, step_limit = (np.full((n, n_orbits), np.nan) for _ in range(3))
+    highest, deviation, step_limit, rise_limit = (np.full((n, n_orbits), np.nan) for _ in range(4))
     step, present = np.full((n, t), np.nan), np.full((n, t), -1, np.int8)
     coherence = np.ascontiguousarray(seen.coherence)
-    _coherence(seen.coherence_day, season.coherence_orbit, coherence, limits, rise, level, pair_before, highest)
+    _coherence(
+        (seen.coherence_day, season.coherence_orbit, coherence),
+        limits,
+        (rise, lasting, level, pair_before),
+        (highest, rise_limit),
+    )
     ratio, vv = np.ascontiguousarray(seen.ratio_db), np.ascontiguousarray(seen.vv_db)
     _backscatter(
         seen.amplitude_day,
@@ -103,6 +120,8 @@ def radar_changes(season: Season, limits: RadarLimits) -> Radar:
     )
     return Radar(
         rise=rise,
+        lasting=lasting,
+        rise_limit=rise_limit,
         level=level,
         pair_before=pair_before,
         highest=highest,
@@ -121,45 +140,62 @@ def _median_of_three(a: float, b: float, c: float) -> float:
 
 @kernel
 def _coherence(
-    day: NDArray[np.int64],
-    orbit: NDArray[np.int64],
-    coherence: Floats,
+    seen: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
     limits: RadarLimits,
-    rise: Floats,
-    level: Floats,
-    before: NDArray[np.int16],
-    highest: Floats,
+    changes: tuple[Floats, Floats, Floats, NDArray[np.int16]],
+    of_orbit: tuple[Floats, Floats],
 ) -> None:
-    """Fill rise, level and place before (n, c), and the highest value of each orbit (n, o)."""
+    """Fill rises, levels and places before (n, c), the highest value and the limit of each orbit (n, o)."""
+    day, orbit, coherence = seen
+    rise, lasting, level, before = changes
+    highest, rise_limit = of_orbit
     n, c = coherence.shape
-    n_orbits = highest.shape[1]
+    at = np.empty(c, np.int64)
     for p in range(n):
-        for o in range(n_orbits):
-            last = -1
-            one = two = three = np.nan
+        for o in range(highest.shape[1]):
+            k = 0
             for i in range(c):
-                value = coherence[p, i]
-                if orbit[i] != o or np.isnan(value):
+                if orbit[i] == o and not np.isnan(coherence[p, i]):
+                    at[k] = i
+                    k += 1
+                    if np.isnan(highest[p, o]) or coherence[p, i] > highest[p, o]:
+                        highest[p, o] = coherence[p, i]
+            own = coherence[p]
+            rise_limit[p, o] = max(limits.rise, limits.usual_share * _usual(own, at[:k]))
+            since = 0
+            for j in range(k):
+                i = at[j]
+                if j == 0 or day[i] - day[at[j - 1]] > limits.max_days:
+                    since = j  # after a long gap nothing is known of what was before
                     continue
-                if last < 0 or day[i] - day[last] > limits.max_days:
-                    # After a long gap nothing is known of what was before.
-                    two = three = np.nan
-                else:
-                    days = float(day[i] - day[last])
-                    usual = one
-                    if not np.isnan(three):
-                        usual = max(one, _median_of_three(one, two, three))
-                    elif not np.isnan(two):
-                        usual = max(one, 0.5 * (one + two))
-                    slower = max(days / limits.pair_days, 1.0) ** limits.exponent
-                    rise[p, i] = max(value - usual, 0.0) / slower
-                    level[p, i] = usual
-                    before[p, i] = last
-                    three, two = two, one
-                if np.isnan(highest[p, o]) or value > highest[p, o]:
-                    highest[p, o] = value
-                one = value
-                last = i
+                usual = own[at[j - 1]]
+                if j - since >= 3:
+                    usual = max(usual, _median_of_three(usual, own[at[j - 2]], own[at[j - 3]]))
+                elif j - since == 2:
+                    usual = max(usual, 0.5 * (usual + own[at[j - 2]]))
+                days = float(day[i] - day[at[j - 1]])
+                slower = max(days / limits.pair_days, 1.0) ** limits.exponent
+                rise[p, i] = max(own[i] - usual, 0.0) / slower
+                lasting[p, i] = max(_confirmed(own, at[:k], j) - usual, 0.0) / slower
+                level[p, i] = usual
+                before[p, i] = at[j - 1]
+
+
+@helper
+def _confirmed(values: Floats, at: NDArray[np.int64], j: int) -> float:
+    """What of a value the next two confirm: the median of the three if that is less; with one next, the lower."""
+    own = values[at[j]]
+    if j + 2 < at.size:
+        return float(min(own, _median_of_three(own, values[at[j + 1]], values[at[j + 2]])))
+    return float(min(own, values[at[j + 1]]) if j + 1 < at.size else own)
+
+
+@helper
+def _usual(values: Floats, at: NDArray[np.int64]) -> float:
+    """Standard deviation of changes from one value to the next, by their median; 0 of fewer than five."""
+    if at.size < 6:
+        return 0.0
+    return float(np.median(np.abs(values[at[1:]] - values[at[:-1]])) / 0.6745)
 
 
 @kernel
@@ -189,7 +225,8 @@ def _backscatter(
             if np.isnan(spread):
                 continue
             deviation[p, o] = spread
-            step_limit[p, o] = max(spread / limits.loss_divisor, limits.loss_db)
+            usual = limits.usual_share * _usual(ratio[p], at[:k])
+            step_limit[p, o] = max(spread / limits.loss_divisor, limits.loss_db, usual)
             bare = mean - limits.presence_deviation * spread / limits.presence_divisor
             since = 0
             for j in range(k):
@@ -200,8 +237,9 @@ def _backscatter(
                     continue
                 before[p, i] = at[j - 1]
                 if j - since >= 3:
-                    lasting = min(ratio[p, i], ratio[p, at[min(j + 1, k - 1)]])
-                    step[p, i] = lasting - (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
+                    earlier = (ratio[p, at[j - 3]] + ratio[p, at[j - 2]] + ratio[p, at[j - 1]]) / 3.0
+                    # Once it has grown, the next acquisition has not grown again.
+                    step[p, i] = _confirmed(ratio[p], at[:k], j) - max(earlier, ratio[p, at[j - 1]])
 
 
 @helper

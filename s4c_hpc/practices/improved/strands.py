@@ -98,7 +98,7 @@ def strands(season: Season, loss: Loss, radar: Radar, limits: StrandLimits) -> S
     flags = np.ascontiguousarray(season.doubts.flags)
     _coherence(
         (loss.calendar[0], seen.coherence_day, season.coherence_orbit),
-        (np.ascontiguousarray(seen.coherence), radar.rise, radar.highest, flags),
+        (np.ascontiguousarray(seen.coherence), radar.lasting, radar.highest, radar.rise_limit, flags),
         limits,
         (coherence, pair, m5),
     )
@@ -158,14 +158,16 @@ def _optical(
 
 
 @helper
-def _pair_weight(value: float, rise: float, highest: float, flags: int, limits: StrandLimits) -> tuple[float, int]:
+def _pair_weight(
+    value: float, rise: float, highest: float, least: float, flags: int, limits: StrandLimits
+) -> tuple[float, int]:
     """Weight of a value of coherence, and its marker: 1, 0, or -1 if it tells nothing.
 
     Where coherence never reaches the level, being near its highest tells nothing: on fields of low coherence it is so
     all the time.
     """
-    if rise >= limits.rise - 1e-8:
-        weight = limits.coherence * _graded(rise, limits.rise, limits.rise_high)
+    if rise >= least - 1e-8:
+        weight = limits.coherence * _graded(rise, least, max(limits.rise_high, 2.0 * least))
         return (weight * limits.doubt_share if flags else weight), 1
     if value >= limits.level - 1e-8:
         return 0.5 * limits.coherence, 1
@@ -176,13 +178,13 @@ def _pair_weight(value: float, rise: float, highest: float, flags: int, limits: 
 @kernel
 def _coherence(
     acquired: tuple[int, Days, Days],
-    values: tuple[Floats, Floats, Floats, NDArray[np.uint8]],
+    values: tuple[Floats, Floats, Floats, Floats, NDArray[np.uint8]],
     limits: StrandLimits,
     result: tuple[Floats, Places, Codes],
 ) -> None:
     """Fill weights of coherence of each orbit."""
     begin, day, orbit = acquired
-    coherence, rise, highest, flags = values
+    coherence, rise, highest, least, flags = values
     weight, place, m5 = result
     n, c = coherence.shape
     best = np.empty(weight.shape[1])
@@ -192,7 +194,7 @@ def _coherence(
             if np.isnan(coherence[p, i]):
                 continue
             o = orbit[i]
-            own, marker = _pair_weight(coherence[p, i], rise[p, i], highest[p, o], flags[p, i], limits)
+            own, marker = _pair_weight(coherence[p, i], rise[p, i], highest[p, o], least[p, o], flags[p, i], limits)
             last = (day[i] - begin) // 7
             for w in range(max(last - limits.tolerance, 0), last + 1):
                 m5[p, w] = max(m5[p, w], marker)

@@ -1,0 +1,309 @@
+"""A schema of ours in a database: found or made, told from those of others, and errors of the server in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from s4c_hpc.config.secrets import without_password
+from s4c_hpc.core.errors import ExternalToolError, InputError, S4cError, TemporaryError, listing
+from s4c_hpc.export.contract import EXPORTS, MARK, Column, Table, tables
+from s4c_hpc.export.map_views import (
+    MOWING_MAP,
+    MOWING_MAP_COLUMNS,
+    PARCEL_MAP,
+    PARCEL_MAP_COLUMNS,
+    mowing_map,
+    parcel_map,
+)
+from s4c_hpc.markers.relations import OBSERVATION_COLUMNS, PARCEL_VERSIONS, PARCELS, Meaning
+from s4c_hpc.parcels.postgres import connected, first_line, quoted
+
+_AGAIN: Final = ("08", "40", "53", "55", "57")
+"""Classes of SQLSTATE that may pass: connection lost, rolled back, no room, in use, shut down."""
+
+_LOST: Final = ("server closed the connection", "no connection to the server", "terminating connection")
+"""What is said of a lost connection where no state is."""
+
+_MARKERS: Final = """
+SELECT v.newid, c.tile, c.marker_set, c.sensor, c.orbit, c.grid, v.date, c.datetime, c.variable, c.statistic, c.unit,
+       v.value
+FROM marker_values v JOIN marker_columns c USING (export_id, position)"""
+
+_NEWEST: Final = f"""
+SELECT * FROM {PARCEL_VERSIONS.name}
+WHERE version = (SELECT version FROM {PARCEL_VERSIONS.name} ORDER BY length(version) DESC, version DESC LIMIT 1)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseView:
+    """A view of the database."""
+
+    name: str
+    about: str
+    query: str
+    columns: Mapping[str, Meaning]
+
+
+def database_views() -> list[DatabaseView]:
+    """All views, each after those that it needs."""
+    (parcels,) = (t for t in tables() if t.name == PARCEL_VERSIONS.name)
+    unsaid = {"marker_set": Meaning(text="Set of markers"), "newid": OBSERVATION_COLUMNS["NewID"]}
+    of_markers = [
+        "newid",
+        "tile",
+        "marker_set",
+        "sensor",
+        "orbit",
+        "grid",
+        "date",
+        "datetime",
+        "variable",
+        "statistic",
+        "unit",
+        "value",
+    ]
+    return [
+        DatabaseView(
+            name=PARCELS.name,
+            about=PARCELS.about,
+            query=_NEWEST,
+            columns={c.name: c.meaning for c in parcels.columns},
+        ),
+        DatabaseView(
+            name="markers",
+            about="Values of markers with what they are; a condition on newid or date reads little",
+            query=_MARKERS,
+            columns={n: unsaid.get(n) or OBSERVATION_COLUMNS[n] for n in of_markers},
+        ),
+        DatabaseView(
+            name=PARCEL_MAP,
+            about="For maps: a row a parcel with the newest of all that is said of it; key newid",
+            query=parcel_map(),
+            columns=PARCEL_MAP_COLUMNS,
+        ),
+        DatabaseView(
+            name=MOWING_MAP,
+            about="For maps: a row a mowing of the newest season; key id",
+            query=mowing_map(),
+            columns=MOWING_MAP_COLUMNS,
+        ),
+    ]
+
+
+class Server:
+    """A connection, and the schema that tables are in; names in statements are those of the schema first."""
+
+    def __init__(self, connection: Any, failure: type[Exception], schema: str, where: str) -> None:
+        self.connection, self.failure, self.schema, self.where = connection, failure, schema, where
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """A statement without result."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, tuple(parameters))
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, tuple(parameters))
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+    def copy(self, table: str, schema: Any, batches: Iterator[Any]) -> int:
+        """Append record batches to a table by COPY; returns the number of rows."""
+        import pyarrow as pa  # noqa: PLC0415 - beside the driver
+
+        n_rows = 0
+
+        def counted() -> Iterator[Any]:
+            nonlocal n_rows
+            for batch in batches:
+                n_rows += batch.num_rows
+                yield batch
+
+        with self.connection.cursor() as cursor:
+            reader = pa.RecordBatchReader.from_batches(schema, counted())
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name=self.schema)
+        return n_rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        try:
+            yield
+            self.connection.commit()
+        except BaseException:
+            with suppress(self.failure):  # a server that is gone has rolled back, and why it went is what matters
+                self.connection.rollback()
+            raise
+
+
+@contextmanager
+def open_server(dsn: str, schema: str) -> Iterator[Server]:
+    """A server on which nobody else exports into the same schema at the same time.
+
+    Raises
+    ------
+    ExternalToolError
+        If it does not answer, or does not let us.
+    TemporaryError
+        If another export is at work, or the server goes away.
+    """
+    where = f"{without_password(dsn)}, schema {schema}"
+    with connected(dsn, "export a GeoPackage") as (connection, failure):
+        try:
+            server = Server(connection, failure, schema, where)
+            with server.transaction():
+                ((free,),) = server.rows("SELECT pg_try_advisory_lock(hashtext($1), 954)", [f"s4c {schema}"])
+                if not free:
+                    raise TemporaryError("another export is at work", where=where, hint="run again when it is done")
+                # PostGIS may live in a schema that the user's own search path names.
+                server.run(f"SET search_path = {quoted(schema)}, {_search_path(server, schema)}")
+            yield server
+        except failure as error:
+            raise _told(error, where) from error
+
+
+def _search_path(server: Server, schema: str) -> str:
+    ((path,),) = server.rows("SELECT array_to_string(current_schemas(false), ',')")
+    return ", ".join(quoted(name) for name in dict.fromkeys([*path.split(","), "public"]) if name not in {"", schema})
+
+
+def _told(error: Exception, where: str) -> S4cError:
+    """What a server says, in three parts."""
+    state = str(getattr(error, "sqlstate", "") or "")
+    said = first_line(error)
+    if state == "42501":
+        hint = "ask the owner of the database for the privileges that s4c_hpc/export/SCHEMA.md lists"
+        return ExternalToolError(f"the server does not allow it ({said})", where=where, hint=hint)
+    if state[:2] in _AGAIN or any(words in str(error) for words in _LOST):
+        hint = "run again: files that were exported before stay, the others are as they were"
+        return TemporaryError(f"the server gave up ({said})", where=where, hint=hint)
+    hint = "check what depends on these tables" if state == "2BP01" else "see s4c_hpc/export/SCHEMA.md"
+    return ExternalToolError(f"the server refused ({said})", where=where, hint=hint)
+
+
+def prepare(server: Server, srid: int, *, drop: bool) -> None:
+    """Make what is missing of our tables and views, in one transaction.
+
+    Raises
+    ------
+    InputError
+        If the schema holds tables of others, or ours of another release and these are not to be dropped.
+    ExternalToolError
+        If PostGIS is not there.
+    """
+    with server.transaction():
+        _require_postgis(server)
+        there = _relations(server)
+        mark = _mark(server) if EXPORTS.name in there else None
+        if there and mark is None:
+            raise InputError(
+                f"the schema holds tables that are not ours: {listing(sorted(there))}",
+                where=server.where,
+                hint="choose another with --schema",
+            )
+        if mark is not None and drop:
+            _drop(server, there)
+            there = {}
+        elif mark is not None and not mark.startswith(f"{MARK}."):
+            raise InputError(
+                f"the tables are of another release ({mark.partition('.')[0]})",
+                where=server.where,
+                hint="export them anew with --drop",
+            )
+        if not there:
+            _create(server, srid)
+
+
+def srid_of(server: Server) -> int | None:
+    """Reference system of the outlines that are there."""
+    rows = server.rows(
+        "SELECT srid FROM geometry_columns WHERE f_table_schema = $1 AND f_table_name = $2",
+        (server.schema, PARCEL_VERSIONS.name),
+    )
+    return int(rows[0][0]) if rows else None
+
+
+def add_columns(server: Server, table: str, columns: Sequence[Column]) -> None:
+    """Columns that a file has and its table has not."""
+    for column in columns:
+        server.run(f"ALTER TABLE {quoted(table)} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {column.kind}")
+        _comment(server, f"COLUMN {quoted(table)}.{quoted(column.name)}", str(column.meaning))
+
+
+def create_table(server: Server, table: Table) -> None:
+    """A table with its key, indexes and comments."""
+    lines = [f"{quoted(c.name)} {c.kind}" for c in table.columns]
+    if table.key:
+        lines.append(f"PRIMARY KEY ({', '.join(map(quoted, table.key))})")
+    partition = f" PARTITION BY {table.partition_by}" if table.partition_by else ""
+    server.run(f"CREATE TABLE {quoted(table.name)} ({', '.join(lines)}){partition}")
+    for column in table.indexes:
+        using = " USING gist" if column == "geometry" else ""
+        server.run(f"CREATE INDEX ON {quoted(table.name)}{using} ({quoted(column)})")
+    _comment(server, f"TABLE {quoted(table.name)}", table.about)
+    for one in table.columns:
+        _comment(server, f"COLUMN {quoted(table.name)}.{quoted(one.name)}", str(one.meaning))
+
+
+def _create(server: Server, srid: int) -> None:
+    ((exists,),) = server.rows("SELECT count(*) FROM pg_namespace WHERE nspname = $1", [server.schema])
+    if not exists:
+        server.run(f"CREATE SCHEMA {quoted(server.schema)}")
+    for table in tables():
+        create_table(server, table.of_srid(srid))
+    server.run("CREATE SEQUENCE export_ids AS integer OWNED BY exports.export_id")
+    server.run("CREATE UNIQUE INDEX ON exports (name)")
+    for view in database_views():
+        server.run(f"CREATE VIEW {quoted(view.name)} AS {view.query}")
+        _comment(server, f"VIEW {quoted(view.name)}", view.about)
+        for name, meaning in view.columns.items():
+            _comment(server, f"COLUMN {quoted(view.name)}.{quoted(name)}", str(meaning))
+
+
+def _drop(server: Server, there: Mapping[str, str]) -> None:
+    """Everything of ours, and nothing that others have built on it."""
+    for view in reversed(database_views()):
+        server.run(f"DROP VIEW IF EXISTS {quoted(view.name)}")
+    known = {t.name for t in tables()}
+    made = {str(name) for (name,) in server.rows("SELECT DISTINCT relation FROM exports")} & set(there)
+    for name in sorted(known | made):
+        server.run(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+
+def _relations(server: Server) -> dict[str, str]:
+    """Tables, views and the like of the schema by name, each with its kind; partitions aside."""
+    rows = server.rows(
+        "SELECT c.relname::text, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition",
+        [server.schema],
+    )
+    return {str(name): str(kind) for name, kind in rows}
+
+
+def _mark(server: Server) -> str | None:
+    """The comment by which a schema of ours is known."""
+    rows = server.rows(
+        "SELECT coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
+        (server.schema, EXPORTS.name),
+    )
+    mark = str(rows[0][0]) if rows else ""
+    return mark if mark.startswith(MARK.partition(",")[0]) else None
+
+
+def _require_postgis(server: Server) -> None:
+    if not server.rows("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
+        raise ExternalToolError(
+            "the database has no PostGIS",
+            where=server.where,
+            hint="let its owner run CREATE EXTENSION postgis",
+        )
+
+
+def _comment(server: Server, what: str, text: str) -> None:
+    literal = "'" + text.replace("'", "''") + "'"
+    server.run(f"COMMENT ON {what} IS {literal}")
