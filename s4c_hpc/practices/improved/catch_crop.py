@@ -110,7 +110,8 @@ def catch_crop(
         # One that came up later than the soil allowed is none the worse for it.
         latest = declared.p_start, declared.p_start + days - 1
         later = own.in_period(*latest)
-        is_later = (declared.p_end < 0) & (later.value > stood.value) & (latest[1] <= last_seen)
+        is_open = (declared.p_start >= 0) & (declared.p_end < 0)
+        is_later = is_open & (later.value > stood.value) & (latest[1] <= last_seen)
         stood = stood.where(is_later, later)
     first, last, found, value = stood.first, stood.last, stood.cover, stood.value
 
@@ -213,7 +214,8 @@ def _earliest(
         start,
     )
     start = np.where(last_seen - begins >= days - 1, np.maximum(start, no_earlier), latest)
-    is_given = declared.p_end >= 0
+    # Without a first day there is nothing to search from.
+    is_given = (declared.p_end >= 0) | (declared.p_start < 0)
     return np.where(is_given, declared.p_start, start), np.where(is_given, declared.p_end, start + days - 1)
 
 
