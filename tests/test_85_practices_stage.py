@@ -174,6 +174,22 @@ def test_what_cannot_be_judged_is_a_row_with_a_reason(tmp_path: Path) -> None:
     assert "1 of 9 parcels not judged: no series of this parcel" in notes
 
 
+def test_pixels_are_those_of_any_acquisition(tmp_path: Path) -> None:
+    space = Space(tmp_path, rules={"min_s1_pixels": 10})
+    table = radar(names(1, 2, 3))
+    table["n"] = [40] * 44 + [5] * 22
+    # Field 2 was not seen on the last day, nor was field 3.
+    seen = {key: [value for i, value in enumerate(list(column)) if i not in {43, 65}] for key, column in table.items()}
+    seen["date"] = pa.array([one.as_py() for one in seen["date"]])
+    seen["coherence"] = pa.array([one.as_py() for one in seen["coherence"]], pa.float64())
+    text = RADAR.replace('orbit_direction = "ascending"', 'orbit_direction = "ascending"\n    count = "n"')
+    space.space.bring(space.space.table(seen, name="radar"), text)
+    space.space.bring(space.space.table(optical(names(1, 2, 3)), name="optical"), OPTICAL)
+    made = space.made()
+    assert [made[name]["S1PIX"] for name in names(1, 2, 3)] == [40, 40, 5]
+    assert [made[name]["STATUS"] for name in names(1, 2, 3)] == [Status.OK, Status.OK, Status.FEW_PIXELS]
+
+
 def test_a_table_of_practices(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     table = space.declare(

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from s4c_hpc.config.mowing import ImprovedRules
+from s4c_hpc.confounders.doubts import Doubt
 from s4c_hpc.mowing.detector import Detected, detected
 from s4c_hpc.mowing.reference import Orbit
 from s4c_hpc.mowing.windows import FUSED, S2
@@ -168,3 +169,27 @@ def test_nothing_seen_is_nothing_found() -> None:
     made = detected(np.empty((2, 0)), np.empty(0), (), SEASON, RULES)
     assert made.windows.confidence.shape == (2, 0)
     assert made.looks.tolist() == [0, 0]
+
+
+def test_pieces_of_one_pass_are_one_pair() -> None:
+    # A tile at a seam has two products of a pass; a field lies in one of them, or in the other.
+    pairs = np.arange(102.0, 300.0, 6.0)
+    coherence = np.where((pairs > 154) & (pairs < 170), 0.6, 0.3)[None]
+    flags, rain = np.full(coherence.shape, Doubt.WET, np.uint8), np.full(coherence.shape, 9.0)
+    whole = Orbit(pairs, coherence, doubts=flags, rain_mm=rain)
+    halves = np.stack([coherence, np.full_like(coherence, np.nan)], axis=2).reshape(1, -1)
+    halves[:, 2::4], halves[:, 3::4] = halves[:, 3::4].copy(), halves[:, 2::4].copy()
+    both = Orbit(np.repeat(pairs, 2), halves, doubts=np.repeat(flags, 2, axis=1), rain_mm=np.repeat(rain, 2, axis=1))
+    one, two = (found(meadow(*CUTS), (orbit,)) for orbit in (whole, both))
+    assert (one.doubts > 0).any()
+    np.testing.assert_array_equal(two.windows.confidence, one.windows.confidence)
+    np.testing.assert_array_equal(two.doubts, one.doubts)
+
+
+def test_a_doubt_is_heeded_where_the_pair_before_is_missing() -> None:
+    pairs = np.arange(102.0, 300.0, 6.0)
+    coherence = np.where((pairs > 154) & (pairs < 170), 0.6, 0.3)[None]
+    coherence[0, np.flatnonzero(pairs > 154)[0] - 1] = np.nan
+    flags, rain = np.full(coherence.shape, Doubt.WET, np.uint8), np.full(coherence.shape, 9.0)
+    made = found(meadow(*CUTS), (Orbit(pairs, coherence, doubts=flags, rain_mm=rain),))
+    assert made.doubts[0, 0] == Doubt.WET

@@ -18,6 +18,7 @@ from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import latest_version, read_attributes
 from s4c_hpc.practices.codes import Status
+from s4c_hpc.practices.improved.evidence import evidence_schema
 from s4c_hpc.practices.product import product_schema
 
 SITE = """
@@ -134,6 +135,15 @@ def test_evidence_has_the_better_windows(harvested: Path) -> None:
     assert made["known_in_window"] == 4
     assert made["median_window_days"] == 40
     assert made["left_out"]["no NDVI and no radar"] == 1
+
+
+def test_evidence_of_another_task_does_not_count(harvested: Path) -> None:
+    # It lies there after a change of mode until a run of all stages has ended.
+    _, tile = parcels(harvested)
+    schema = evidence_schema({"task": "an older one"})
+    write(harvested / f"markers/l4c-evidence/2018/test_{tile}.arrow", schema, {field.name: [] for field in schema})
+    made = s4c_json("validate", "harvest", csv(harvested, "date", TRUTH), workspace=harvested)
+    assert (made["found"], made["median_window_days"]) == (4, 6), "the weeks of the product"
 
 
 def test_there_are_no_harvests_yet(tmp_path: Path) -> None:

@@ -146,7 +146,9 @@ class ConfoundersStage:
         except (MissingDataError, InputError) as error:
             raise TemporaryError(error.what, where=error.where, hint="run 's4c run' again") from error
         tile, xy = _centres(io, task.tile, key)
-        peers = Peers(xy, _groups(io, task.tile, ids, rules.crop), rules.distance_m, rules.max_peers)
+        peers = Peers(
+            xy, _groups(io, params["attributes"], task.tile, ids, rules.crop), rules.distance_m, rules.max_peers
+        )
         weather = _Weather(io, task, tile, passes)
         counted = np.zeros(3, np.int64)
 
@@ -239,11 +241,8 @@ def _require_column(ctx: PlanContext) -> None:
         )
 
 
-def _groups(io: TaskIO, tile: str, ids: Ids, column: str) -> NDArray[np.int64]:
+def _groups(io: TaskIO, version: str, tile: str, ids: Ids, column: str) -> NDArray[np.int64]:
     """(n,) numbers of the crop groups of parcels; those without a crop are a group as well."""
-    version = latest_version(io.workspace)
-    if version is None:
-        raise TemporaryError("the parcels have gone", where=str(io.workspace.parcels), hint="run 's4c run' again")
     table = read_tile_attributes(io.workspace, version, tile, ["NewID", column])
     numbers = table["NewID"].to_numpy()
     order = np.argsort(numbers, kind="stable")

@@ -78,16 +78,21 @@ def weigh(start: Floats, end: Floats, orbits: Sequence[Orbit], rules: ImprovedRu
 
 def _sides(orbit: Orbit, start: Floats, end: Floats, rules: ImprovedRules) -> tuple[Floats, Floats]:
     """Mean coherence of the pairs before and after windows; NaN where there is none."""
-    length = float(np.median(np.diff(orbit.days)))
+    # Pieces of one pass are of one day.
+    gaps = np.diff(np.unique(orbit.days))
+    length = float(np.median(gaps)) if gaps.size else 0.0
     span = rules.coherence_days
     return _mean_between(orbit, start - span, start), _mean_between(orbit, start + length, end + span)
 
 
 def _largest_step(orbit: Orbit, after: Floats, until: Floats) -> NDArray[np.intp]:
-    """(n, k) column of the largest rise since the pair before, dated within (after, until]; -1 for none."""
+    """(n, k) column of the largest rise since the value before, dated within (after, until]; -1 for none."""
     values = orbit.values.astype(np.float64)
+    column = np.arange(values.shape[1])
+    latest = np.maximum.accumulate(np.where(np.isfinite(values), column, 0), axis=1)
+    before = np.take_along_axis(values, latest, axis=1)[:, :-1]
     steps = np.full(values.shape, -np.inf)
-    steps[:, 1:] = np.nan_to_num(np.diff(values, axis=1), nan=-np.inf)
+    steps[:, 1:] = np.nan_to_num(values[:, 1:] - before, nan=-np.inf)
     with np.errstate(invalid="ignore"):
         inside = (orbit.days > after[:, :, None]) & (orbit.days <= until[:, :, None])
     found = np.where(inside, steps[:, None, :], -np.inf)

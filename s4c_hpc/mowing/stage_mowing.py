@@ -33,7 +33,7 @@ from s4c_hpc.mowing.contract import (
     period_of,
 )
 from s4c_hpc.mowing.season import Assessed, Recipe, Seen, assess
-from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes, version_of
+from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_tile_attributes, version_of
 from s4c_hpc.series.generation import Acquisition
 from s4c_hpc.series.imported import Imported, imported_set, imports_of
 from s4c_hpc.series.inputs import require_any
@@ -44,6 +44,12 @@ from s4c_hpc.series.task_series import task_series
 
 _BASE_BYTES: Final = 320 * 2**20
 """Anonymous memory of a worker with Arrow and NumPy loaded."""
+
+_PARCEL_BYTES: Final = 1024
+"""Most bytes of a parcel: its crop and area while they are read, its reason and counts."""
+
+_EVENT_BYTES: Final = 112
+"""Of a window and its evidence, in double precision."""
 
 
 class MowingStage:
@@ -99,10 +105,12 @@ class MowingStage:
         yield tasks_to_batch(rows)
 
     def resources(self, work: float, params: Mapping[str, Any]) -> Resources:
-        """Upper bounds; ``work``: parcels x files, ``n_files`` of the tile."""
+        """Upper bounds; ``work``: parcels x files, ``n_files`` and ``n_parcels`` of the tile, ``max_events``."""
         block = BLOCK * params["n_files"] * 600
         mapped = 2**17 * params["n_files"]
-        return Resources(cpus=1, mem_bytes=int(_BASE_BYTES + block + mapped), walltime_s=int(120 + work / 1e5))
+        # Attributes, and what was found, stand in memory until all is written.
+        kept = params["n_parcels"] * (_PARCEL_BYTES + _EVENT_BYTES * params["max_events"])
+        return Resources(cpus=1, mem_bytes=int(_BASE_BYTES + block + mapped + kept), walltime_s=int(120 + work / 1e5))
 
     def run(self, task: Task, io: TaskIO) -> Outcome:
         """Write both files of a tile.
@@ -132,7 +140,9 @@ class MowingStage:
                 where="mowing.ndvi",
                 hint="'s4c series list' names what there is",
             )
-        crops, areas = _attributes(io, ids)
+        # Crops are those of the plan; areas are part of the key of parcels.
+        version = params.get("attributes") or version_of(io.workspace, task.tile, key)
+        crops, areas = _attributes(io, version, task.tile, ids)
         confounders = confounders_of(task, io)
         assessed = []
         for first in range(0, ids.size, BLOCK):
@@ -195,6 +205,7 @@ class MowingStage:
         keys = (parcels.key, *own, *(one.key for one in brought), *doubting)
         n = parcels.n_parcels
         work = float(n * n_files)
+        most = max(config.mowing.improved.max_events, config.mowing.reference.max_events)
         return Task(
             id=task_id(self.name, self.version, keys, text),
             stage=self.name,
@@ -209,12 +220,9 @@ class MowingStage:
                 for path in (mowing_path(kind, period, site.name, tile), manifest_path(kind, period, site.name, tile))
             ),
             work=work,
-            bytes_out=131072
-            + 2 * 2000 * int(n_files)
-            + 2000 * parcels.n_blocks
-            + n * (40 + config.mowing.improved.max_events * 128),
+            bytes_out=131072 + 2 * 2000 * int(n_files) + 2000 * parcels.n_blocks + n * (40 + most * 128),
             opens_imagery=0,
-            resources=self.resources(work, {"n_files": n_files}),
+            resources=self.resources(work, {"n_files": n_files, "n_parcels": n, "max_events": most}),
         )
 
 
@@ -260,12 +268,9 @@ def _acquisitions(task: Task, io: TaskIO, recipe: Recipe) -> tuple[list[Acquisit
     return sorted(inside, key=lambda a: (a.day, a.sort_key)), missing
 
 
-def _attributes(io: TaskIO, ids: Ids) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+def _attributes(io: TaskIO, version: str, tile: str, ids: Ids) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     """(n,) crop codes and areas in m2 of parcels; empty and NaN where there is none."""
-    version = latest_version(io.workspace)
-    if version is None:
-        raise TemporaryError("the parcels have gone", where=str(io.workspace.parcels), hint="run 's4c run' again")
-    table = read_attributes(io.workspace, version, ["NewID", "ori_crop", "Area_meters"])
+    table = read_tile_attributes(io.workspace, version, tile, ["NewID", "ori_crop", "Area_meters"])
     numbers = table["NewID"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     at = order[np.minimum(np.searchsorted(numbers, ids, sorter=order), numbers.size - 1)]

@@ -55,8 +55,9 @@ class Declared:
         return (self.veg_start >= 0) & (self.h_start >= 0) & (self.h_end >= 0)
 
     def day(self, day_of_year: str) -> int:
-        """``07-15`` of the year."""
-        return day_number(dt.date.fromisoformat(f"{self.year}-{day_of_year}"))
+        """``07-15`` of the year; 29 February is 1 March where there is none."""
+        month, day = (int(part) for part in day_of_year.split("-"))
+        return day_number(dt.date(self.year, month, 1)) + day - 1
 
 
 def without_practice(n: int, country: str, start: dt.date, end: dt.date) -> Declared:

@@ -157,7 +157,8 @@ def read_block(sources: Sequence[Source], ids: Ids, rules: PracticeRules, *, wit
     )
     own = _empty(ids) if cohe is None else without_doubles(coherence_day, cohe)
     counted = [_values(one, one.count, ids) for one in amplitude if one.count]
-    pixels = np.nan_to_num(np.max(counted, axis=0), nan=0.0).astype(np.int64) if counted else None
+    # An acquisition that has not seen a parcel says nothing of its pixels.
+    pixels = np.nan_to_num(np.fmax.reduce(counted), nan=0.0).astype(np.int64) if counted else None
     there = any_week(np.isfinite(np.concatenate([vv, vh, own, ndvi], axis=1)))
     return Block(
         observed=Observations(

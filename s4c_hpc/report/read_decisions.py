@@ -32,7 +32,7 @@ from s4c_hpc.mowing.contract import PARCELS as MOWING_PARCELS
 from s4c_hpc.mowing.contract import period_of
 from s4c_hpc.mowing.detector import EVIDENCE as MOWING_EVIDENCE
 from s4c_hpc.practices.codes import NA_DAY, PRACTICE_NAMES, REASONS, Index, Practice, Status
-from s4c_hpc.practices.improved.evidence import EVIDENCE_SET
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_of
 from s4c_hpc.practices.stage_practices import SET as PRACTICES
 from s4c_hpc.report.decision import Decision, Evidence, Period
 from s4c_hpc.series.contract import ID
@@ -82,18 +82,12 @@ def read_decisions(
     def rows(kind: str, period: str) -> Iterator[tuple[Path, pa.Table]]:
         return _tables(workspace, config, kind, period, ids, tiles)
 
-    judged = [(table, _thresholds_of(path)) for path, table in rows(PRACTICES, year)]
-    rules = {
-        row[ID]: _rules(Practice(row["PRACTICE"]), thresholds)
-        for table, thresholds in judged
-        for row in table.select([ID, "PRACTICE"]).to_pylist()
-    }
-    for _, table in rows(EVIDENCE_SET, year):
-        described = _described(table)
-        for row in table.to_pylist():
-            found[row[ID]].decisions.append(_from_evidence(row, described, rules.get(row[ID], {})))
-    told = frozenset(found)
-    for table, _ in judged:
+    for path, table in rows(PRACTICES, year):
+        thresholds = _thresholds_of(path)
+        rules = {
+            row[ID]: _rules(Practice(row["PRACTICE"]), thresholds) for row in table.select([ID, "PRACTICE"]).to_pylist()
+        }
+        told = _add_evidence(found, evidence_of(path), ids, rules)
         _add_practices(found, table, rules, told)
     for _, table in rows(MOWING_PARCELS, season):
         for row in table.to_pylist():
@@ -104,6 +98,19 @@ def read_decisions(
         for row in table.to_pylist():
             found[row[ID]].decisions.append(_mowing(row, described, limits))
     return dict(found)
+
+
+def _add_evidence(
+    found: defaultdict[int, Known], path: Path | None, ids: Sequence[int], rules: Mapping[int, Mapping[str, Evidence]]
+) -> frozenset[int]:
+    """Decisions of a file of evidence, if there is one; parcels that it speaks of."""
+    if path is None:
+        return frozenset()
+    table = _rows_of(path, ids)
+    described, every = _described(table), table.to_pylist()
+    for row in every:
+        found[row[ID]].decisions.append(_from_evidence(row, described, rules.get(row[ID], {})))
+    return frozenset(row[ID] for row in every)
 
 
 def _add_practices(
@@ -129,12 +136,16 @@ def _tables(
     workspace: Workspace, config: Config, kind: str, period: str, ids: Sequence[int], tiles: Sequence[str] | None
 ) -> Iterator[tuple[Path, pa.Table]]:
     """Rows of some parcels of each file."""
-    wanted = pa.array(np.unique(np.asarray(ids, np.int32)), pa.int32())
     for path in sorted((workspace.markers / kind / period).glob(f"{config.site.name}_*.arrow")):
         if tiles is not None and path.stem.removeprefix(f"{config.site.name}_") not in tiles:
             continue
-        table = open_ipc(path).read_all()
-        yield path, table.filter(pc.is_in(table[ID], value_set=wanted))
+        yield path, _rows_of(path, ids)
+
+
+def _rows_of(path: Path, ids: Sequence[int]) -> pa.Table:
+    table = open_ipc(path).read_all()
+    wanted = pa.array(np.unique(np.asarray(ids, np.int32)), pa.int32())
+    return table.filter(pc.is_in(table[ID], value_set=wanted))
 
 
 def _from_evidence(

@@ -12,12 +12,12 @@ from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.contract import read_mowings
 from s4c_hpc.practices.codes import REASONS, Status
+from s4c_hpc.practices.improved.evidence import evidence_of
 from s4c_hpc.series.contract import ID
 
 Window = tuple[dt.date, dt.date]
 """From the day before an event to the day after it."""
 
-_EVIDENCE: Final = "l4c-evidence"
 _PRACTICES: Final = "l4c"
 
 
@@ -75,8 +75,8 @@ def found_harvests(workspace: Workspace, period: str | None = None) -> FoundEven
     events: dict[int, list[Window]] = {}
     missing: dict[int, str] = {}
     for path in paths:
-        evidence = workspace.markers / _EVIDENCE / path.parent.name / path.name
-        if evidence.is_file():
+        evidence = evidence_of(path)
+        if evidence is not None:
             with open_ipc(evidence) as reader:
                 rows = [row for row in reader.read_all().to_pylist() if row["decision"] == "harvest"]
             judged = (_of_evidence(row) for row in rows)

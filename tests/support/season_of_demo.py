@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from s4c_hpc.core.ipc import write_ipc
+from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 
 RADAR = """
 name = "radar"
@@ -82,7 +82,13 @@ VALUES = {
 
 
 def write_evidence(path: Path, rows: Sequence[Mapping[str, Any]], more: Mapping[str, tuple[str, str]] = VALUES) -> None:
-    """A file of decisions with their evidence; what a row does not say is empty or NaN."""
+    """A file of decisions with their evidence; what a row does not say is empty or NaN.
+
+    As if the task of the product that lies beside it had made it.
+    """
+    product = path.parents[2] / "l4c" / path.parent.name / path.name
+    with open_ipc(product) as reader:
+        task = read_metadata(reader.schema)["task"]
     kinds: list[tuple[str, pa.DataType, Any]] = [
         ("NewID", pa.int32(), 0),
         ("decision", pa.string(), ""),
@@ -100,7 +106,7 @@ def write_evidence(path: Path, rows: Sequence[Mapping[str, Any]], more: Mapping[
         for name, (text, unit) in more.items()
     ]
     blanks = {name: blank for name, _, blank in kinds} | dict.fromkeys(more, float("nan"))
-    schema = pa.schema(fields, metadata={"contract": "s4c-practices-evidence-1"})
+    schema = pa.schema(fields, metadata={"contract": "s4c-practices-evidence-1", "task": task})
     columns = [pa.array([row.get(f.name, blanks[f.name]) for row in rows], f.type, from_pandas=False) for f in fields]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_ipc(path, schema, [pa.RecordBatch.from_arrays(columns, schema=schema)])

@@ -113,7 +113,7 @@ def catch_crop(
         is_over = monday(latest[1]) <= last_seen
         # While that one may still come up, the earlier one is not called weak.
         is_better = np.where(is_over, later.value > stood.value, stood.value < improved.moderate_confidence)
-        is_later = (declared.p_end < 0) & is_better
+        is_later = (declared.p_start >= 0) & (declared.p_end < 0) & is_better
         stood = stood.where(is_later, later)
     first, last, found, value = stood.first, stood.last, stood.cover, stood.value
 
@@ -216,7 +216,8 @@ def _earliest(
         start,
     )
     start = np.where(last_seen - begins >= days - 1, np.maximum(start, no_earlier), latest)
-    is_given = declared.p_end >= 0
+    # Without a first day there is nothing to search from.
+    is_given = (declared.p_end >= 0) | (declared.p_start < 0)
     return np.where(is_given, declared.p_start, start), np.where(is_given, declared.p_end, start + days - 1)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.practices.improved.decisions import SOURCES, Decisions
 from s4c_hpc.practices.product import ID
 from s4c_hpc.series.layers import Ids
@@ -104,6 +106,21 @@ def evidence_batch(schema: pa.Schema, ids: Ids, decisions: Sequence[Decisions]) 
         parts = [one.values.get(name, np.full(one.row.size, np.float32(np.nan))) for one in made]
         columns[name] = pa.array(numbers(parts).astype(np.float32), pa.float32())
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def evidence_of(product: Path) -> Path | None:
+    """The file of evidence that the task of a product has made beside it.
+
+    One of another task tells of other decisions: it lies there after a change of mode until a whole run has ended, and
+    for the moment between the two files of a task.
+    """
+    path = product.parents[2] / EVIDENCE_SET / product.parent.name / product.name
+    return path if path.is_file() and _task_of(path) == _task_of(product) else None
+
+
+def _task_of(path: Path) -> str | None:
+    with open_ipc(path) as reader:
+        return read_metadata(reader.schema).get("task")
 
 
 def _dates(days: NDArray[np.generic]) -> pa.Array:

@@ -90,7 +90,7 @@ def judge_improved(
         small = status[can] == Status.FEW_PIXELS
         own_optical = event_rules(optical, rules)
         own, made = _judged(
-            season.of(can).without_radar(small).without_clouds(own_optical),
+            season.of(can).without_radar(small).one_a_pass().without_clouds(own_optical),
             declared.of(can),
             rules,
             improved,

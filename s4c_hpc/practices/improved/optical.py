@@ -89,21 +89,20 @@ def optical_limits(rules: PracticeRules, improved: ImprovedRules) -> OpticalLimi
     )
 
 
-def weeks_of(season: Season, declared: Declared) -> Days:
-    """(m,) Mondays of all weeks that were observed or in which a harvest may be."""
+def weeks_of(season: Season, improved: ImprovedRules) -> Days:
+    """(m,) Mondays of all weeks of which an observation may tell, whatever is declared."""
     seen = season.seen
-    known = [seen.amplitude_day, seen.coherence_day, seen.ndvi_day]
-    known += [days[days >= 0] for days in (declared.h_start, declared.h_end)]
-    days = np.concatenate(known)
+    days = np.concatenate([seen.amplitude_day, seen.coherence_day, seen.ndvi_day])
     if not days.size:
         return np.zeros(1, np.int64)
-    return np.arange(monday(days.min()), monday(days.max()) + 1, 7, dtype=np.int64)
+    first, last = days.min() - 7 * improved.tolerance_weeks, days.max() + improved.near_days
+    return np.arange(monday(first), monday(last) + 1, 7, dtype=np.int64)
 
 
 def optical_loss(season: Season, declared: Declared, rules: PracticeRules, improved: ImprovedRules) -> Loss:
     """Weeks in which n parcels lose vegetation, are bare since, or keep it."""
     limits, day = optical_limits(rules, improved), season.seen.ndvi_day
-    calendar, ndvi = weeks_of(season, declared), np.ascontiguousarray(season.seen.ndvi)
+    calendar, ndvi = weeks_of(season, improved), np.ascontiguousarray(season.seen.ndvi)
     n, m = len(ndvi), calendar.size
     vegetation, vegetation_day = np.full(n, -1, np.int8), np.full(n, NEVER)
     dropped, bare, limit = np.zeros(n, np.bool_), np.full(n, np.nan), np.full(n, np.nan)

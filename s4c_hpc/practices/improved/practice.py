@@ -40,6 +40,7 @@ _FEW: Final = 0.7
 
 NOT_OVER: Final = "the period is not over"
 NOT_BEGUN: Final = "the period has not begun"
+NO_RADAR: Final = "too little radar in the period to tell whether the ground was left alone"
 NOTHING_SEEN: Final = "no NDVI and no radar in the period"
 
 
@@ -121,8 +122,12 @@ def fallow(
         is_kept = found.quiet_weeks >= BARE_WEEKS
         m10 = seen(is_kept, found.orbits > 0)
         value = mixed(lambda own: lithuania_index(m6, is_kept, own, declared), harvest)
+        # Whether the ground was left alone is asked of coherence only.
+        value = np.where(found.orbits > 0, value, np.nan)
         m6 = np.where(is_black(declared), np.int8(Seen.NR), m6).astype(np.int8)
-        reason = _said((is_kept, "the ground was left alone"), (found.orbits > 0, "the ground was worked"))
+        reason = _said(
+            (is_kept, "the ground was left alone"), (found.orbits > 0, "the ground was worked"), other=NO_RADAR
+        )
     else:
         value = mixed(lambda own: black_index(m6, own, declared, rules), harvest)
         reason = _said((m6 == Seen.FALSE, "bare in the period"), (m6 == Seen.TRUE, "vegetation in the period"))
@@ -165,9 +170,9 @@ def nitrogen_fixing(
     return Practised(judged=judged, confidence=value, reason=_with_harvest(reason, harvest, first, last), cover=found)
 
 
-def _said(*cases: tuple[NDArray[np.bool_], str]) -> NDArray[np.str_]:
+def _said(*cases: tuple[NDArray[np.bool_], str], other: str = "no NDVI in the period") -> NDArray[np.str_]:
     """(n,) the text of the first case that holds."""
-    said: NDArray[np.str_] = np.select([one for one, _ in cases], [text for _, text in cases], "no NDVI in the period")
+    said: NDArray[np.str_] = np.select([one for one, _ in cases], [text for _, text in cases], other)
     return said
 
 

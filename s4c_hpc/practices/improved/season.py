@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from s4c_hpc.config.practices import OpticalEventRules
 from s4c_hpc.confounders.doubts import Doubts
 from s4c_hpc.practices.codes import Codes, Status
+from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.optical_events import clear_looks
 from s4c_hpc.practices.weeks import Observations
@@ -50,11 +51,29 @@ class Season:
         hidden = {name: np.where(rows[:, None], np.nan, getattr(self.seen, name)) for name in names}
         return replace(self, seen=replace(self.seen, **hidden))
 
+    def one_a_pass(self) -> Season:
+        """With one value of each orbit and day: of pieces of a pass the first that has seen a parcel counts."""
+        seen = self.seen
+        ratio_db = _first_of_a_pass(seen.ratio_db, seen.amplitude_day, self.amplitude_orbit)
+        coherence = _first_of_a_pass(seen.coherence, seen.coherence_day, self.coherence_orbit)
+        return replace(self, seen=replace(seen, ratio_db=ratio_db, coherence=coherence))
+
     def without_clouds(self, rules: OpticalEventRules) -> Season:
         """Without looks that are probably clouds that were not masked."""
         seen = self.seen
         clear = clear_looks(seen.ndvi_day, seen.ndvi / 1000, rules)
         return replace(self, seen=replace(seen, ndvi=np.where(clear, seen.ndvi, np.nan)))
+
+
+def _first_of_a_pass(values: Floats, day: Days, orbit: Orbits) -> Floats:
+    """(n, t) without values that stand beside another one of the same orbit and day."""
+    out = values
+    for j in np.flatnonzero(np.diff(day) == 0) + 1:
+        same = np.flatnonzero((day[:j] == day[j]) & (orbit[:j] == orbit[j]))
+        if same.size:
+            out = out.copy() if out is values else out
+            out[np.isfinite(out[:, same]).any(axis=1), j] = np.nan
+    return out
 
 
 UNJUDGED = (Status.NO_SERIES, Status.NO_SEASON)
