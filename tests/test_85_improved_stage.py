@@ -148,7 +148,7 @@ def test_radar_alone(
     assert own["STATUS"] in {Status.NO_S2, Status.FEW_S1}
     assert row["reason"] == reason
     if week is None:
-        assert own["H_W_START"] == -10001
+        assert own["H_W_START"] == -10000
         assert row["verdict"] == "undecided"
         assert np.isnan(own["H_CONF"])
         return
@@ -284,6 +284,16 @@ def test_weights_are_part_of_the_identity_of_this_mode_alone(tmp_path: Path) -> 
     assert space.rows()[0].id == reference.id
 
 
+def test_a_harvest_that_nobody_could_see_is_not_denied(tmp_path: Path) -> None:
+    """Dates of another year than the images: NA, as the evidence says undecided."""
+    space = Improved(tmp_path, n=9).golden()
+    table = space.declare("1;F001;;2021;X;2016-05-03;2016-07-05;2016-08-30;NA;;;\n")
+    space.config = space.configured(table=str(table), mode="improved")
+    rows, evidence = space.said()
+    assert evidence["F001"][0]["verdict"] == "undecided"
+    assert {rows["F001"][name] for name in ("H_WEEK", "H_W_START", "H_W_END", "H_EVENT_START")} == {-10000}
+
+
 def test_nothing_at_all_is_no_success(tmp_path: Path) -> None:
     with pytest.raises(NoInputsError, match="no tile with parcels has series"):
         list(stage(NAME).tasks(_context(Improved(tmp_path))))
@@ -307,6 +317,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert (read(path)["H_WEEK"].to_numpy() == 29).sum() == 8
     assert read(evidence).num_rows == 8
     listed = s4c("markers", "list", workspace=tmp_path)
+    assert "manifest" not in listed.stdout, "evidence has none of its own"
     assert listed.returncode == 0, listed.stderr
     assert "up to date" in s4c("run", workspace=tmp_path).stderr
     written = s4c("practices", "export", tmp_path / "l4c", workspace=tmp_path)

@@ -235,6 +235,30 @@ def test_a_table_of_practices(tmp_path: Path) -> None:
         write_reference_tables(space.space.workspace, space.config, product, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "has no rows"),
+        ("1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;2;;2021-05-03;2021-08-30\n", "practice that is known"),
+    ],
+)
+def test_a_table_of_which_nothing_can_be_used_is_no_success(tmp_path: Path, rows: str, said: str) -> None:
+    space = Space(tmp_path).golden()
+    space.config = space.configured(table=str(space.declare(rows)))
+    (task,) = space.rows()
+    with pytest.raises(InputError, match=said):
+        space.run(task)
+
+
+def test_tables_go_into_a_folder(tmp_path: Path) -> None:
+    space = Space(tmp_path).golden()
+    space.made()
+    product = read_product(space.space.workspace, space.config, "l4c")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder"):
+        write_reference_tables(space.space.workspace, space.config, product, tmp_path / "file")
+
+
 def test_the_file_says_what_its_columns_mean_and_has_the_same_bytes_again(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     (task,) = space.rows()

@@ -137,6 +137,17 @@ def test_json_holds_all_that_is_drawn_and_writes_no_file(workspace: Path, tmp_pa
     assert not list(Path.cwd().glob("parcel-*"))
 
 
+def test_a_field_far_from_all_weather_is_told_from_no_weather(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiles").symlink_to(workspace / "tiles")
+    for name in ("catalog", "parcels", "markers", "s4c.toml"):
+        (tmp_path / name).symlink_to(workspace / name)
+    table = tmp_path / "far.csv"
+    table.write_text("date,lon,lat,precipitation_mm\n2018-06-01,1.7,48.4,5\n2018-06-02,1.7,48.4,0\n")
+    assert s4c("weather", "import", table, workspace=tmp_path).returncode == 0
+    done = s4c("report", "parcel", "Feldhof1", "-o", tmp_path / "x.svg", workspace=tmp_path)
+    assert "Rain: no cell of the weather that was imported is near" in done.stderr
+
+
 def test_several_parcels_a_file_each(workspace: Path, tmp_path: Path) -> None:
     done = s4c("report", "parcel", "1", "Krohberg", "-o", tmp_path, "--format", "html", workspace=workspace)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,8 @@ DATED = "s4c-markers-"
 
 EVENT_KEYS = frozenset({"event", "decision"})
 """Columns that tell rows of one parcel apart."""
+EVIDENCE = "s4c-practices-evidence"
+"""Contract of files that have no manifest of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +212,9 @@ def _inspect(path: Path, set_name: str, period: str, site: str, tile: str) -> Ma
             # A run was killed between the two files, or is just writing them.
             problems.append("the manifest is of another version of the file; run 's4c run' again")
     except S4cError as error:
-        problems.append(str(error))
+        # Evidence goes with the file that it speaks of, whose manifest says what went in.
+        if not metadata.get("contract", "").startswith(EVIDENCE):
+            problems.append(str(error))
     return MarkerFile(
         path=path,
         set=set_name,

@@ -82,7 +82,8 @@ REASONS: Final[Mapping[Status, str]] = {
     Status.NO_S2: "no NDVI",
     Status.FEW_PIXELS: "fewer pixels of radar than the minimum",
     Status.NO_PERIOD: "the practice is declared without a period",
-    Status.NO_SEASON: "the table of practices has no row of this parcel, or one without season or harvest dates",
+    Status.NO_SEASON: "the table of practices has no row of this parcel, or one with an unknown practice, or without "
+    "season or harvest dates",
 }
 
 NO_DAY: Final = np.int64(-10001)

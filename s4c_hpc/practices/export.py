@@ -15,7 +15,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from s4c_hpc.config import Config
-from s4c_hpc.core.errors import NoInputsError, TemporaryError
+from s4c_hpc.core.errors import InputError, NoInputsError, TemporaryError
 from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import latest_version, read_attributes
@@ -60,6 +60,8 @@ def write_reference_tables(workspace: Workspace, config: Config, product: pa.Tab
 
     Raises
     ------
+    InputError
+        If ``out`` is a file.
     TemporaryError
         If the table of practices is another one than the product was made with.
     """
@@ -83,6 +85,8 @@ def write_reference_tables(workspace: Workspace, config: Config, product: pa.Tab
     practice = product["PRACTICE"].to_numpy()
     is_declared = product["STATUS"].to_numpy() != Status.NO_SEASON
     written = []
+    if out.exists() and not out.is_dir():
+        raise InputError("is no folder", where=str(out), hint="name the folder of the tables")
     out.mkdir(parents=True, exist_ok=True)
     names = [*_ORDER, *(name for name in _TILLAGE if name in product.schema.names)]
     for name, code in PRACTICE_NAMES.items():

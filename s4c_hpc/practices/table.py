@@ -86,6 +86,8 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
     """
     table = _read(path, delimiter)
     ids = table["FIELD_ID"]
+    if not len(ids):
+        raise InputError("the table of practices has no rows", where=str(path), hint="check practices.table")
     at = _rows(own_ids, ids)
     there = at >= 0
     notes = []
@@ -96,7 +98,14 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
     names = list(PRACTICE_NAMES)
     # Codes count from 0 in this order, and what is not among them is UNKNOWN.
     named = pc.index_in(table["PRACTICE"], pa.array(names)).fill_null(int(UNKNOWN)).to_numpy().astype(np.int8)
-    if n := int((named == UNKNOWN).sum()):
+    n = int((named == UNKNOWN).sum())
+    if n == named.size:
+        raise InputError(
+            "no row of the table of practices has a practice that is known",
+            where=str(path),
+            hint=f"PRACTICE is one of {listing(names)}; there is {listing(table['PRACTICE'].unique().to_pylist(), 5)}",
+        )
+    if n:
         notes.append(f"{n} rows of the table of practices have a practice other than {listing(names)}")
     days: dict[str, Days] = {}
     for name in _DAYS:

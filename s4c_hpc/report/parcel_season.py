@@ -25,7 +25,7 @@ from s4c_hpc.report.read_decisions import read_decisions
 from s4c_hpc.report.sky import CATEGORIES, Sky, sky_states, usable_columns
 from s4c_hpc.report.timeline.optical import Observation
 from s4c_hpc.series import CLASS_COUNTS, ParcelSeries, open_series
-from s4c_hpc.weather import rain_of
+from s4c_hpc.weather import rain_of, weather_now
 
 _COUNT_OF: Final = {category: column for column, category in CLASS_COUNTS.items()}
 _MAX_NEW_ID: Final = 2**31
@@ -191,14 +191,14 @@ def parcel_season(workspace: Workspace, config: Config, parcel: str, *, own: boo
             where=f"tile {tile or '(none)'}",
             hint="'s4c run' computes series, 's4c series import' brings some",
         )
-    return _with_missing(found, config)
+    return _with_missing(found, workspace, config)
 
 
-def _with_missing(season: ParcelSeason, config: Config) -> ParcelSeason:
-    return replace(season, missing=tuple(_missing(season, config)))
+def _with_missing(season: ParcelSeason, workspace: Workspace, config: Config) -> ParcelSeason:
+    return replace(season, missing=tuple(_missing(season, workspace, config)))
 
 
-def _missing(season: ParcelSeason, config: Config) -> Iterator[str]:
+def _missing(season: ParcelSeason, workspace: Workspace, config: Config) -> Iterator[str]:
     """A sentence for each strip that is left out."""
     if not season.periods:
         yield (
@@ -215,7 +215,11 @@ def _missing(season: ParcelSeason, config: Config) -> Iterator[str]:
     if not season.coherence:
         yield "Coherence: no series of radar pairs (radar sources, or 's4c series import')."
     if not season.rain:
-        yield "Rain: no weather was imported."
+        yield (
+            "Rain: no weather was imported."
+            if weather_now(workspace) is None
+            else "Rain: no cell of the weather that was imported is near in the season ('s4c weather show')."
+        )
 
 
 def _optical(strands: Sequence[ParcelSeries], variable: str, config: Config) -> Iterator[Optical]:

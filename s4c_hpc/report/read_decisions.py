@@ -175,9 +175,10 @@ def _mowing(
         start=row["start"],
         end=row["end"],
         confidence=_number(row["confidence"]),
-        source=row["source"].replace("/", "+"),
+        source="+".join(sorted(row["source"].split("/"))),
         doubts=Doubt(row.get("doubts") or 0),
-        reason=row.get("reason") or "",
+        # The column names doubts alone, and is none of the reasons for which the mowing was found.
+        reason=f"doubtful: {said}" if (said := row.get("reason")) else "",
         evidence=_values(row, [name for name in MOWING_EVIDENCE if name in row], described),
         thresholds=thresholds,
         origin=MOWING_EVENTS,

@@ -107,7 +107,9 @@ def _dated(names: list[str], mapping: ImportMapping, path: Path) -> dict[str, tu
 def _require(names: list[str], wanted: Iterable[str], path: Path) -> None:
     for name in wanted:
         if name not in names:
-            raise InputError(f"has no column {name!r}", where=str(path), hint=nearest(name, names))
+            # A table with another delimiter has one column, whose name holds all others.
+            hint = "check 'delimiter' of the mapping; " if len(names) == 1 else ""
+            raise InputError(f"has no column {name!r}", where=str(path), hint=hint + nearest(name, names))
 
 
 def _names(path: Path, kind: str, mapping: ImportMapping) -> list[str]:

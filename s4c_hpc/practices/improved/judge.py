@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from s4c_hpc.config.practices import OpticalEventRules, PracticeRules
 from s4c_hpc.config.practices_improved import ImprovedRules
-from s4c_hpc.practices.codes import NO_DAY, Codes, Index, Practice, Seen, Status
+from s4c_hpc.practices.codes import NA_DAY, NO_DAY, Codes, Index, Practice, Seen, Status
 from s4c_hpc.practices.days import Days, as_yyyymmdd, day_number, iso_week, monday
+from s4c_hpc.practices.decimals import Floats
 from s4c_hpc.practices.declared import Declared
 from s4c_hpc.practices.gaps import HARVEST_DAYS, MANY, missing_weeks
 from s4c_hpc.practices.improved.catch_crop import catch_crop
@@ -119,7 +120,8 @@ def _judged(
     found = harvest(season, loss, radar, declared, rules, improved)
     weeks, last_seen = _radar_weeks(season), _last_seen(season)
     decisions = [the_harvest(found)]
-    week = np.where(found.found, found.week, NO_DAY)
+    none = _without(found.confidence)
+    week = np.where(found.found, found.week, none)
     columns: Columns = {
         "L_WEEK": _day(np.where(weeks.last > -FAR, weeks.last, np.int64(-10000))),
         **{f"M{i + 1}": np.ascontiguousarray(found.markers[:, i]) for i in range(5)},
@@ -129,8 +131,8 @@ def _judged(
         "H_W_S1": _day(found.week_s1),
         "H_CONF": found.confidence.astype(np.float32),
         "H_SOURCE": source_of(found),
-        "H_EVENT_START": _day(np.where(found.found, found.start, NO_DAY)),
-        "H_EVENT_END": _day(np.where(found.found, found.end, NO_DAY)),
+        "H_EVENT_START": _day(np.where(found.found, found.start, none)),
+        "H_EVENT_END": _day(np.where(found.found, found.end, none)),
     }
     practised = _practice(season, radar, loss, found, declared, rules, improved, optical, last_seen)
     if practised is None:
@@ -165,8 +167,8 @@ def _judged(
         decisions.append(the_cut(cut, p_start, p_end, improved))
         columns |= _event("MOW", cut, improved)
     else:
-        none = np.full(len(week), np.int32(NO_DAY))
-        columns |= {"MOW_START": none, "MOW_END": none.copy(), "MOW_CONF": np.full(len(week), np.float32(np.nan))}
+        no_cut = np.full(len(week), np.int32(NO_DAY))
+        columns |= {"MOW_START": no_cut, "MOW_END": no_cut.copy(), "MOW_CONF": np.full(len(week), np.float32(np.nan))}
     if rules.tillage:
         after = np.where(found.found, found.end, NO_DAY)
         last = (
@@ -218,11 +220,17 @@ def _decided(practised: Practised, status: Codes, last_seen: Days, improved: Imp
     return replace(practised, judged=replace(blank, index=index), confidence=confidence, reason=reason)
 
 
+def _without(confidence: Floats) -> Days:
+    """(n,) what stands for a day where nothing was found: NA where nobody could tell, as the evidence says."""
+    return np.where(np.isnan(confidence), NA_DAY, NO_DAY)
+
+
 def _event(name: str, event: Event, improved: ImprovedRules) -> Columns:
     is_found = event.confidence >= improved.least_confidence - 1e-9
+    none = _without(event.confidence)
     return {
-        f"{name}_START": _day(np.where(is_found, event.start, NO_DAY)),
-        f"{name}_END": _day(np.where(is_found, event.end, NO_DAY)),
+        f"{name}_START": _day(np.where(is_found, event.start, none)),
+        f"{name}_END": _day(np.where(is_found, event.end, none)),
         f"{name}_CONF": event.confidence.astype(np.float32),
     }
 
@@ -230,7 +238,7 @@ def _event(name: str, event: Event, improved: ImprovedRules) -> Columns:
 def _tilled(turned: Event, improved: ImprovedRules) -> Columns:
     """The reference's columns: the week, NO-TILLAGE where it turned green first, NA where neither was seen."""
     is_found = turned.confidence >= improved.weak_confidence - 1e-9
-    week = np.where(is_found, monday(turned.end), np.where(turned.green_first, NO_DAY, np.int64(-10000)))
+    week = np.where(is_found, monday(turned.end), np.where(turned.green_first, NO_DAY, NA_DAY))
     return {
         "TL_WEEK": np.where(week >= 0, iso_week(week), week).astype(np.int32),
         "TL_W_START": _day(week),
