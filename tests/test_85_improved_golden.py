@@ -365,7 +365,10 @@ class TestTillage:
         assert found.decisions["tillage"]["reason"] == "new vegetation came first"
 
     def test_nothing_is_seen(self) -> None:
-        assert said(PLAIN, rules=self.OWN)["TL_W_START"] == -10000
+        """The reference has NA here, as if data were missing."""
+        found = said(PLAIN, rules=self.OWN)
+        assert (found["TL_W_START"], found["TL_CONF"]) == (NONE, 0)
+        assert found.decisions["tillage"]["verdict"] == "not found"
 
     def test_a_fall_that_is_made_good_or_in_doubt_says_less(self) -> None:
         back = said(PLAIN.but(coherence=[*COHERENCE[:18], 0.35, 0.71, 0.70]), rules=self.OWN)

@@ -287,7 +287,9 @@ def test_weights_are_part_of_the_identity_of_this_mode_alone(tmp_path: Path) -> 
 def test_a_harvest_that_nobody_could_see_is_not_denied(tmp_path: Path) -> None:
     """Dates of another year than the images: NA, as the evidence says undecided."""
     space = Improved(tmp_path, n=9).golden()
-    table = space.declare("1;F001;;2021;X;2016-05-03;2016-07-05;2016-08-30;NA;;;\n")
+    table = space.declare(
+        "1;F001;;2021;X;2016-05-03;2016-07-05;2016-08-30;NA;;;\n2;F002;;2021;X;2021-05-03;2021-07-05;2021-08-30;NA;;;\n"
+    )
     space.config = space.configured(table=str(table), mode="improved")
     rows, evidence = space.said()
     assert evidence["F001"][0]["verdict"] == "undecided"

@@ -236,18 +236,25 @@ def test_a_table_of_practices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "error", "said"),
     [
-        ("", "has no rows"),
-        ("1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;2;;2021-05-03;2021-08-30\n", "practice that is known"),
+        ("", InputError, "has no rows"),
+        (
+            "1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;2;;2021-05-03;2021-08-30\n",
+            InputError,
+            "practice that is known",
+        ),
+        ("1;G001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;NA;;;\n", NoInputsError, "none of the parcels"),
+        ("1;F001;ITA;2016;X;2016-05-03;2016-07-05;2016-08-30;NA;;;\n", InputError, "expected between 2021-03-01 and"),
     ],
 )
-def test_a_table_of_which_nothing_can_be_used_is_no_success(tmp_path: Path, rows: str, said: str) -> None:
+def test_a_table_of_which_nothing_can_be_used_ends_the_plan(
+    tmp_path: Path, rows: str, error: type[Exception], said: str
+) -> None:
     space = Space(tmp_path).golden()
     space.config = space.configured(table=str(space.declare(rows)))
-    (task,) = space.rows()
-    with pytest.raises(InputError, match=said):
-        space.run(task)
+    with pytest.raises(error, match=said):
+        space.rows()
 
 
 def test_tables_go_into_a_folder(tmp_path: Path) -> None:

@@ -212,3 +212,16 @@ def test_signals_around_known_events(workspace: Path) -> None:
     none = s4c("validate", "signals", path, "--variable", "lai", workspace=workspace)
     assert none.returncode == 6
     assert "ndvi_mean" in none.stderr
+
+
+def test_a_season_may_begin_in_the_year_before(workspace: Path, tmp_path: Path) -> None:
+    """Southern harvests: a known day counts if it lies in the season that the file is of."""
+    numbers, tile = parcels(workspace)
+    schema = product_schema({"season": "2020-08-01_2021-07-31", "period": "2021"}, tillage=False)
+    columns: dict[str, Sequence[Any]] = {field.name: [0] for field in schema}
+    columns |= {"NewID": [numbers["F001"]], "H_W_START": [20201130], "H_W_END": [20201206]}
+    write(workspace / f"markers/l4c/2021/test_{tile}.arrow", schema, columns)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("parcel,date\nF001,2020-12-05\n")
+    made = s4c_json("validate", "harvest", truth, "--period", "2021", workspace=workspace)
+    assert (made["known"], made["matched"], made["dates_left_out"]) == (1, 1, 0)

@@ -238,3 +238,13 @@ def test_a_corrupt_image_is_a_row_with_a_reason_and_the_rest_is_done(demo: Path,
     image.write_bytes(whole)  # the archive is repaired
     assert s4c("demo", "--workspace", workspace).returncode == 0
     assert tree_bytes(workspace, "markers") == tree_bytes(demo, "markers")
+
+
+def test_notes_of_tasks_are_printed_after_a_run(copy: Path, tmp_path: Path) -> None:
+    """A table that lacks parcels stops nothing, and whoever runs it is told."""
+    table = tmp_path / "practices.csv"
+    rows = (DEMO_DATA / "practices.csv").read_text().splitlines(keepends=True)
+    table.write_text("".join(rows[:-2]))
+    done = s4c("run", "--set", f"practices.table='{table}'", workspace=copy)
+    assert done.returncode == 0, done.stderr
+    assert "practices: 2 of 18 parcels are not in the table of practices" in done.stderr

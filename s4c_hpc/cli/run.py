@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,14 @@ from s4c_hpc.cli.readiness import imported_inputs, readiness_json, say_readiness
 from s4c_hpc.cli.status_text import problem_lines
 from s4c_hpc.core.text import human_bytes, human_seconds
 
+MAX_NOTES = 10
+"""Notes of tasks that are printed after a run."""
+
 if TYPE_CHECKING:
     from s4c_hpc.config import Config
     from s4c_hpc.core.errors import ExitCode
     from s4c_hpc.core.workspace import Workspace
+    from s4c_hpc.execute import Note
     from s4c_hpc.plan import Machine, Plan
 
 StagesOption = Annotated[
@@ -125,6 +130,7 @@ def run_and_tell(
         say(f"{result.status.progress.done} tasks done in {human_seconds(time.monotonic() - started)}")
         for line in problem_lines(result.status.problems):
             say(line)
+        _say_notes(execute.notes_of(workspace, result.plan, result.status.run))
     if result.retired:
         say(f"removed {len(result.retired)} files that this configuration no longer makes")
     if result.spent:
@@ -136,6 +142,14 @@ def run_and_tell(
             "other input that was mended needs 's4c run --retry-quarantined'"
         )
     return result.exit_code
+
+
+def _say_notes(notes: Sequence[Note]) -> None:
+    """What tasks have noted, a few lines of it."""
+    for note in notes[:MAX_NOTES]:
+        say(f"{note.stage}: {note.text}" + (f" (and so on, {note.tiles} tasks)" if note.tiles > 1 else ""))
+    if len(notes) > MAX_NOTES:
+        say(f"... and {len(notes) - MAX_NOTES} more notes")
 
 
 def _print_plan(planned: Plan, machine: Machine, machine_text: str) -> None:

@@ -154,7 +154,7 @@ def confounders_of(task: Task, io: TaskIO) -> ConfounderFile | None:
     """
     for dependency in task.depends_on:
         for path in io.upstream_outputs.get(dependency, ()):
-            if path.split("/")[-2] == _FOLDER:
+            if f"/{_FOLDER}/" in path:
                 try:
                     return ConfounderFile(io.workspace.root / path)
                 except (MissingDataError, InputError) as error:

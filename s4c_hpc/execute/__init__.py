@@ -7,6 +7,7 @@ from s4c_hpc.execute.detach import Detached, run_detached
 from s4c_hpc.execute.lease import Owner, current_owner
 from s4c_hpc.execute.logs import NamedTask, TaskAttempt, task_attempts, task_state, tasks_called, tick_log
 from s4c_hpc.execute.machine_of import machine_of
+from s4c_hpc.execute.notes import Note, notes_of
 from s4c_hpc.execute.progress import Progress
 from s4c_hpc.execute.queue_status import QueueStatus, QueueUse
 from s4c_hpc.execute.run import RunResult, run
@@ -22,6 +23,7 @@ __all__ = [
     "Detached",
     "Executor",
     "NamedTask",
+    "Note",
     "Owner",
     "Problem",
     "Progress",
@@ -40,6 +42,7 @@ __all__ = [
     "current_plan",
     "fold_journals",
     "machine_of",
+    "notes_of",
     "run",
     "run_chunk",
     "run_detached",

@@ -21,14 +21,14 @@ from s4c_hpc.core.plan_schema import tasks_to_batch
 from s4c_hpc.core.stage import PlanContext, TaskIO
 from s4c_hpc.core.task import Launch, Outcome, Resources, Task
 from s4c_hpc.extract.planning import parcel_tiles
-from s4c_hpc.parcels import BLOCK, TileParcels, read_attributes, version_of
+from s4c_hpc.parcels import BLOCK, TileParcels, latest_version, read_attributes, version_of
 from s4c_hpc.practices.codes import REASONS, Status
 from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.improved.season import UNJUDGED
 from s4c_hpc.practices.manifest import manifest_text
 from s4c_hpc.practices.product import product_schema
 from s4c_hpc.practices.read import sources_of
-from s4c_hpc.practices.table import PracticeTable, digest, read_practices
+from s4c_hpc.practices.table import PracticeTable, check_table, digest, read_practices
 from s4c_hpc.practices.tile import Asked, Evidence, batches
 from s4c_hpc.series.imported import Imported, imports_of
 from s4c_hpc.series.inputs import require_any
@@ -91,6 +91,9 @@ class PracticesStage:
         params = canonical_json(_params(config))
         # The table, and ids of the declaration that it is looked up by, are those of the whole site.
         table = config.practices.table
+        if table is not None and (version := latest_version(ctx.workspace)) is not None:
+            ids = read_attributes(ctx.workspace, version, ["ori_id"])["ori_id"].to_pylist()
+            check_table(table, config.practices.delimiter, ids, config.site.season_start, config.site.season_end)
         n_texts = 4 * table.stat().st_size + 120 * sum(one.n_parcels for one in tiles.values()) if table else 0
         rows = [
             self._row(
@@ -163,6 +166,7 @@ class PracticesStage:
             "site": site.name,
             "tile": task.tile,
             "period": str(asked.year),
+            "season": f"{site.season_start}_{site.season_end}",
             "set": SET,
             "parcels": key,
             "task": task.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from s4c_hpc.core.errors import InputError, MissingDataError, listing
+from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
 from s4c_hpc.practices.codes import NO_DAY, PRACTICE_NAMES, Practice
-from s4c_hpc.practices.days import Days
+from s4c_hpc.practices.days import Days, day_number
 from s4c_hpc.practices.declared import Declared
 
 _DAYS: Final = ("VEG_START", "H_START", "H_END", "P_START", "P_END")
@@ -115,6 +116,39 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
             notes.append(f"{wrong} values of {name} in the table of practices are no days such as 2021-07-05")
     types = _at(table[P_TYPE], at)
     return PracticeTable(practice=np.append(named, UNKNOWN)[at], p_type=types, days=days, notes=tuple(notes))
+
+
+def check_table(path: Path, delimiter: str, own_ids: Sequence[str], first: dt.date, last: dt.date) -> None:
+    """Refuse a table that says nothing of the parcels of a site.
+
+    Parameters
+    ----------
+    own_ids : of all parcels
+    first, last : the season
+
+    Raises
+    ------
+    MissingDataError, InputError
+        If it cannot be read, or no harvest is expected in the season.
+    NoInputsError
+        If it has none of the parcels.
+    """
+    table = read_practices(path, delimiter, own_ids)
+    there = table.practice != UNKNOWN
+    if not there.any():
+        raise NoInputsError(
+            "the table of practices has none of the parcels",
+            where=str(path),
+            hint=f"FIELD_ID has to be the id in the declaration, such as {listing(list(own_ids), 3)}",
+        )
+    begin, end = table.days["H_START"][there], table.days["H_END"][there]
+    touches = (begin >= 0) & (begin <= day_number(last)) & (end >= day_number(first))
+    if not touches.any():
+        raise InputError(
+            f"no harvest of the table of practices is expected between {first} and {last}",
+            where=str(path),
+            hint="check H_START and H_END, which are days such as 2021-07-05, and [site]",
+        )
 
 
 def texts_of(path: Path, delimiter: str, own_ids: Sequence[str]) -> dict[str, NDArray[np.str_]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from s4c_hpc.core.errors import NoInputsError
-from s4c_hpc.core.ipc import open_ipc
+from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.contract import read_mowings
 from s4c_hpc.practices.codes import REASONS, Status
@@ -90,13 +91,24 @@ def found_harvests(workspace: Workspace, period: str | None = None) -> FoundEven
             else:
                 events.setdefault(parcel, []).extend(windows)
     left = {parcel: reason for parcel, reason in missing.items() if parcel not in events}
-    years = tuple(sorted({path.parent.name for path in paths}))
+    spans: dict[str, Window] = {path.parent.name: _span(path) for path in paths}
     return FoundEvents(
         events={parcel: tuple(sorted(own)) for parcel, own in events.items()},
         not_assessed=left,
-        periods=years,
-        spans=tuple((dt.date(int(year), 1, 1), dt.date(int(year), 12, 31)) for year in years),
+        periods=tuple(sorted(spans)),
+        spans=tuple(span for _, span in sorted(spans.items())),
     )
+
+
+def _span(path: Path) -> Window:
+    """First and last day of the season that a file of practices is of."""
+    with open_ipc(path) as reader:
+        season = read_metadata(reader.schema).get("season", "")
+    if not season:
+        year = int(path.parent.name)
+        return dt.date(year, 1, 1), dt.date(year, 12, 31)
+    first, last = season.split("_")
+    return dt.date.fromisoformat(first), dt.date.fromisoformat(last)
 
 
 _Judged = tuple[int, list[Window] | None, str]

@@ -236,9 +236,12 @@ def _event(name: str, event: Event, improved: ImprovedRules) -> Columns:
 
 
 def _tilled(turned: Event, improved: ImprovedRules) -> Columns:
-    """The reference's columns: the week, NO-TILLAGE where it turned green first, NA where neither was seen."""
+    """The reference's columns: the week, NO-TILLAGE where there was none, NA where it could not be seen.
+
+    The reference says NO-TILLAGE only where vegetation came first.
+    """
     is_found = turned.confidence >= improved.weak_confidence - 1e-9
-    week = np.where(is_found, monday(turned.end), np.where(turned.green_first, NO_DAY, NA_DAY))
+    week = np.where(is_found, monday(turned.end), np.where(np.isnan(turned.confidence), NA_DAY, NO_DAY))
     return {
         "TL_WEEK": np.where(week >= 0, iso_week(week), week).astype(np.int32),
         "TL_W_START": _day(week),

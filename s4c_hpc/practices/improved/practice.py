@@ -120,13 +120,17 @@ def fallow(
         reason = _said((m6 == Seen.FALSE, "no cover was seen"), (m8 == Seen.FALSE, "the cover went in its time"))
     elif declared.country == "LTU":
         is_kept = found.quiet_weeks >= BARE_WEEKS
-        m10 = seen(is_kept, found.orbits > 0)
+        m10 = seen(is_kept, is_kept | (found.orbits_with_loss > 0))
         value = mixed(lambda own: lithuania_index(m6, is_kept, own, declared), harvest)
-        # Whether the ground was left alone is asked of coherence only.
-        value = np.where(found.orbits > 0, value, np.nan)
+        # Whether the ground was left alone is asked of coherence only, and too few weeks do not say that it was worked.
+        is_worked = ~is_kept & (found.orbits_with_loss > 0)
+        value = np.where(is_kept | is_worked, value, np.nan)
         m6 = np.where(is_black(declared), np.int8(Seen.NR), m6).astype(np.int8)
         reason = _said(
-            (is_kept, "the ground was left alone"), (found.orbits > 0, "the ground was worked"), other=NO_RADAR
+            (is_kept, "the ground was left alone"),
+            (is_worked, "the ground was worked"),
+            (found.orbits > 0, "too few weeks of coherence"),
+            other=NO_RADAR,
         )
     else:
         value = mixed(lambda own: black_index(m6, own, declared, rules), harvest)
