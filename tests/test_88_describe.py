@@ -41,7 +41,7 @@ def test_every_column_of_practices_has_the_rule_behind_it_and_codes_where_it_has
     found = {one.name: one for one in describe(None, None, "l4c")}
     assert not [name for name, one in found.items() if not one.rule and name != "NewID"]
     assert found["C_INDEX"].codes["4"] == "STRONG"
-    assert "M1 to M5" in found["H_W_START"].rule
+    assert "weigh most" in found["H_W_START"].rule
     assert found["M7"].codes["-3"] == "NR: not relevant"
 
 

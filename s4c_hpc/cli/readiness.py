@@ -155,7 +155,7 @@ def say_readiness(report: Report | None) -> None:
 def say_weak(inputs: Sequence[RuleInput]) -> None:
     """Tell what is missing or weak of that which rules go by."""
     if weak := [f"{one.tile}: {note}" for one in inputs for note in one.notes]:
-        say(f"practices and mowing: {len(weak)} things are missing or weak")
+        say(f"what practices and mowing have to do without, or with little ({len(weak)}):")
         for text in weak[:WORST]:
             say(f"  {text}")
         if len(weak) > WORST:

@@ -149,7 +149,7 @@ def _show_events(made: Validation, what: str, *, as_json: bool) -> None:
         {"score": name, "value": value, "low": None, "high": None}
         for name, value in (
             ("false events a parcel", of.false_per_season),
-            ("false events a parcel without", of.false_per_season_without),
+            ("false events a parcel without any", of.false_per_season_without),
             ("median error, days", of.median_error_days),
             ("median shift, days", of.median_shift_days),
             ("median window, days", made.median_window_days),

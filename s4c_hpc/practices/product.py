@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from s4c_hpc.core.ids import canonical_json
-from s4c_hpc.practices.codes import REASONS, Index, Practice, Status
+from s4c_hpc.practices.codes import PRACTICE_NAMES, REASONS, Index, Status
 
 CONTRACT: Final = "s4c-practices-1"
 """Changes when the meaning of columns or metadata changes."""
@@ -109,7 +109,7 @@ _CODED: Final[Mapping[str, tuple[str, str, Mapping[str, str]]]] = {
         "code",
         {str(int(one)): REASONS[one] or "judged" for one in Status},
     ),
-    "PRACTICE": ("Declared practice", "code", _names(Practice)),
+    "PRACTICE": ("Declared practice", "code", {str(int(code)): name for name, code in PRACTICE_NAMES.items()}),
     "C_INDEX": ("How sure it is that the practice is there", "code", _names(Index)),
     "H_SOURCE": ("What the harvest stands on", "code", _SOURCES),
     "C_SOURCE": ("What was seen of the period of the practice", "code", _SOURCES),
@@ -166,6 +166,27 @@ _RULES: Final[Mapping[str, str]] = {
 }
 """What decides each column: the rule, with the keys of ``practices.rules``."""
 
+_OF_THE_HARVEST: Final = "the week from H_START on whose strands (NDVI, coherence and VV - VH of each orbit) weigh most"
+
+_IMPROVED_RULES: Final[Mapping[str, str]] = {
+    "STATUS": "what is missing; whatever is there is judged by",
+    "P_START": "of the table; for catch crops with an open P_END the last sign of work on the field before it",
+    "M2": "NDVI falls to bare ground, or BSI and SWIR1 show bare ground for the first time",
+    "M3": "VV - VH of an orbit grows over the acquisitions before by more than its usual changes, and lasts",
+    "M4": "VV - VH of an orbit above the season's mean less its deviation",
+    "M5": "coherence of an orbit grows by coherence_rise, scaled to pairs of practices.improved.pair_days, and lasts",
+    "M7": "NDVI stays from practice_ndvi_least on once it has come up",
+    "M9": "no orbit shows a lasting growth of VV - VH in the period",
+    **dict.fromkeys(("H_WEEK", "H_W_START", "H_W_END"), _OF_THE_HARVEST),
+    "H_W_S1": "the same without NDVI",
+    "C_INDEX": "C_CONF by strong_confidence, moderate_confidence and weak_confidence of practices.improved",
+    **dict.fromkeys(
+        ("TL_WEEK", "TL_W_START", "TL_W_END"),
+        "week after the harvest in which coherence of bare ground falls by practices.improved.tillage_fall",
+    ),
+}
+"""Those that are others in improved mode."""
+
 _ORDER: Final = (
     *(
         "STATUS",
@@ -206,6 +227,13 @@ def added_columns(*, tillage: bool) -> tuple[str, ...]:
 
 
 def _described(name: str, *, improved: bool) -> pa.Field:
+    field = _bare(name, improved=improved)
+    rule = (_IMPROVED_RULES.get(name) if improved else None) or _RULES[name]
+    return field.with_metadata({**field.metadata, "rule": rule})
+
+
+def _bare(name: str, *, improved: bool) -> pa.Field:
+    """Without the rule."""
     if name == "STATUS" and improved:
         text, unit, codes = _CODED[name]
         return _field(name, pa.int8(), text, unit, {**codes, **{str(int(k)): v for k, v in _IMPROVED_STATUS.items()}})
@@ -224,6 +252,4 @@ def _described(name: str, *, improved: bool) -> pa.Field:
 
 def _field(name: str, kind: pa.DataType, long_name: str, unit: str, codes: Mapping[str, str] | None = None) -> pa.Field:
     described = {"long_name": long_name, "unit": unit, **({"codes": canonical_json(codes)} if codes else {})}
-    if name in _RULES:
-        described["rule"] = _RULES[name]
     return pa.field(name, kind, nullable=False, metadata=described)
