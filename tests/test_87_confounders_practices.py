@@ -65,6 +65,7 @@ def test_rain_at_the_rise_lowers_the_confidence_and_says_why(dry: Path) -> None:
     (dry / "rain.csv").write_text("date,lon,lat,precipitation_mm\n" + "\n".join(lines) + "\n")
     imported = s4c("weather", "import", dry / "rain.csv", workspace=dry)
     assert imported.returncode == 0, imported.stderr
+    assert "4 of 4 parcels lie near a cell" in imported.stderr
     assert set(planned(dry)) == {"confounders", "practices"}, "nothing else depends on the weather"
     assert s4c("run", workspace=dry).returncode == 0
     after = harvests(dry)
@@ -75,6 +76,15 @@ def test_rain_at_the_rise_lowers_the_confidence_and_says_why(dry: Path) -> None:
         assert wet["doubts"] & Doubt.WET
         assert "rain" in wet["reason"]
         assert wet["confidence"] < clear["confidence"]
+
+
+def test_rain_elsewhere_reaches_nobody_and_says_so(tmp_path: Path) -> None:
+    ImportSpace(tmp_path, n=4)
+    (tmp_path / "s4c.toml").write_text(SITE)
+    (tmp_path / "rain.csv").write_text("date,lon,lat,precipitation_mm\n2021-07-26,-60.0,-30.0,12\n")
+    imported = s4c("weather", "import", tmp_path / "rain.csv", "--max-distance-km", "20", workspace=tmp_path)
+    assert imported.returncode == 0
+    assert "0 of 4 parcels lie near a cell; their rain is not known" in imported.stderr
 
 
 def test_the_reference_heeds_no_weather(dry: Path) -> None:

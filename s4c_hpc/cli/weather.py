@@ -12,6 +12,7 @@ from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
 from s4c_hpc.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.weather import Weather
 
 app = typer.Typer(
@@ -68,12 +69,13 @@ def import_(
         accumulation=Accumulation(accumulation),
         max_distance_km=max_distance_km,
     )
-    weather, is_new = import_weather(files, reading, Workspace(workspace.resolve()).require())
+    home = Workspace(workspace.resolve()).require()
+    weather, is_new = import_weather(files, reading, home)
     if as_json:
         print_json({**dataclasses.asdict(weather), "is_new": is_new})
         return
     typer.echo("weather" if is_new else "weather: nothing new")
-    _tell(weather)
+    _tell(weather, home)
 
 
 @app.command()
@@ -82,7 +84,8 @@ def show(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.weather import read_weather
 
-    weather = read_weather(Workspace(workspace.resolve()).require())
+    home = Workspace(workspace.resolve()).require()
+    weather = read_weather(home)
     if as_json:
         print_json({**dataclasses.asdict(weather), "n_gaps": weather.n_gaps})
         return
@@ -98,16 +101,24 @@ def show(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None
             }
         ]
     )
-    _tell(weather)
+    _tell(weather, home)
 
 
-def _tell(weather: Weather) -> None:
+def _tell(weather: Weather, workspace: Workspace) -> None:
+    from s4c_hpc.confounders.reach import parcels_in_reach
+
     say(
         f"{', '.join(weather.sources)}: {weather.n_values} days of {weather.n_cells} cells, "
         f"{weather.first} to {weather.last}"
     )
     least, most = weather.reach_km
     say(f"  a cell counts up to {least:g} km from its centre" + (f" ({most:g} km at most)" if most > least else ""))
+    if (reached := parcels_in_reach(workspace)) is not None:
+        near, n = reached
+        say(
+            f"  {near} of {n} parcels lie near a cell"
+            + ("" if near else "; their rain is not known: check lon and lat")
+        )
     if weather.n_gaps:
         days = ", ".join(weather.missing_days[:5]) + (", ..." if len(weather.missing_days) > 5 else "")
         say(f"  {weather.n_gaps} days of cells are not known" + (f"; no cell at all on {days}" if days else ""))
