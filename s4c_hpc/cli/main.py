@@ -25,6 +25,7 @@ from s4c_hpc.cli import (
     run,
     series,
     series_import,
+    serve,
     slurm,
     status,
     validate,
@@ -68,6 +69,7 @@ series.app.command("import")(series_import.import_)
 series.app.command("compare")(series_import.compare)
 app.add_typer(series.app, name="series")
 app.add_typer(report.app, name="report")
+app.add_typer(serve.app, name="serve")
 app.add_typer(weather.app, name="weather")
 app.add_typer(validate.app, name="validate")
 app.command("zonal")(zonal.zonal)

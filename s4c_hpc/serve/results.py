@@ -1,0 +1,148 @@
+"""What was found out about parcels, from the files of results: mowings, crop types, practices and their evidence.
+
+The files are those of ``markers/<set>/<period>/<site>_<tile>.arrow``; rows come as they stand there, with the period.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
+from s4c_hpc.core.ipc import open_ipc
+from s4c_hpc.mowing.contract import EVENTS, PARCELS
+from s4c_hpc.parcels.store import Stamp, stamp
+from s4c_hpc.serve.problems import Problem
+from s4c_hpc.serve.sites import Season
+
+ID: Final = "NewID"
+ALL_PERIODS: Final = "*"
+
+KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "events": (EVENTS, "Mowings, a row an event", "mowing.enabled"),
+    "mowing": (PARCELS, "What is said of the mowing of each parcel", "mowing.enabled"),
+    "classes": ("l4a", "Crop types with confidence and traffic light", "classify.enabled"),
+    "practices": ("l4c", "Markers, harvest, practice and what was missing", "practices.enabled"),
+    "evidence": ("l4c-evidence", "What decisions on practices stand on, a row a decision", "practices.enabled"),
+}
+"""Kind -> marker set, what it holds, and the setting that makes it."""
+
+_OPEN: Final = 64
+"""Files that stay mapped."""
+_SAFE: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+"""Names of folders that are looked into; no name that a caller gives becomes part of a path otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A page of rows."""
+
+    table: pa.Table
+    after: int | None
+    """The last parcel of the page if there are more; else ``None``."""
+
+
+def periods_of(season: Season, set_name: str) -> list[str]:
+    """Periods of a set that has files of this site, ascending."""
+    return sorted({path.parent.name for path in _files(season, set_name)})
+
+
+def read_rows(
+    season: Season,
+    kind: str,
+    *,
+    period: str | None = None,
+    ids: Sequence[int] | None = None,
+    after: int | None = None,
+    limit: int = 100,
+) -> Rows:
+    """Rows by parcel, in the order of the files within each.
+
+    Parameters
+    ----------
+    period : of the files; the last one by default, all with ``*``
+    ids : of these parcels only; parcels without a row have none
+    after, limit : without ``ids`` the next so many parcels
+
+    Raises
+    ------
+    NoInputsError
+        There is nothing of this kind, or of this period.
+    Problem
+        503, if a file is damaged.
+    """
+    set_name, _, setting = KINDS[kind]
+    there = periods_of(season, set_name)
+    if not there:
+        raise NoInputsError(
+            f"there is no {kind} of this season", where=f"season {season.id}", hint=f"set {setting} = true and run it"
+        )
+    chosen = there if period == ALL_PERIODS else [period or there[-1]]
+    if chosen[0] not in there:
+        raise NoInputsError(
+            f"there is no {kind} of period {chosen[0]}", where="period", hint=f"there is {listing(there)}"
+        )
+    tables = [(path.parent.name, _read(path)) for path in _files(season, set_name) if path.parent.name in chosen]
+    following = None
+    if ids is None:
+        every = np.unique(np.concatenate([table[ID].to_numpy() for _, table in tables]))
+        page = every[every > after] if after is not None else every
+        following = int(page[limit - 1]) if page.size > limit else None
+        wanted: NDArray[np.int32] = page[:limit]
+    else:
+        wanted = np.unique(np.asarray(ids, dtype=np.int64)).astype(np.int32)
+    parts = [_with_period(period_, table, wanted) for period_, table in tables]
+    # Files of another configuration may have further columns.
+    joined = pa.concat_tables(parts, promote_options="default").combine_chunks()
+    order = np.argsort(joined[ID].to_numpy(), kind="stable")
+    return Rows(joined.take(pa.array(order)), following)
+
+
+def leads_out(season: Season, path: Path) -> bool:
+    """Whether a file is a link, or lies behind one, that leads out of the folder of markers."""
+    return not path.resolve().is_relative_to(season.workspace.markers.resolve())
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return _mapped(path, stamp(path))
+    except FileNotFoundError as error:
+        raise MissingDataError("a file is gone", where=path.name, hint="ask again") from error
+    except InputError as error:
+        raise Problem(503, "a file is damaged", where=path.name, hint="tell the operator") from error
+
+
+@lru_cache(maxsize=_OPEN)
+def _mapped(path: Path, _stamp: Stamp) -> pa.Table:
+    return open_ipc(path).read_all()
+
+
+def _with_period(period: str, table: pa.Table, wanted: NDArray[np.int32]) -> pa.Table:
+    column = table[ID].to_numpy()
+    at = np.flatnonzero(column == wanted[0] if wanted.size == 1 else np.isin(column, wanted))
+    # The rows of one parcel stand together, and a slice copies nothing.
+    together = at.size > 0 and at[-1] - at[0] == at.size - 1
+    rows = table.slice(at[0], at.size) if together else table.take(pa.array(at))
+    rows = rows.replace_schema_metadata(None)
+    fields = [f.with_nullable(True) for f in rows.schema]  # noqa: FBT003 - pyarrow's signature
+    said = pa.field("period", pa.string(), metadata={"long_name": "Period of the file"})
+    return pa.table(
+        [rows.column(0), pa.array([period] * rows.num_rows, pa.string()), *rows.columns[1:]],
+        schema=pa.schema([fields[0], said, *fields[1:]]),
+    )
+
+
+def _files(season: Season, set_name: str) -> Iterator[Path]:
+    """Files of a set of this site by period and tile; links that lead out of the folder of markers are none."""
+    for path in sorted((season.workspace.markers / set_name).glob("*/*.arrow")):
+        site, _, _ = path.stem.rpartition("_")
+        if site == season.site and _SAFE.match(path.parent.name) and not leads_out(season, path):
+            yield path
