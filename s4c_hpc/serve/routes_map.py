@@ -113,9 +113,10 @@ def picture(
     parcel: ParcelPath,
     at: SeasonDep,
     dark: Annotated[bool, Query(description="Whether it has dark colours as well, for screens.")] = False,
+    titled: Annotated[bool, Query(description="Whether it says which parcel it is.")] = True,
 ) -> Response:
     """The time line of a parcel's season, with its legend, as ``s4c report parcel`` draws it."""
-    return Response(str(parcel_svg(_season(parcel, at), dark=dark)), media_type=SVG)
+    return Response(str(parcel_svg(_season(parcel, at), dark=dark, titled=titled)), media_type=SVG)
 
 
 def _season(parcel: int, at: AtSeason) -> ParcelSeason:

@@ -48,7 +48,7 @@ export async function openPanel(season, parcel, onClose) {
   panel.hidden = false;
   try {
     const base = `${season}/parcels/${parcel}`;
-    const [words, url] = await Promise.all([askJson(`${base}/timeline`), askPicture(`${base}/picture`)]);
+    const [words, url] = await Promise.all([askJson(`${base}/timeline`), askPicture(`${base}/picture?titled=false`)]);
     if (mine !== asked) {
       URL.revokeObjectURL(url);
       return null;
