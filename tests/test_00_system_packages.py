@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "system-packages"
-PACKAGES = "nodejs npm r-base-core slurmctld slurmd slurm-client slurmdbd munge mariadb-server libnss-wrapper"
+BROWSER = " chromium" if platform.freedesktop_os_release()["ID"] == "debian" else ""
+PACKAGES = f"nodejs npm r-base-core{BROWSER} slurmctld slurmd slurm-client slurmdbd munge mariadb-server libnss-wrapper"
 NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c"]
 HIDE = "mount -t tmpfs none /usr/sbin"
 """Where daemons and the policy about starting them are; what is written there ends with the namespace."""

@@ -56,7 +56,8 @@ def tile_around(x: float, y: float, zoom: int) -> tuple[int, int, int]:
 
 def tile_of_first(book: Book, zoom: int) -> tuple[int, int, int]:
     """The tile in which the first parcel lies; there are others far away."""
-    return tile_around(*shapely.centroid(book.outlines(np.array([0]), CRS84)[0]).coords[0], zoom)
+    middle = shapely.centroid(book.outlines(np.array([0]), CRS84)[0])
+    return tile_around(middle.x, middle.y, zoom)
 
 
 def read_tile(content: bytes, zoom: int, x: int, y: int, folder: Path) -> gpd.GeoDataFrame:
@@ -181,7 +182,7 @@ def test_a_field_that_is_clicked_shows_its_season(service: Served, new_page: Cal
     enter(tab, service, "viewer")
     assert tab.value("location.href") == f"{service.url}/v1/view/", "the token has left the address"
     themes = {one["name"]: one for one in service.get(f"{HERE}/map").json()["themes"]}
-    assert rgb(themes["crop"]["kinds"][0]["colour"]) in colours(tab.screenshot(**tab.place("#map")))
+    assert rgb(themes["crop"]["kinds"][0]["colour"]) in colours(tab.screenshot("#map"))
 
     # Two kinds of parcels, ten that are mown once and the rest.
     tab.choose("#theme", "mowings")
@@ -189,7 +190,7 @@ def test_a_field_that_is_clicked_shows_its_season(service: Served, new_page: Cal
     tab.wait("document.querySelector('#legend').innerText.includes('1 (10)')")
     tab.wait("new Promise(r => setTimeout(() => r(true), 700))")
     assert len(mown) == 2
-    assert mown <= colours(tab.screenshot(**tab.place("#map")))
+    assert mown <= colours(tab.screenshot("#map"))
 
     # Found by its number, the parcel lies in the middle of the map; a click there is a click on it.
     tab.type("#parcel", "3")
@@ -205,7 +206,7 @@ def test_a_field_that_is_clicked_shows_its_season(service: Served, new_page: Cal
     assert "Mowing: found between 2019-06-08 and 2019-06-13" in words.replace("\xa0", " ")
     assert not [one for one in SECRETS if one in words]
     assert tab.value("document.querySelector('#panel img').naturalWidth") > 0
-    assert len(colours(tab.screenshot(**tab.place("#panel img")))) > 4, "the picture is drawn, with its colours"
+    assert len(colours(tab.screenshot("#panel img"))) > 4, "the picture is drawn, with its colours"
 
     elsewhere = [one for one in tab.requests if not one.startswith((service.url, "data:", "blob:", "about:"))]
     assert not elsewhere
@@ -216,12 +217,12 @@ def test_a_field_that_is_clicked_shows_its_season(service: Served, new_page: Cal
 def test_a_condition_leaves_parcels_out(service: Served, new_page: Callable[[], Page]) -> None:
     tab = new_page()
     enter(tab, service, "viewer")
-    before = tab.screenshot(**tab.place("#map"))
+    before = tab.screenshot("#map")
     tab.value("document.body.dataset.state = ''")
     tab.type("#condition", "NewID <= 5")
     tab.wait("document.body.dataset.state === 'ready'")
     ground = (246, 245, 239)
-    drawn = [(one != ground).any(axis=2).sum() for one in (before, tab.screenshot(**tab.place("#map")))]
+    drawn = [(one != ground).any(axis=2).sum() for one in (before, tab.screenshot("#map"))]
     assert drawn[1] < drawn[0]
     tab.type("#condition", "farmer = 'Huber'")
     tab.wait("document.querySelector('#told').innerText !== ''")

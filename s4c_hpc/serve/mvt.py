@@ -102,7 +102,8 @@ def _geometries(shapes: NDArray[np.object_]) -> tuple[Ints, list[bytes]]:
 
 def _varints(numbers: NDArray[np.uint32]) -> tuple[bytes, Ints]:
     """Numbers as base 128 varints, and where each begins, with the end last."""
-    sizes: Ints = 1 + np.sum([numbers >= 1 << bits for bits in (7, 14, 21, 28)], axis=0, dtype=np.int64)
+    longer_than = [(numbers >= 1 << bits).astype(np.int64) for bits in (7, 14, 21, 28)]
+    sizes = np.ones(numbers.size, np.int64) + np.sum(longer_than, axis=0)
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     out = np.zeros(offsets[-1], dtype=np.uint8)
     for i in range(5):

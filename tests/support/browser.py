@@ -109,8 +109,9 @@ class Page:
         chosen = f"const s = document.querySelector('{selector}'); s.value = '{value}'"
         self.value(f"(() => {{ {chosen}; s.dispatchEvent(new Event('change')); }})()")
 
-    def screenshot(self, path: Path | None = None, **clip: float) -> NDArray[np.uint8]:
-        """(rows, columns, 3) of the page, or of ``x``, ``y``, ``width``, ``height`` of it; kept as PNG if asked for."""
+    def screenshot(self, selector: str = "", path: Path | None = None) -> NDArray[np.uint8]:
+        """(rows, columns, 3) of the page, or of an element of it; kept as PNG if asked for."""
+        clip = self.place(selector) if selector else {}
         more = {"clip": {**clip, "scale": 1}} if clip else {}
         png = base64.b64decode(self.call("Page.captureScreenshot", format="png", **more)["data"])
         if path is not None:
@@ -123,7 +124,8 @@ class Page:
     def place(self, selector: str) -> dict[str, float]:
         """Where an element is."""
         box = f"document.querySelector('{selector}').getBoundingClientRect()"
-        return self.value(f"(b => ({{x: b.x, y: b.y, width: b.width, height: b.height}}))({box})")
+        found: dict[str, float] = self.value(f"(b => ({{x: b.x, y: b.y, width: b.width, height: b.height}}))({box})")
+        return found
 
     def _next(self, seconds: float) -> Any:
         while b"\0" not in self._buffer:
