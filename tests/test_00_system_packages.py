@@ -105,7 +105,7 @@ def test_others_are_told_the_command(machine: Machine, apt_get: bool) -> None:
 
 def test_only_what_is_missing_is_installed(machine: Machine) -> None:
     machine.install_apt_get()
-    for name in ("node", "npm", "Rscript", "slurmctld", "slurmd", "sbatch", "munged", "mariadbd"):
+    for name in ("node", "npm", "Rscript", "chromium", "slurmctld", "slurmd", "sbatch", "munged", "mariadbd"):
         machine.install(name)
     machine.install("hostname", '#!/bin/sh\necho "$NSS_WRAPPER_HOSTNAME"\n')
     assert machine.run("test").returncode == 0

@@ -71,7 +71,9 @@ def demo(
     say(f"finished in {human_seconds(time.monotonic() - started)}")
     command = "s4c" if shutil.which("s4c") else str(Path(sys.argv[0]))
     name = shlex.quote(str(workspace))
-    say(f"try: {command} report parcel Grafenfeld -w {name}; {command} markers list -w {name}")
+    say(
+        f"try: {command} report parcel Grafenfeld -w {name}; {command} serve -w {name}; {command} markers list -w {name}"
+    )
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")
     raise typer.Exit(int(code))

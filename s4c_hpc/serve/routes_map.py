@@ -42,7 +42,7 @@ def map_(request: Request, at: SeasonDep, service: ServiceDep) -> MapInfo:
         site=at.site.name,
         season=at.season.id,
         version=sheet.book.version,
-        parcels=int(sheet.book.ids.size),
+        parcels=len(sheet.rows),
         bbox=None if extent is None else list(extent),
         layer=LAYER,
         columns=visible(sheet.book.table.column_names, at.role),
@@ -52,7 +52,7 @@ def map_(request: Request, at: SeasonDep, service: ServiceDep) -> MapInfo:
                 title=theme.title,
                 kinds=[
                     MapKind(code=kind.code, name=kind.name, colour=kind.colour, parcels=n)
-                    for kind, n in zip(theme.kinds, theme.counts(), strict=True)
+                    for kind, n in zip(theme.kinds, theme.counts(sheet.rows), strict=True)
                 ],
             )
             for theme in sheet.themes

@@ -59,9 +59,10 @@ class Theme:
     codes: Codes
     """(n,) by row of the book; ``NONE`` where nothing is known."""
 
-    def counts(self) -> list[int]:
-        """Parcels of each kind."""
-        return [int(np.count_nonzero(self.codes == one.code)) for one in self.kinds]
+    def counts(self, rows: NDArray[np.int64]) -> list[int]:
+        """How many of some parcels are of each kind."""
+        codes = self.codes[rows]
+        return [int(np.count_nonzero(codes == one.code)) for one in self.kinds]
 
 
 def themes_of(season: Season, parcels: pa.Table) -> tuple[Theme, ...]:

@@ -1,7 +1,7 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
-A tile that shows a country cannot hold its parcels: those smaller than a cell of three pixels share it, the largest one
-gives it its colour, and only its bounds are looked at. So a tile has at most 30 000 shapes, and outlines are read of
+A tile that shows a country cannot hold its parcels: those smaller than a cell of four pixels share it, the largest one
+gives it its colour, and only its bounds are looked at. So a tile has at most 20 000 shapes, and outlines are read of
 parcels that can be seen as such.
 """
 
@@ -30,8 +30,8 @@ LAYER: Final = "parcels"
 
 _HALF: Final = math.pi * 6_378_137.0
 """From the middle of EPSG:3857 to its edge."""
-_CELL: Final = 24
-"""Units: three pixels, for a tile is drawn 512 pixels wide."""
+_CELL: Final = 32
+"""Units: four pixels, for a tile is drawn 512 pixels wide; cells of neighbouring tiles meet."""
 _MARGIN: Final = 64
 """Units around a tile, so that the lines of its cut are not seen."""
 _TOLERANCE: Final = 3.0
@@ -48,6 +48,8 @@ class Sheet:
     def __init__(self, book: Book, themes: tuple[Theme, ...]) -> None:
         """Bounds are moved to the map's projection."""
         self.book, self.themes = book, themes
+        self.rows = book.select(Asked(columns=()))
+        """Of parcels that are not deleted."""
         self._bounds = _mercator(book)
         self._tiles: OrderedDict[tuple[int, int, int, Asked], bytes] = OrderedDict()
         self._bytes, self._lock = 0, Lock()
