@@ -71,9 +71,8 @@ def demo(
     say(f"finished in {human_seconds(time.monotonic() - started)}")
     command = "s4c" if shutil.which("s4c") else str(Path(sys.argv[0]))
     name = shlex.quote(str(workspace))
-    say(
-        f"try: {command} report parcel Grafenfeld -w {name}; {command} serve -w {name}; {command} markers list -w {name}"
-    )
+    tries = ("report parcel Grafenfeld", "serve", "markers list")
+    say(f"try: {'; '.join(f'{command} {one} -w {name}' for one in tries)}")
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")
     raise typer.Exit(int(code))

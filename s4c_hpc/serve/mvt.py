@@ -1,6 +1,6 @@
 """A layer of polygons as Mapbox Vector Tile 2.1 (https://github.com/mapbox/vector-tile-spec), arrays in, bytes out.
 
-Written here because the libraries there are take a dictionary a feature: for 20 000 polygons a tile, all of them at
+Written here because the libraries there are take a dictionary a feature: for 10 000 polygons a tile, all of them at
 once in numpy is what makes tiles on the fly possible.
 """
 

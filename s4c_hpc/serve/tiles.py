@@ -1,7 +1,7 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
 A tile that shows a country cannot hold its parcels: those smaller than a cell of four pixels share it, the largest one
-gives it its colour, and only its bounds are looked at. So a tile has at most 20 000 shapes, and outlines are read of
+gives it its colour, and only its bounds are looked at. So a tile has some 20 000 shapes at most, and outlines are read of
 parcels that can be seen as such.
 """
 
