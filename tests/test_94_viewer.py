@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from s4c_hpc.parcels import read_attributes
 from s4c_hpc.serve import page
 from s4c_hpc.serve.book import CRS84, Asked, Book, Outlines
 from s4c_hpc.serve.mvt import EXTENT, NONE, encode
-from s4c_hpc.serve.tiles import MERCATOR, Sheet
+from s4c_hpc.serve.sites import open_sites
+from s4c_hpc.serve.tiles import MERCATOR, Sheet, Sheets
 
 HERE = f"/sites/{SITE}/seasons/{NEW}"
 STATIC = Path(page.__file__).parent / "static"
@@ -120,6 +122,21 @@ def test_from_afar_a_cell_shows_its_largest_parcel(service: Served, workspaces: 
     assert np.isclose(max(shown[:, 2] - shown[:, 0]), max(book.bounds[:, 2] - book.bounds[:, 0]), rtol=0.01)
     assert service.get(f"{HERE}/tiles/3/0/0").content == b"", "nobody farms there"
     assert service.get(f"{HERE}/tiles/3/8/0").status_code == 404
+
+
+def test_a_run_is_seen_and_few_tiles_are_kept(workspaces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (season,) = open_sites([workspaces[1].root])[SITE].seasons
+    sheets = Sheets()
+    first = sheets.sheet(season, season.look())
+    assert sheets.sheet(season, season.look()) is first
+    (results,) = (workspaces[1].markers / "l4b-parcels").glob("*/*_32UNU.arrow")
+    os.utime(results)
+    again = sheets.sheet(season, season.look())
+    assert again is not first, "a file of results is another"
+    monkeypatch.setattr("s4c_hpc.serve.tiles._KEPT_BYTES", 50_000)
+    for x in range(100):
+        again.tile(10, x, 0, Asked(columns=()))
+    assert len(again._tiles) < 20, "empty ones count as well"
 
 
 def test_tiles_and_time_lines_obey_roles(service: Served, workspaces: Any) -> None:

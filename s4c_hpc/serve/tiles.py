@@ -1,8 +1,8 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
 A tile that shows a country cannot hold its parcels: those smaller than a cell of four pixels share it, the largest one
-gives it its colour, and only its bounds are looked at. So a tile has some 20 000 shapes at most, and outlines are read of
-parcels that can be seen as such.
+gives it its colour, and only its bounds are looked at. So a tile has some 20 000 shapes at most, and outlines are
+read of parcels that can be seen as such.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _TOLERANCE: Final = 3.0
 """Units by which outlines are simplified: less than half a pixel."""
 _KEPT_BYTES: Final = 64 << 20
 """Tiles of a sheet that are kept."""
+_KEY_BYTES: Final = 4_096
+"""What an empty tile counts: its key holds a condition."""
 _SHEETS: Final = 4
 """Seasons whose sheets are kept."""
 
@@ -71,9 +73,9 @@ class Sheet:
         with self._lock:
             if key not in self._tiles:
                 self._tiles[key] = found
-                self._bytes += len(found)
+                self._bytes += len(found) + _KEY_BYTES
             while self._bytes > _KEPT_BYTES and len(self._tiles) > 1:
-                self._bytes -= len(self._tiles.popitem(last=False)[1])
+                self._bytes -= len(self._tiles.popitem(last=False)[1]) + _KEY_BYTES
         return found
 
     def _made(self, zoom: int, x: int, y: int, chosen: Rows) -> bytes:
