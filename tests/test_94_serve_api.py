@@ -19,12 +19,13 @@ import pyarrow as pa
 import pytest
 import shapely
 from pyproj import Transformer
-from support.serving import CUT, EVIDENCE, N_NEW, NEW, OLD, SITE, Served, build_new, build_old, build_small, served
+from support.serving import CUT, N_NEW, NEW, OLD, SITE, Served, build_new, build_old, build_small, served
 
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers import query
 from s4c_hpc.mowing.contract import read_mowings
 from s4c_hpc.parcels import Selection, import_parcels, read_attributes, read_tile_parcels, read_tiles, select
+from s4c_hpc.practices.improved.evidence import evidence_schema
 from s4c_hpc.series import open_series
 
 HERE = f"/sites/{SITE}"
@@ -267,7 +268,7 @@ def test_results_page_by_parcel(service: Served) -> None:
         "both decisions of each, on the same page"
     )
     rows = arrow(service, "/seasons/2018/evidence", ids="2,5")
-    assert rows.column_names == ["NewID", "period", *EVIDENCE.names[1:]]
+    assert rows.column_names == ["NewID", "period", *evidence_schema({}).names[1:]]
     assert rows["start"].type == pa.date32()
     assert document(service, "/seasons/2018/evidence", ids="2,5")["values"]["start"] == ["2018-07-01"] * 2 + [None] * 2
 

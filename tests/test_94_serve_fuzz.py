@@ -198,7 +198,7 @@ WORDS = [
 
 
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=9))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_words_in_any_order_are_a_condition_or_refused(words: list[str]) -> None:
     try:
         found = parcels_where(PARCELS, " ".join(words))

@@ -246,6 +246,20 @@ def test_links_to_elsewhere_are_not_followed(service: Served, workspace: Workspa
     link.unlink()
 
 
+def test_a_file_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
+    space = build_small(tmp_path / "ws")
+    with served(tmp_path, space.workspace) as service:
+        moved = [(path, path.with_suffix(".away")) for path in space.workspace.imported.rglob("*.arrow")]
+        for path, away in moved:
+            path.rename(away)
+        answer = service.get(f"{SEASON}/parcels/1/series", "viewer")
+        refused(answer, 503)
+        assert answer.headers["Retry-After"] == "1"
+        for path, away in moved:
+            away.rename(path)
+        assert service.get(f"{SEASON}/parcels/1/series", "viewer").status_code == 200, "looked at anew"
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST", "TRACE", "PROPFIND"])
 def test_nothing_can_be_changed(service: Served, method: str) -> None:
     with service.client("admin") as client:

@@ -16,22 +16,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from s4c_hpc.classify.outputs import SET as CLASSES
 from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.mowing.contract import EVENTS, PARCELS
 from s4c_hpc.parcels.store import Stamp, stamp
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.sites import Season
 
 ID: Final = "NewID"
+PRACTICES: Final = "l4c"
 ALL_PERIODS: Final = "*"
 
 KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "events": (EVENTS, "Mowings, a row an event", "mowing.enabled"),
     "mowing": (PARCELS, "What is said of the mowing of each parcel", "mowing.enabled"),
-    "classes": ("l4a", "Crop types with confidence and traffic light", "classify.enabled"),
-    "practices": ("l4c", "Markers, harvest, practice and what was missing", "practices.enabled"),
-    "evidence": ("l4c-evidence", "What decisions on practices stand on, a row a decision", "practices.enabled"),
+    "classes": (CLASSES, "Crop types with confidence and traffic light", "classify.enabled"),
+    "practices": (PRACTICES, "Markers, harvest, practice and what was missing", "practices.enabled"),
+    "evidence": (EVIDENCE_SET, "What decisions on practices stand on, a row a decision", "practices.enabled"),
 }
 """Kind -> marker set, what it holds, and the setting that makes it."""
 

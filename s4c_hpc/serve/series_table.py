@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pyarrow as pa
 
-from s4c_hpc.core.errors import InputError, NoInputsError, listing
+from s4c_hpc.core.errors import InputError, MissingDataError, NoInputsError, listing
 from s4c_hpc.series import ID, ParcelSeries, filled_parcel
-from s4c_hpc.serve.problems import Problem
+from s4c_hpc.serve.problems import Problem, public
 from s4c_hpc.serve.sites import Look
 
 COUNTS = ("n_valid", "n_total")
@@ -53,6 +53,8 @@ def series_table(look: Look, ids: Sequence[int], wanted: Wanted, values_max: int
     ------
     NoInputsError
         No parcel has a series, or no series has such a column.
+    MissingDataError
+        A file is gone since the look was taken.
     Problem
         400, if the answer would have more than ``values_max`` values.
     """
@@ -63,8 +65,10 @@ def series_table(look: Look, ids: Sequence[int], wanted: Wanted, values_max: int
     for new_id in ids:
         try:
             strands = look.parcel(new_id, wanted.sensor, wanted.grid)
+        except MissingDataError:
+            raise  # a run has replaced a file: no fault of the parcel
         except InputError as error:
-            missing.append((new_id, error.what))
+            missing.append((new_id, public(error.what) or ""))
             continue
         for one in strands:
             if names := columns_of(one, wanted):

@@ -27,6 +27,7 @@ from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.execute import run
 from s4c_hpc.parcels import read_attributes, versions
+from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.product import product_schema
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.roles import Role
@@ -41,19 +42,6 @@ N_NEW = 30
 """Parcels of the new season; the first ten are mown on ``CUT``."""
 SECRETS = ("Huber", "Maier", "HOLD-", "P00", "P01", "P02", "F00", "F01", "F02", "F03")
 """What names a farmer, or an id of the declaration: values of columns that only some may see."""
-EVIDENCE = pa.schema(
-    [
-        pa.field("NewID", pa.int32(), nullable=False),
-        *(pa.field(n, pa.string(), nullable=False) for n in ("decision", "verdict")),
-        *(pa.field(n, pa.date32()) for n in ("start", "end")),
-        pa.field("confidence", pa.float32(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("doubts", pa.uint8(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("ndvi_drop", pa.float32(), nullable=False),
-    ],
-    metadata={"contract": "s4c-evidence-1"},
-)
 
 
 class Farms(Declaration):
@@ -135,7 +123,8 @@ def write_results(workspace: Workspace, period: str) -> None:
         ids = sorted(i for i, one in zip(places["NewID"], places["tile"], strict=True) if one == tile)
         crops = crop_schema({"set": "l4a", "site": SITE, "tile": tile, "period": period, "contract": "s4c-crops-1"})
         practices = product_schema({"set": "l4c", "site": SITE, "tile": tile, "period": period}, tillage=False)
-        for name, schema, repeated in (("l4a", crops, 1), ("l4c", practices, 1), ("l4c-evidence", EVIDENCE, 2)):
+        evidence = evidence_schema({"set": EVIDENCE_SET, "site": SITE, "tile": tile, "period": period})
+        for name, schema, repeated in (("l4a", crops, 1), ("l4c", practices, 1), (EVIDENCE_SET, evidence, 2)):
             path = workspace.markers / name / period / f"{SITE}_{tile}.arrow"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_ipc(path, schema, _rows(schema, np.repeat(ids, repeated)).to_batches())
