@@ -1,4 +1,4 @@
-# Verbs: demo test qa bench clean (and setup, format). 'make demo' and 'make test' set up all they need, in .venv and nowhere else
+# Verbs: demo view test qa bench clean (and setup, format). 'make demo' and 'make test' set up all they need, in .venv and nowhere else
 # (system packages by apt when root; without root they say which command to give).
 PYTHON ?= python3
 VENV := .venv
@@ -8,9 +8,10 @@ DEMO_WORKSPACE = s4c-demo
 # One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo test qa format bench clean
+.PHONY: help setup demo view test qa format bench clean
 help:
 	@echo "make demo    set up, run the whole chain on bundled real data, say where the markers and the report are"
+	@echo "make view    serve the demo's map on this machine; open the address that it says, Ctrl-C ends"
 	@echo "make test    set up, run every test"
 	@echo "make qa      lint, types, import contracts, spelling"
 	@echo "make bench   measure (benchmarks/README.md)"
@@ -31,6 +32,10 @@ $(READY): requirements.lock pyproject.toml .ci/system-packages
 
 demo: $(READY)
 	$(BIN)/s4c demo --workspace $(DEMO_WORKSPACE)
+
+view: $(READY)
+	test -d $(DEMO_WORKSPACE)/markers || $(MAKE) demo
+	$(BIN)/s4c serve --workspace $(DEMO_WORKSPACE)
 
 test: $(READY)
 	.ci/system-packages test $(PYTHON)

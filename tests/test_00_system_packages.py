@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "system-packages"
-PACKAGES = "nodejs npm r-base-core slurmctld slurmd slurm-client slurmdbd munge mariadb-server libnss-wrapper"
+BROWSER = " chromium" if platform.freedesktop_os_release()["ID"] == "debian" else ""
+PACKAGES = f"nodejs npm r-base-core{BROWSER} slurmctld slurmd slurm-client slurmdbd munge mariadb-server libnss-wrapper"
 NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c"]
 HIDE = "mount -t tmpfs none /usr/sbin"
 """Where daemons and the policy about starting them are; what is written there ends with the namespace."""
@@ -103,7 +105,7 @@ def test_others_are_told_the_command(machine: Machine, apt_get: bool) -> None:
 
 def test_only_what_is_missing_is_installed(machine: Machine) -> None:
     machine.install_apt_get()
-    for name in ("node", "npm", "Rscript", "slurmctld", "slurmd", "sbatch", "munged", "mariadbd"):
+    for name in ("node", "npm", "Rscript", "chromium", "slurmctld", "slurmd", "sbatch", "munged", "mariadbd"):
         machine.install(name)
     machine.install("hostname", '#!/bin/sh\necho "$NSS_WRAPPER_HOSTNAME"\n')
     assert machine.run("test").returncode == 0

@@ -37,6 +37,9 @@ KNOWN: dict[str, Any] = {
     "parcel": 7,
     "marker_set": "l4a",
     "kind": "evidence",
+    "z": 0,
+    "x": 0,
+    "y": 0,
 }
 """Of paths: made-up ones hardly ever lead anywhere."""
 

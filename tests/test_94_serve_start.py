@@ -90,6 +90,8 @@ def test_a_session_on_ones_own_machine(workspace: Workspace, tmp_path: Path) -> 
     with started("-w", workspace.root, **home) as (process, url, lines):
         (line,) = lines
         token = line.rsplit(" ", 1)[1].strip()
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"map: {url}/v1/view/#token={token}\n"
         with httpx.Client(base_url=url, trust_env=False) as client:
             assert client.get("/v1/sites").status_code == 401
             answer = client.get("/v1/sites", headers={"Authorization": f"Bearer {token}"}).json()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import Depends, Path, Query, Request
@@ -20,6 +20,7 @@ from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.roles import Caller, Role
 from s4c_hpc.serve.sites import Look, Season, Site
+from s4c_hpc.serve.tiles import Sheets
 from s4c_hpc.serve.tokens import TokenFile
 
 MAX_ID: Final = 2**31 - 1
@@ -34,6 +35,7 @@ class Service:
     limits: Limits
     audit: AuditLog
     tokens: TokenFile | None
+    sheets: Sheets = field(default_factory=Sheets)
 
 
 @dataclass(frozen=True, slots=True)

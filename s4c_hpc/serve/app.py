@@ -13,9 +13,11 @@ from starlette.types import ASGIApp
 
 from s4c_hpc import __version__
 from s4c_hpc.serve import (
+    page,
     problems,
     routes_admin,
     routes_features,
+    routes_map,
     routes_results,
     routes_series,
     routes_service,
@@ -31,7 +33,7 @@ from s4c_hpc.serve.tokens import SessionToken, TokenFile
 
 VERSION: Final = "/v1"
 OPENAPI: Final = f"{VERSION}/openapi.json"
-OPEN_PATHS: Final = (f"{VERSION}/health", OPENAPI)
+OPEN_PATHS: Final = (f"{VERSION}/health", OPENAPI, f"{VERSION}{page.PATH}/")
 """Answered without a token; they say nothing of sites. Static files of a page belong here, with a final ``/``."""
 
 _GZIP_BYTES: Final = 2_048
@@ -117,7 +119,10 @@ def build_api() -> FastAPI:
     app.include_router(routes_features.router, prefix=site, dependencies=strict)
     app.include_router(routes_admin.router, prefix=site, dependencies=strict)
     app.include_router(routes_series.router, prefix=season, dependencies=strict)
+    app.include_router(routes_map.router, prefix=season, dependencies=strict)
+    # Last: its first step is a kind of result, whatever it is called.
     app.include_router(routes_results.router, prefix=season, dependencies=strict)
+    app.include_router(page.router, prefix=VERSION)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.state.operations = _operations(app.openapi())
     return app

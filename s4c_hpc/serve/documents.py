@@ -173,6 +173,65 @@ class ParcelDetails(BaseModel):
     links: list[Link]
 
 
+class MapKind(BaseModel):
+    """One colour of a theme."""
+
+    code: int
+    """What tiles say."""
+    name: str
+    colour: str
+    parcels: int
+
+
+class MapTheme(BaseModel):
+    """A way to colour parcels: ``name`` is that of the tiles' property."""
+
+    name: str
+    title: str
+    kinds: list[MapKind]
+
+
+class MapInfo(BaseModel):
+    """What a map of the parcels needs to know before its first tile."""
+
+    site: str
+    season: str
+    version: str
+    parcels: int
+    bbox: list[float] | None
+    """West, south, east, north; degrees."""
+    layer: str
+    columns: list[str]
+    """By which a condition may ask."""
+    themes: list[MapTheme]
+    links: list[Link]
+
+
+class DecisionWords(BaseModel):
+    """A decision in words, and what it stands on."""
+
+    verdict: str
+    reason: str
+    doubts: str
+    seen: list[str]
+    thresholds: list[str]
+    origin: str
+    """The marker set that says so."""
+
+
+class Timeline(BaseModel):
+    """A parcel's season in words; its picture is the link ``alternate``."""
+
+    parcel: int
+    title: str
+    subtitle: str
+    declared: list[str]
+    decisions: list[DecisionWords]
+    missing: list[str]
+    bbox: list[float] | None
+    links: list[Link]
+
+
 class Lines(BaseModel):
     """Lines of the audit log, newest first."""
 

@@ -109,6 +109,40 @@ def read_rows(
     return Rows(joined.take(pa.array(order)), following)
 
 
+def latest_columns(season: Season, kind: str, columns: Sequence[str]) -> pa.Table | None:
+    """Some columns of all rows of the last period, beside ``NewID``; ``None`` if there is nothing of the kind.
+
+    Raises
+    ------
+    Problem
+        503, if a file is damaged.
+    """
+    paths = _latest(season, kind)
+    if not paths:
+        return None
+    tables = [_read(path) for path in paths]
+    names = [ID, *(one for one in columns if all(one in table.column_names for table in tables))]
+    return pa.concat_tables([table.select(names).replace_schema_metadata(None) for table in tables])
+
+
+def state_of(season: Season) -> tuple[tuple[Path, Stamp], ...]:
+    """What tells whether the last results are those of a moment ago."""
+    found = []
+    for kind in KINDS:
+        for path in _latest(season, kind):
+            try:
+                found.append((path, stamp(path)))
+            except FileNotFoundError:
+                continue
+    return tuple(found)
+
+
+def _latest(season: Season, kind: str) -> list[Path]:
+    paths = list(_files(season, KINDS[kind][0]))
+    last = max((path.parent.name for path in paths), default="")
+    return [path for path in paths if path.parent.name == last]
+
+
 def leads_out(season: Season, path: Path) -> bool:
     """Whether a file is a link, or lies behind one, that leads out of the folder of markers."""
     return not path.resolve().is_relative_to(season.workspace.markers.resolve())

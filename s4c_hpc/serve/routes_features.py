@@ -134,7 +134,7 @@ def items(
         ids=None if ids is None else numbers(ids, service.limits),
         ori_ids=None if ori_id is None else _bounded(names(ori_id, ()), service.limits),
         box=None if bbox is None else _box(bbox),
-        expression=_expression(filter_, service.limits),
+        expression=expression_of(filter_, service.limits),
         equal=tuple((name, text) for name, text in equal.items() if text is not None),
         deleted=deleted,
     )
@@ -161,7 +161,7 @@ def search(
         ids=None if body.ids is None else tuple(body.ids),
         ori_ids=None if body.ori_ids is None else _bounded(tuple(body.ori_ids), limits, limits.page_max),
         polygon=None if body.geometry is None else polygon_of(body.geometry, limits.vertices_max),
-        expression=_expression(body.filter, limits),
+        expression=expression_of(body.filter, limits),
         deleted=body.deleted,
     )
     return _page(request, found, book, asked, form, limits, body.limit, body.after)
@@ -277,7 +277,14 @@ def _collection(request: Request, found: AtSeason, version: str, name: str | Non
     )
 
 
-def _expression(text: str | None, limits: Limits) -> str | None:
+def expression_of(text: str | None, limits: Limits) -> str | None:
+    """A condition that is not too long.
+
+    Raises
+    ------
+    Problem
+        400
+    """
     if text is not None and len(text) > limits.expression_chars:
         raise Problem(400, f"has more than {limits.expression_chars} characters", where="filter", hint="use search")
     return text

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from s4c_hpc.core.errors import ConfigError, S4cError
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.pseudonyms import outside
-from s4c_hpc.serve import audit, tokens
+from s4c_hpc.serve import audit, page, tokens
 from s4c_hpc.serve.app import Exposure, Settings, create_app
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.problems import Problem
@@ -201,7 +201,11 @@ class _Server(uvicorn.Server):
                 self._tell(f"token of this session, for all sites (shown once): {self._session.text}")
             scheme = "https" if self.config.is_ssl else "http"
             address = self.servers[0].sockets[0].getsockname()
-            self._tell(f"serving on {scheme}://{_as_host(str(address[0]))}:{address[1]}/v1 (Ctrl-C ends)")
+            url = f"{scheme}://{_as_host(str(address[0]))}:{address[1]}/v1"
+            self._tell(f"serving on {url} (Ctrl-C ends)")
+            # Behind #, a browser keeps it to itself; the page takes it out of the address.
+            key = "" if self._session is None else f"#token={self._session.text}"
+            self._tell(f"map: {url}{page.PATH}/{key}")
 
 
 def _as_host(host: str) -> str:

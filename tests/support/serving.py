@@ -143,7 +143,8 @@ def _rows(schema: pa.Schema, ids: Any) -> pa.Table:
         elif pa.types.is_date(one.type):
             columns.append(pa.array([None if i % 2 else dt.date(2018, 7, 1) for i in ids], one.type))
         else:
-            columns.append(pa.array([1] * len(ids), one.type))
+            is_day = (one.metadata or {}).get(b"unit") == b"day as yyyymmdd"
+            columns.append(pa.array([20180701 if is_day else 1] * len(ids), one.type))
     return pa.table(columns, schema=schema)
 
 
