@@ -37,6 +37,8 @@ def under_pseudonyms(secret: Path) -> dict[str, Any]:
     return {
         "S4C_SET__PARCELS__PSEUDONYMS__KEY_FILE": str(secret),
         "S4C_SET__PARCELS__ID_COLUMNS": '["flik", "parcel_id"]',
+        # The demo's table of practices names parcels by their ids, which such a workspace does not know.
+        "S4C_SET__PRACTICES__ENABLED": "false",
     }
 
 

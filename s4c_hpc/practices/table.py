@@ -139,7 +139,8 @@ def check_table(path: Path, delimiter: str, own_ids: Sequence[str], first: dt.da
         raise NoInputsError(
             "the table of practices has none of the parcels",
             where=str(path),
-            hint=f"FIELD_ID has to be the id in the declaration, such as {listing(list(own_ids), 3)}",
+            hint="FIELD_ID has to be the id in the declaration, or its pseudonym where [parcels.pseudonyms] is set; "
+            f"there are {listing(list(own_ids), 3)}",
         )
     begin, end = table.days["H_START"][there], table.days["H_END"][there]
     touches = (begin >= 0) & (begin <= day_number(last)) & (end >= day_number(first))
