@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.cli import s4c, s4c_json
-from support.imports import LONG, ImportSpace
+from support.imports import LONG, ImportSpace, site_text
 
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import latest_version, read_tiles
@@ -18,17 +18,7 @@ from s4c_hpc.series.inputs import Kind, RuleInput, rule_inputs
 from s4c_hpc.series.radar_names import radar_name
 
 FIRST, UNTIL = dt.date(2018, 3, 1), dt.date(2018, 10, 31)
-SITE = """
-[site]
-name = "test"
-season_start = 2018-03-01
-season_end = 2018-10-31
-[parcels]
-file = "fields.gpkg"
-id_columns = ["id"]
-[mowing]
-enabled = true
-"""
+SITE = site_text("mowing")
 RADAR = """
     name = "{name}"
     sensor = "s1"

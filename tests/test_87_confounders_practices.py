@@ -10,24 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.cli import s4c
-from support.imports import ImportSpace
+from support.imports import ImportSpace, site_text
 from support.practices import FIRST
 from test_85_practices_stage import OPTICAL, RADAR, names, optical, radar
 from test_87_confounders_run import places, planned
 
 from s4c_hpc.confounders.doubts import Doubt
 
-SITE = """
-[site]
-name = "test"
-season_start = 2021-03-01
-season_end = 2021-12-31
-[parcels]
-file = "fields.gpkg"
-id_columns = ["id"]
-[practices]
-enabled = true
-"""
+SITE = site_text("practices", season=("2021-03-01", "2021-12-31"))
 RISE = FIRST + dt.timedelta(days=6 * 14)
 """The acquisition at which the golden parcel's coherence rises most, 26 July."""
 

@@ -12,33 +12,13 @@ import pyarrow as pa
 import pyproj
 import pytest
 from support.cli import s4c, s4c_json, tree_bytes
-from support.imports import LONG, ImportSpace
+from support.imports import COHERENCE, LONG, ImportSpace, site_text
 
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import read_centroids, read_tiles
 from s4c_hpc.weather import rain_of
 
-SITE = """
-[site]
-name = "test"
-season_start = 2018-03-01
-season_end = 2018-10-31
-[parcels]
-file = "fields.gpkg"
-id_columns = ["id"]
-[mowing]
-enabled = true
-"""
-RADAR = """
-    name = "radar"
-    sensor = "s1"
-    form = "long"
-    parcel = "id"
-    date = "date"
-    orbit_direction = "ascending"
-    [variables.coh_vv]
-    column = "coh"
-"""
+SITE = site_text("mowing")
 N = 12
 CUT = dt.date(2018, 6, 10)
 MOWN = range(2)
@@ -98,7 +78,7 @@ def rain_file(root: Path, mm: float, *, east: float = 0.0) -> Path:
 
 def space(root: Path, *, everywhere: bool = False) -> Path:
     made = ImportSpace(root, n=N)
-    for name, table, text in (("ndvi", optical_table(), LONG), ("radar", radar_table(everywhere), RADAR)):
+    for name, table, text in (("ndvi", optical_table(), LONG), ("radar", radar_table(everywhere), COHERENCE)):
         made.bring(made.table(table, name=name), text)
     (root / "s4c.toml").write_text(SITE)
     return root

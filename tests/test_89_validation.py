@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from support.cli import s4c, s4c_json
-from support.imports import LONG, ImportSpace
+from support.imports import LONG, ImportSpace, site_text
 
 from s4c_hpc.classify.outputs import crop_schema
 from s4c_hpc.core.ipc import write_ipc
@@ -21,15 +21,7 @@ from s4c_hpc.practices.codes import Status
 from s4c_hpc.practices.improved.evidence import evidence_schema
 from s4c_hpc.practices.product import product_schema
 
-SITE = """
-[site]
-name = "test"
-season_start = 2018-03-01
-season_end = 2018-10-31
-[parcels]
-file = "fields.gpkg"
-id_columns = ["id"]
-"""
+SITE = site_text()
 N = 12
 
 

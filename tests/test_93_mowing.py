@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.cli import s4c, s4c_json
-from support.imports import LONG, ImportSpace
+from support.imports import COHERENCE, LONG, ImportSpace, site_text
 
 from s4c_hpc.config import load_config
 from s4c_hpc.core.errors import NoInputsError
@@ -21,27 +21,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.mowing.contract import read_mowings
 from s4c_hpc.parcels import latest_version, read_attributes
 
-SITE = """
-[site]
-name = "test"
-season_start = 2018-03-01
-season_end = 2018-10-31
-[parcels]
-file = "fields.gpkg"
-id_columns = ["id"]
-[mowing]
-enabled = true
-"""
-RADAR = """
-    name = "radar"
-    sensor = "s1"
-    form = "long"
-    parcel = "id"
-    date = "date"
-    orbit_direction = "ascending"
-    [variables.coh_vv]
-    column = "coh"
-"""
+SITE = site_text("mowing")
 N = 30
 CUT = dt.date(2018, 6, 10)
 MOWN, BARE = range(10), "F030"
@@ -86,7 +66,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same after two imports and a run."""
     root = tmp_path_factory.mktemp("mowing")
     space = ImportSpace(root, n=N)
-    for name, table, text in (("ndvi", optical_table(), LONG), ("radar", radar_table(), RADAR)):
+    for name, table, text in (("ndvi", optical_table(), LONG), ("radar", radar_table(), COHERENCE)):
         space.bring(space.table(table, name=name), text)
     (root / "s4c.toml").write_text(SITE)
     done = s4c("run", workspace=root)

@@ -34,6 +34,25 @@ LONG = """
 """
 """Ids of the declaration, a column of values."""
 
+COHERENCE = """
+    name = "radar"
+    sensor = "s1"
+    form = "long"
+    parcel = "id"
+    date = "date"
+    orbit_direction = "ascending"
+    [variables.coh_vv]
+    column = "coh"
+"""
+
+
+def site_text(*sections: str, season: tuple[str, str] = ("2018-03-01", "2018-10-31")) -> str:
+    """The file of a workspace of ``ImportSpace`` for commands; of ``sections`` each is enabled."""
+    start, end = season
+    site = f'[site]\nname = "test"\nseason_start = {start}\nseason_end = {end}\n'
+    parcels = '[parcels]\nfile = "fields.gpkg"\nid_columns = ["id"]\n'
+    return site + parcels + "".join(f"[{name}]\nenabled = true\n" for name in sections)
+
 
 class ImportSpace:
     """A workspace with fields F001, F002 ... and what is imported into it."""
