@@ -71,7 +71,7 @@ def demo(
     say(f"finished in {human_seconds(time.monotonic() - started)}")
     command = "s4c" if shutil.which("s4c") else str(Path(sys.argv[0]))
     name = shlex.quote(str(workspace))
-    tries = ("report parcel Grafenfeld", "serve", "markers list")
+    tries = ("report parcel 7", "serve", "markers list")
     say(f"try: {'; '.join(f'{command} {one} -w {name}' for one in tries)}")
     typer.echo(f"markers: {ws.markers}")
     typer.echo(f"report:  {report}")
