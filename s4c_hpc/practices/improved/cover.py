@@ -18,6 +18,7 @@ from s4c_hpc.core.jit import helper, kernel
 from s4c_hpc.practices.codes import Codes
 from s4c_hpc.practices.days import Days
 from s4c_hpc.practices.decimals import Floats
+from s4c_hpc.practices.improved.bare import bare_limit
 from s4c_hpc.practices.improved.radar import Radar
 from s4c_hpc.practices.improved.season import Season
 from s4c_hpc.practices.slope import SIGNIFICANCE
@@ -199,7 +200,9 @@ def _optical(
                 counts[p, 1] += stays
                 codes[p, 1] = _all(codes[p, 1], stays)
             if not np.isnan(previous) and m8_from[p] <= day[i] <= m8_to[p]:
-                kept = not (is_drop and value <= _bare(highest, lowest_drop, limits) + 1e-8)
+                kept = not (
+                    is_drop and value <= bare_limit(highest, lowest_drop, limits.down, limits.up, limits.step) + 1e-8
+                )
                 codes[p, 2] = _all(codes[p, 2], kept)
             previous = value
         if counts[p, 0] == 0:
@@ -213,16 +216,6 @@ def _optical(
 def _all(code: int, holds: bool) -> int:
     """The code of a period with one more look: FALSE stays FALSE."""
     return int(holds) if code == -1 else min(code, int(holds))
-
-
-@helper
-def _bare(highest: float, lowest_drop: float, limits: CoverLimits) -> float:
-    """NDVI up to which a drop is a loss: the reference's drop limit, of the looks so far."""
-    if highest < limits.down or lowest_drop < limits.down:
-        return limits.down
-    if np.isnan(lowest_drop):
-        return limits.up
-    return float(limits.step * np.ceil((lowest_drop - 1e-8) / limits.step))
 
 
 @kernel

@@ -172,18 +172,7 @@ def the_cut(cut: Event, p_start: Days, p_end: Days, improved: ImprovedRules) -> 
         ],
         "no fall of NDVI that grows again",
     )
-    return Decisions(
-        decision=MOWING,
-        row=np.arange(len(unknown)),
-        verdict=np.select([unknown, is_found], [UNDECIDED, FOUND], NOT_FOUND),
-        start=np.where(is_found, cut.start, NO_DAY),
-        end=np.where(is_found, cut.end, NO_DAY),
-        confidence=cut.confidence,
-        source=np.where(is_found, np.where(with_radar, 3, 1), 0).astype(np.int8),
-        doubts=cut.doubts,
-        reason=_with_doubts(reason, cut.doubts),
-        values=_event_values(cut),
-    )
+    return _of_event(MOWING, cut, is_found, reason, np.where(with_radar, 3, 1))
 
 
 def the_tillage(turned: Event, harvested: NDArray[np.bool_], improved: ImprovedRules) -> Decisions:
@@ -201,17 +190,24 @@ def the_tillage(turned: Event, harvested: NDArray[np.bool_], improved: ImprovedR
         ],
         "coherence does not fall, or not for long",
     )
+    return _of_event(TILLAGE, turned, is_found, reason, np.where(np.isfinite(turned.values[:, 1]), 3, 2))
+
+
+def _of_event(
+    decision: str, event: Event, is_found: NDArray[np.bool_], reason: NDArray[np.str_], source: NDArray[np.int64]
+) -> Decisions:
+    """Decisions about events that may follow a harvest; ``source``: (n,) codes of those that were found."""
     return Decisions(
-        decision=TILLAGE,
-        row=np.arange(len(unknown)),
-        verdict=np.select([unknown, is_found], [UNDECIDED, FOUND], NOT_FOUND),
-        start=np.where(is_found, turned.start, NO_DAY),
-        end=np.where(is_found, turned.end, NO_DAY),
-        confidence=turned.confidence,
-        source=np.where(is_found, np.where(np.isfinite(turned.values[:, 1]), 3, 2), 0).astype(np.int8),
-        doubts=turned.doubts,
-        reason=_with_doubts(reason, turned.doubts),
-        values=_event_values(turned),
+        decision=decision,
+        row=np.arange(len(is_found)),
+        verdict=np.select([np.isnan(event.confidence), is_found], [UNDECIDED, FOUND], NOT_FOUND),
+        start=np.where(is_found, event.start, NO_DAY),
+        end=np.where(is_found, event.end, NO_DAY),
+        confidence=event.confidence,
+        source=np.where(is_found, source, 0).astype(np.int8),
+        doubts=event.doubts,
+        reason=_with_doubts(reason, event.doubts),
+        values=_event_values(event),
     )
 
 

@@ -20,6 +20,7 @@ from s4c_hpc.practices.codes import Codes
 from s4c_hpc.practices.days import Days, monday
 from s4c_hpc.practices.decimals import Flags, Floats
 from s4c_hpc.practices.declared import Declared
+from s4c_hpc.practices.improved.bare import bare_limit
 from s4c_hpc.practices.improved.season import Season
 
 Places = NDArray[np.int16]
@@ -164,20 +165,10 @@ def _seasons(
             vegetation[p] = 1
         elif n_looks >= limits.least_looks:
             vegetation[p] = 0
-        bare[p] = _bare(highest, lowest, limits)
+        bare[p] = bare_limit(highest, lowest, limits.down, limits.up, limits.step)
         limit[p] = bare[p]
         if n_green > 1:
             limit[p] += max(np.floor((highest - bare[p]) / limits.divisor + 0.5), 0.0)
-
-
-@helper
-def _bare(highest: float, lowest_drop: float, limits: OpticalLimits) -> float:
-    """NDVI below which vegetation is lost: the reference's drop limit of a whole season."""
-    if highest < limits.down or lowest_drop < limits.down:
-        return limits.down
-    if np.isnan(lowest_drop):
-        return limits.up
-    return float(limits.step * np.ceil((lowest_drop - 1e-8) / limits.step))
 
 
 @kernel
