@@ -7,11 +7,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support.probe_stage import install_probes
 from support.updates import build_archive
+from xdist.scheduler import LoadFileScheduling
 
 from s4c_hpc.core.stage import stage, stages
 
@@ -26,6 +28,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "s4c"))
 # What a shell starts in the background ignores Ctrl-C, and so do all its children: those under test must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class DocumentScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """The tests of a file go to one worker, but each document of ``test_97_documents.py`` may go to another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "::test_a_document_does" in nodeid else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> DocumentScheduling | None:
+    return DocumentScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
