@@ -7,6 +7,8 @@ READY := $(VENV)/ready
 DEMO_WORKSPACE = s4c-demo
 # One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
 export OMP_NUM_THREADS = 1
+# Images of Python forbid bytecode files: every command would compile all modules of the clone again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo view test qa format bench clean
 help:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,12 @@ settings.register_profile("s4c", deadline=None, suppress_health_check=[HealthChe
 settings.register_profile("s4c-repeatable", settings.get_profile("s4c"), derandomize=True)
 settings.register_profile("s4c-thorough", settings.get_profile("s4c"), max_examples=600)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "s4c"))
+
+
+# Where the environment forbids bytecode files, each of some thousand processes would compile all modules of ours again,
+# which is a third of what a short command takes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # What a shell starts in the background ignores Ctrl-C, and so do all its children: those under test must hear it.
