@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.demo import FinishedDemo, finished_demo
 from support.probe_stage import install_probes
 from support.updates import build_archive
 
@@ -68,6 +69,12 @@ def no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="session", name="finished_demo")
+def _finished_demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
+    """The demo as ``s4c demo`` leaves it, for reading only."""
+    return finished_demo(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
