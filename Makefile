@@ -41,7 +41,7 @@ view: $(READY)
 
 test: $(READY)
 	.ci/system-packages test $(PYTHON)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile  # one more than cores: tests on a cluster mostly wait
 
 qa: $(READY)
 	$(BIN)/ruff format --check .

@@ -36,6 +36,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand files out as they are ordered below, not by their number of tests."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, long files first, lest one of them begins when all others are done.
+
+    The end-to-end tests, which have the highest numbers, and those on a cluster, which mostly wait, by turns.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    files = dict.fromkeys(item.path for item in reversed(items))
+    on_cluster = [path for path in files if path.parent.name == "slurm"]
+    others = [path for path in files if path.parent.name != "slurm"]
+    turn = {path: i for group in (on_cluster, others) for i, path in enumerate(group)}
+    items.sort(key=lambda item: turn[item.path])
+
+
 @pytest.fixture
 def probes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Installs the probe stages for this process and its children; yields the folder to put on others' paths."""
