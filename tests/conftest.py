@@ -83,9 +83,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.fixture(scope="module")
-def no_power_cut() -> Iterator[None]:
-    """Nobody waits for the disk: a thousand times in some files, which is most of their time on a busy machine."""
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cut() -> Iterator[None]:
+    """Tests do not wait for the disk, a thousand times in some files; commands and workers of their own do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
