@@ -7,6 +7,8 @@ READY := $(VENV)/ready
 DEMO_WORKSPACE = s4c-demo
 # One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
 export OMP_NUM_THREADS = 1
+# Images of Python forbid bytecode files: every command would compile all modules of the clone again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo view test qa format bench clean
 help:
@@ -39,7 +41,7 @@ view: $(READY)
 
 test: $(READY)
 	.ci/system-packages test $(PYTHON)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile  # one more than cores: tests on a cluster mostly wait
 
 qa: $(READY)
 	$(BIN)/ruff format --check .
