@@ -39,7 +39,7 @@ def copied_by_containerfile() -> dict[str, str]:
 def copied_by_definition() -> dict[str, str]:
     """The same of the Apptainer definition."""
     lines = [line.split() for line in sections()["files"].splitlines() if line.strip()]
-    return {source: to for source, to in lines}
+    return dict(lines)
 
 
 def copy_source(folder: Path) -> Path:
