@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.demo import finished_demo
-from support.documents import DocumentError, folder_of, matches, read_document, shown
+from support.documents import DocumentError, folder_of, missing, read_document, shown
 from support.sessions import execute
 from sybil.example import SybilFailure
 
@@ -203,7 +203,11 @@ def test_a_block_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_dots_stand_for_anything_and_nothing_else_does() -> None:
-    assert matches("a ... c\n", "a bb\nb c  \n")
-    assert matches("...\nlast\n", "first\nlast\n")
-    assert not matches("a.c", "abc")
-    assert not matches("a ...", "b a c")
+    assert missing("a ... c\n", "a bb\nb c  \n") == ""
+    assert missing("...\nlast\n", "first\nlast\n") == ""
+    assert missing("12 ha", "12\u202fha\n") == ""
+    assert missing("a.c", "abc") == "a.c"
+    assert missing("a\nb ...\nd", "a\nb\nc\nd") == "b ..."
+    assert missing("a\nb", "a\nb\nc") == "(the end)"
+    assert missing("b\n...", "a b\n") == "b"
+    assert missing("", "a\n") == "(the end)"
