@@ -1,8 +1,8 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
-A tile that shows a country cannot hold its parcels: those smaller than a cell of four pixels are counted in it, the
-kind that most of them have gives it its colour, and only their bounds are looked at. So a tile has some 20 000 shapes
-at most, and outlines are read of parcels that can be seen as such.
+A tile that shows a country cannot hold its parcels: those smaller than four pixels are counted in a cell of eight, the
+kind that covers most of them gives it its colour, and only their bounds are looked at. Outlines are read of parcels that
+can be seen as such, and lie above the cells. So a tile has some 12 000 shapes at most.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ COUNT: Final = "n"
 _RADIUS: Final = 6_378_137.0
 _HALF: Final = math.pi * _RADIUS
 """From the middle of EPSG:3857 to its edge."""
-_CELL: Final = 32
-"""Units: four pixels, for a tile is drawn 512 pixels wide; cells of neighbouring tiles meet."""
+_SMALL: Final = 32
+"""Units: four pixels, for a tile is drawn 512 pixels wide. What is smaller goes to a cell."""
+_CELL: Final = 64
+"""Units: eight pixels. Cells of neighbouring tiles meet, for this divides a tile. (Of four pixels they looked finer, and
+a map drawn without a graphics card needed half as long again for a frame.)"""
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
 _MARGIN: Final = 64
 """Units around a tile, so that the lines of its cut are not seen."""
 _TOLERANCE: Final = 3.0
@@ -121,20 +125,23 @@ class Sheet:
         far = EXTENT + _MARGIN
         with np.errstate(invalid="ignore"):
             near = (x1 >= -_MARGIN) & (x0 <= far) & (y1 >= -_MARGIN) & (y0 <= far)
-        rows, is_small = chosen[near], np.maximum(x1 - x0, y1 - y0)[near] < _CELL
+        rows, width, height = chosen[near], (x1 - x0)[near], (y1 - y0)[near]
+        is_large = np.maximum(width, height) >= _SMALL
         centres = np.column_stack(((x0 + x1)[near], (y0 + y1)[near])) / 2
         # A small parcel is of one tile only: that of its centre.
-        inside = ((centres >= 0) & (centres < EXTENT)).all(axis=1)
-        large, small = rows[~is_small], rows[is_small & inside]
-        squares, first, of_cell = _cells(centres[is_small & inside])
+        is_ours = ~is_large & ((centres >= 0) & (centres < EXTENT)).all(axis=1)
+        large, small = rows[is_large], rows[is_ours]
+        squares, first, of_cell = _cells(centres[is_ours])
         n = np.bincount(of_cell, minlength=len(first))
+        # Fields as large as each other shall not all give way to the kind that comes first.
+        area = (width * height)[is_ours] * (1 + small * _GOLDEN % 1 / 1e3)
         properties = {
-            one.name: np.concatenate((one.codes[large], _most(of_cell, one.codes[small], len(first))))
+            one.name: np.concatenate((_most(of_cell, one.codes[small], area, len(first)), one.codes[large]))
             for one in self.themes
         }
-        properties[COUNT] = np.concatenate((np.full(large.size, NONE), np.where(n > 1, n, NONE)))
-        shown = np.concatenate((large, small[first]))
-        shapes = np.concatenate((self._outlines(large, west, north, unit), squares))
+        properties[COUNT] = np.concatenate((np.where(n > 1, n, NONE), np.full(large.size, NONE)))
+        shown = np.concatenate((small[first], large))
+        shapes = np.concatenate((squares, self._outlines(large, west, north, unit)))
         return encode(LAYER, self.book.ids[shown].astype(np.int64), shapes, properties)
 
     def _outlines(self, rows: Rows, west: float, north: float, unit: float) -> NDArray[np.object_]:
@@ -185,14 +192,14 @@ def _cells(centres: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[n
     return np.asarray(shapely.box(x, y, x + _CELL, y + _CELL), dtype=object), first, of_cell
 
 
-def _most(of_cell: NDArray[np.int64], codes: Codes, n: int) -> Codes:
-    """The code (n,) that most parcels of each cell have of those that have one; of several the first."""
+def _most(of_cell: NDArray[np.int64], codes: Codes, area: NDArray[np.float64], n: int) -> Codes:
+    """The code (n,) that covers most of each cell, as far as parcels have one."""
     if not n:
         return np.empty(0, np.int64)
     known = codes != NONE
     span = int(codes.max(initial=0)) + 1
-    counts = np.bincount(of_cell[known] * span + codes[known], minlength=n * span).reshape(n, span)
-    found: Codes = np.where(counts.any(axis=1), counts.argmax(axis=1), NONE)
+    covered = np.bincount(of_cell[known] * span + codes[known], area[known], n * span).reshape(n, span)
+    found: Codes = np.where(covered.any(axis=1), covered.argmax(axis=1), NONE)
     return found
 
 

@@ -3,7 +3,7 @@
 import { UNKNOWN } from "./map.js";
 
 const place = document.getElementById("kinds");
-const several = "Seen from afar, a square has the colour of most of its parcels.";
+const several = "Seen from afar, a square stands for several parcels, with the colour that covers most of them.";
 
 export function named(tag, kind) {
   const made = document.createElement(tag);

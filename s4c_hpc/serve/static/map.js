@@ -82,13 +82,12 @@ export function fit(bbox, padding, maxZoom = 18) {
 
 export function draw(season, info, only, bbox) {
   whole.bbox = bbox;
-  for (const layer of ["fill", "line"]) if (map.getLayer(layer)) map.removeLayer(layer);
+  if (map.getLayer("fill")) map.removeLayer("fill");
   if (map.getSource("parcels")) map.removeSource("parcels");
   const tiles = [`${address(`${season}/tiles`)}/{z}/{x}/{y}${only ? `?filter=${encodeURIComponent(only)}` : ""}`];
   map.addSource("parcels", { type: "vector", tiles, maxzoom: 15, ...(bbox ? { bounds: bbox } : {}) });
   const of = { source: "parcels", "source-layer": info.layer };
-  map.addLayer({ id: "fill", type: "fill", ...of, paint: { "fill-antialias": false } }, "chosen");
-  map.addLayer({ id: "line", type: "line", minzoom: 13, ...of, paint: { "line-color": ink.line, "line-width": 0.7 } }, "chosen");
+  map.addLayer({ id: "fill", type: "fill", ...of, paint: { "fill-antialias": ["step", ["zoom"], false, 13, true], "fill-outline-color": ink.line } }, "chosen");
 }
 
 // Without kinds, nothing is known of any parcel.
@@ -96,7 +95,7 @@ export function colour(theme, hidden) {
   const code = ["coalesce", ["get", theme.name], -1];
   const pairs = theme.kinds.flatMap((kind) => [kind.code, kind.colour]);
   map.setPaintProperty("fill", "fill-color", pairs.length ? ["match", code, ...pairs, UNKNOWN] : UNKNOWN);
-  for (const layer of ["fill", "line"]) map.setFilter(layer, hidden.size ? ["!", ["in", code, ["literal", [...hidden]]]] : null);
+  map.setFilter("fill", hidden.size ? ["!", ["in", code, ["literal", [...hidden]]]] : null);
 }
 
 // The outline and, where it is too small to be seen, a ring around a point in it.

@@ -178,7 +178,7 @@ function tip(feature, point) {
   if (!feature) return;
   const kind = shown.theme.kinds.find((one) => one.code === feature.properties[shown.theme.name])?.name ?? "nothing is known";
   const n = feature.properties.n;
-  place.textContent = n ? `${n.toLocaleString("en")} parcels, most: ${kind}` : `Parcel ${feature.id}: ${kind}`;
+  place.textContent = n ? `${n.toLocaleString("en")} parcels, mostly ${kind}` : `Parcel ${feature.id}: ${kind}`;
   place.style.transform = `translate(${point.x + 14}px, ${point.y + 14}px)`;
 }
 
