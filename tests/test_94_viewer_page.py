@@ -127,6 +127,7 @@ def test_names_that_mean_harm_are_text(tab: Page) -> None:
     # The longest name breaks: nothing leaves its place.
     assert tab.value("document.documentElement.scrollWidth") <= WIDTH
     assert tab.place("#legend")["width"] <= 245
+    assert tab.place("#legend")["height"] <= 0.45 * tab.place("#map")["height"], "the field in the middle stays free"
     assert tab.place("#panel")["width"] <= 860
     assert tab.value("document.querySelector('#panel').scrollWidth <= document.querySelector('#panel').clientWidth")
     tallest = tab.value("Math.max(...[...document.querySelectorAll('#kinds label')].map((one) => one.offsetHeight))")
