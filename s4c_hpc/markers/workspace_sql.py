@@ -24,7 +24,6 @@ from s4c_hpc.markers.part import ID_COLUMN
 from s4c_hpc.markers.relations import (
     ACQUISITION_COLUMNS,
     ACQUISITIONS,
-    FACTS,
     MARKER_COLUMNS,
     OBSERVATION_COLUMNS,
     PARCEL_COLUMNS,
@@ -35,6 +34,7 @@ from s4c_hpc.markers.relations import (
     Meaning,
     as_name,
     fact_files,
+    name_of,
     set_files,
 )
 from s4c_hpc.markers.sql import lock, refused, result_of
@@ -51,11 +51,10 @@ from s4c_hpc.markers.sql_views import (
     wide_tables,
 )
 from s4c_hpc.parcels import versions
+from s4c_hpc.parcels.columns import PREFIX
 from s4c_hpc.series import open_series
 
 _BBOX = "bbox"
-_TAKEN = {r.name for r in (PARCELS, PARCEL_VERSIONS, ACQUISITIONS, *FACTS.values())}
-"""Names that a marker set does not take away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +166,12 @@ def _parcel_views(workspace: Workspace) -> list[View]:
 
     def said() -> dict[str, tuple[str, Meaning]]:
         schema = _parcel_source(workspace, kept[-1]).schema
-        mine = {f.name: str(f.type) for f in schema if f.name != _BBOX}
-        described = {name: PARCEL_COLUMNS.get(name, Meaning(text="As declared")) for name in mine}
-        return {"version": ("string", PARCEL_COLUMNS["version"])} | {n: (mine[n], described[n]) for n in mine}
+        first = {"version": ("string", PARCEL_COLUMNS["version"])}
+        return first | {
+            _unlike_version(f.name): (str(f.type), PARCEL_COLUMNS.get(f.name) or Meaning(text="As declared"))
+            for f in schema
+            if f.name != _BBOX
+        }
 
     def create(connection: Any, of: Sequence[str], view: str) -> None:
         branches = []
@@ -177,7 +179,7 @@ def _parcel_views(workspace: Workspace) -> list[View]:
             source = f"{view}_{version}"
             dataset = _parcel_source(workspace, version)
             connection.register(source, dataset)
-            columns = [known(f) for f in dataset.schema if f.name != _BBOX]
+            columns = [known(f, _unlike_version(f.name)) for f in dataset.schema if f.name != _BBOX]
             branches.append(select([f"{text(version)} AS version", *columns], quoted(source)))
         connection.execute(f"CREATE VIEW {view} AS " + " UNION ALL BY NAME ".join(branches))
 
@@ -185,6 +187,11 @@ def _parcel_views(workspace: Workspace) -> list[View]:
     return [
         View(name=r.name, about=r.about, columns=said, create=partial(create, of=of, view=r.name)) for r, of in wanted
     ]
+
+
+def _unlike_version(name: str) -> str:
+    """The name of a column of parcels; one of the declaration that is called like ours gets a prefix, as in imports."""
+    return f"{PREFIX}{name}" if name.lower() == "version" else name
 
 
 def _parcel_source(workspace: Workspace, version: str) -> Any:
@@ -238,7 +245,7 @@ def acquisitions_table(workspace: Workspace) -> pa.Table:
 
 
 def _marker_views(name: str, files: Sequence[MarkerFile]) -> list[View]:
-    wide = as_name(name) if as_name(name) not in _TAKEN else f"set_{as_name(name)}"
+    wide = name_of(name)
     columns = f"{wide}_columns"
 
     def say_wide() -> dict[str, tuple[str, Meaning]]:
