@@ -152,8 +152,10 @@ class TestColumns:
 
     def test_a_table_that_an_earlier_release_has_made_narrower(self, server: str, space: MarkerSpace) -> None:
         export_postgis(space.workspace, server, schema="narrow")
-        run(server, "ALTER TABLE narrow.mowing_events DROP COLUMN doubts",
-            "DELETE FROM narrow.mowing_events", "DELETE FROM narrow.exports WHERE relation = 'mowing_events'")  # fmt: skip
+        run(
+            server, "ALTER TABLE narrow.mowing_events DROP COLUMN doubts", "DELETE FROM narrow.mowing_events",
+            "DELETE FROM narrow.exports WHERE relation = 'mowing_events'",
+        )  # fmt: skip
         export_postgis(space.workspace, server, schema="narrow")
         assert rows(server, "SELECT count(doubts) FROM narrow.mowing_events") == [(3,)]
 

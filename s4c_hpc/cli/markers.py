@@ -175,7 +175,7 @@ def query(
         sql=sql,
         tell=told.append,
     )
-    print_json(_rows(table)) if as_json else _print_csv(table)
+    print_json(table.to_pylist()) if as_json else _print_csv(table)
     _say_left_out(told, listed=numbers is not None or own is not None)
 
 
@@ -280,15 +280,6 @@ def _say_left_out(told: list[str], *, listed: bool) -> None:
         say(sentence)
     if told and listed:
         raise typer.Exit(int(ExitCode.PARTIAL))
-
-
-def _rows(table: pa.Table) -> list[dict[str, object]]:
-    from s4c_hpc.core.errors import InputError
-
-    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
-        raise InputError(f"two columns are called {', '.join(twice)}", where="--sql", hint="name them apart with AS")
-    rows: list[dict[str, object]] = table.to_pylist()
-    return rows
 
 
 def _print_csv(table: pa.Table) -> None:

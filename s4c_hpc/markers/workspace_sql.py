@@ -37,7 +37,7 @@ from s4c_hpc.markers.relations import (
     name_of,
     set_files,
 )
-from s4c_hpc.markers.sql import lock, refused, result_of
+from s4c_hpc.markers.sql import interruptible, lock, refused, result_of
 from s4c_hpc.markers.sql_views import (
     DICTIONARY,
     LONG_COLUMNS,
@@ -55,6 +55,8 @@ from s4c_hpc.parcels.columns import PREFIX
 from s4c_hpc.series import open_series
 
 _BBOX = "bbox"
+_ABOUT_ALL = {"show", "information_schema", "duckdb_views", "duckdb_columns"}
+"""Words of queries that are about all views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +119,17 @@ def run_workspace_sql(
         With DuckDB's own words if the query cannot be run.
     """
     asked = set(re.findall(r"\w+", sql.lower()))
-    connection = open_sql(workspace, tiles=tiles, periods=periods, names=asked.__contains__)
+    names = None if asked & _ABOUT_ALL else asked.__contains__
+    connection = open_sql(workspace, tiles=tiles, periods=periods, names=names)
     hint = f"views are {listing([v.name for v in views_of(workspace, tiles=tiles, periods=periods)], 40)}"
     try:
-        return _told(connection, result_of(connection, sql).to_arrow_reader(), hint)
-    except duckdb.Error as error:
+        reader = interruptible(connection, lambda: result_of(connection, sql).to_arrow_reader())
+        return _told(connection, reader, hint)
+    except BaseException as error:
         connection.close()
-        raise refused(error, hint) from error
+        if isinstance(error, duckdb.Error):
+            raise refused(error, hint) from error
+        raise
 
 
 def _told(connection: Any, reader: pa.RecordBatchReader, hint: str) -> pa.RecordBatchReader:
@@ -131,7 +137,8 @@ def _told(connection: Any, reader: pa.RecordBatchReader, hint: str) -> pa.Record
 
     def batches() -> Any:
         try:
-            yield from reader
+            while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
+                yield batch
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise refused(error, hint) from error
         finally:
