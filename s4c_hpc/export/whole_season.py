@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import InputError, NoInputsError, TemporaryError, is_disk_full, listing
-from s4c_hpc.core.ipc import open_ipc, write_ipc
+from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export.sources import last_day
 from s4c_hpc.markers.export import export_markers
@@ -119,9 +119,21 @@ def export_season(
             "season": [start.isoformat(), end.isoformat()],
             "parcels_version": version,
             "files": [asdict(w) for w in written],
+            "sources": [_source(workspace, f) for files in (*sets.values(), *facts.values()) for f in files],
         }
         (folder / CONTENTS).write_text(json.dumps(contents, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return written
+
+
+def _source(workspace: Workspace, file: MarkerFile) -> dict[str, str | int | None]:
+    """A file that went in, and what its manifest says; null where it has none of its own."""
+    return {
+        "file": workspace.relative(file.path),
+        "task": read_metadata(open_ipc(file.path).schema).get("task"),
+        "parcels_version": file.parcels_version,
+        "products": file.n_products,
+        "missing": file.n_missing,
+    }
 
 
 def is_of_season(period: str, start: dt.date, end: dt.date) -> bool:
