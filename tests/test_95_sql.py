@@ -278,6 +278,16 @@ class TestCommand:
         listed = s4c_json("markers", "sql", "--list", workspace=space.root)
         assert {view["view"] for view in listed} == VIEWS
 
+    def test_a_list_of_parcels_is_joined(self, space: MarkerSpace, tmp_path: Path) -> None:
+        """SQL reaches no file, so that lists come as options; a query that forgets them would be about all parcels."""
+        (tmp_path / "sample.txt").write_text("2\n7\n9\n")
+        sample = ("--ids", tmp_path / "sample.txt", "--where", "NewID > 5")
+        sql = "SELECT NewID, light FROM crop_types JOIN chosen USING (NewID) ORDER BY ALL"
+        rows = s4c_json("markers", "sql", sql, *sample, workspace=space.root)
+        assert [row["NewID"] for row in rows] == [7, 9]
+        all_ = s4c("markers", "sql", "SELECT NewID FROM crop_types", *sample, workspace=space.root)
+        assert (all_.returncode, "add JOIN chosen USING (NewID)" in all_.stderr) == (4, True)
+
     def test_mistakes_are_told(self, space: MarkerSpace, tmp_path: Path) -> None:
         wrong = s4c("markers", "sql", "SELECT * FROM nothing", workspace=space.root)
         assert (wrong.returncode, "views are" in wrong.stderr, "crop_types" in wrong.stderr) == (4, True, True)

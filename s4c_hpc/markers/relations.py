@@ -66,7 +66,7 @@ FACTS: Final[Mapping[str, Relation]] = {
 _TAKEN: Final = frozenset(
     {
         *(r.name for r in (PARCELS, PARCEL_VERSIONS, ACQUISITIONS, MARKER_COLUMNS, *FACTS.values())),
-        *("exports", "markers", "marker_values", "parcel_map", "mowing_map"),
+        *("exports", "markers", "marker_values", "parcel_map", "mowing_map", "chosen"),
     }
 )
 """Names of tables and views that a folder below ``markers`` does not take away."""

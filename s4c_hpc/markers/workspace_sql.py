@@ -16,11 +16,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from s4c_hpc.core.errors import NoInputsError, listing
+from s4c_hpc.core.errors import InputError, NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.files import MarkerFile
-from s4c_hpc.markers.part import ID_COLUMN
+from s4c_hpc.markers.part import ID_COLUMN, Ids
 from s4c_hpc.markers.relations import (
     ACQUISITION_COLUMNS,
     ACQUISITIONS,
@@ -109,20 +109,36 @@ def open_sql(
 
 
 def run_workspace_sql(
-    workspace: Workspace, sql: str, *, tiles: Sequence[str] | None = None, periods: Sequence[str] | None = None
+    workspace: Workspace,
+    sql: str,
+    *,
+    tiles: Sequence[str] | None = None,
+    periods: Sequence[str] | None = None,
+    chosen: Ids | None = None,
 ) -> pa.RecordBatchReader:
     """The result of a query, made while it is read.
+
+    Parameters
+    ----------
+    tiles, periods : as in ``open_sql``
+    chosen : (n,) NewIDs of a table ``chosen`` that the query joins
 
     Raises
     ------
     InputError
-        With DuckDB's own words if the query cannot be run.
+        With DuckDB's own words if the query cannot be run; if it does not join the parcels that are chosen.
     """
     asked = set(re.findall(r"\w+", sql.lower()))
+    if chosen is not None and "chosen" not in asked:
+        raise InputError(
+            "parcels are chosen, but the query is about all", where="SQL", hint="add JOIN chosen USING (NewID)"
+        )
     names = None if asked & _ABOUT_ALL else asked.__contains__
     connection = open_sql(workspace, tiles=tiles, periods=periods, names=names)
     hint = f"views are {listing([v.name for v in views_of(workspace, tiles=tiles, periods=periods)], 40)}"
     try:
+        if chosen is not None:
+            connection.register("chosen", pa.table({ID_COLUMN: pa.array(chosen, pa.int32())}))
         reader = interruptible(connection, lambda: result_of(connection, sql).to_arrow_reader())
         return _told(connection, reader, hint)
     except BaseException as error:
