@@ -44,6 +44,7 @@ COMMANDS = [
     ["serve", "openapi"],
     *[["serve", "token", c] for c in ("add", "list", "revoke")],
     ["zonal"],
+    ["guide"],
     ["report"],
     ["report", "parcel"],
     *[["slurm", c] for c in ("check", "qos")],

@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.cli import s4c
 from support.demo import finished_demo
-from support.documents import DocumentError, folder_of, matches, read_document, shown
+from support.documents import DocumentError, folder_of, missing, read_document, shown
 from support.sessions import execute
 from sybil.example import SybilFailure
+
+from s4c_hpc.core.errors import ExitCode
+from s4c_hpc.report.dictionary_page import PAGE, dictionary_page
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "s4c_hpc" / "guides"
@@ -41,6 +45,30 @@ def test_a_document_does_what_it_says(path: Path, tmp_path: Path, request: pytes
 def test_blocks_that_are_not_executed_are_those_that_we_know_of() -> None:
     found = [f"{name_of(path)}: {one}" for path in DOCUMENTS for one in shown(read_document(path))]
     assert found == SHOWN.read_text().splitlines(), f"{name_of(SHOWN)} should be:\n" + "\n".join(found)
+
+
+def test_the_dictionary_is_what_the_code_writes() -> None:
+    assert PAGE.read_text() == dictionary_page(), (
+        "python -m s4c_hpc.report.dictionary_page > s4c_hpc/guides/dictionary.md"
+    )
+
+
+def test_guides_are_listed_and_printed() -> None:
+    listed = s4c("guide")
+    assert listed.returncode == 0
+    names = [line.split()[0] for line in listed.stdout.splitlines()[1:]]
+    assert sorted(names) == sorted(path.stem for path in GUIDES.rglob("*.md") if path != GUIDES / "README.md")
+    assert s4c("guide", "recipes/own-classifier").stdout == (GUIDES / "recipes" / "own-classifier.md").read_text()
+    assert s4c("guide", "scien").stdout == s4c("guide", "scientist.md").stdout == (GUIDES / "scientist.md").read_text()
+    wrong = s4c("guide", "sientist")
+    assert wrong.returncode == ExitCode.NO_INPUTS
+    assert "did you mean 'scientist'?" in wrong.stderr
+
+
+def test_guides_are_known_to_their_index() -> None:
+    index = (GUIDES / "README.md").read_text()
+    for path in GUIDES.rglob("*.md"):
+        assert path.name == "README.md" or f"({path.relative_to(GUIDES)})" in index
 
 
 def headings(path: Path) -> set[str]:
@@ -203,7 +231,11 @@ def test_a_block_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_dots_stand_for_anything_and_nothing_else_does() -> None:
-    assert matches("a ... c\n", "a bb\nb c  \n")
-    assert matches("...\nlast\n", "first\nlast\n")
-    assert not matches("a.c", "abc")
-    assert not matches("a ...", "b a c")
+    assert missing("a ... c\n", "a bb\nb c  \n") == ""
+    assert missing("...\nlast\n", "first\nlast\n") == ""
+    assert missing("12 ha", "12\u202fha\n") == ""
+    assert missing("a.c", "abc") == "a.c"
+    assert missing("a\nb ...\nd", "a\nb\nc\nd") == "b ..."
+    assert missing("a\nb", "a\nb\nc") == "(the end)"
+    assert missing("b\n...", "a b\n") == "b"
+    assert missing("", "a\n") == "(the end)"

@@ -112,11 +112,19 @@ def shown(document: Document) -> list[str]:
     return [f"{(one.source.splitlines() or [''])[0].strip()} -- {one.argument}" for one in found]
 
 
-def matches(expected: str, printed: str) -> bool:
-    """Whether a program printed what is expected; ``...`` stands for anything, blanks at ends of lines for nothing."""
-    pattern = ".*?".join(map(re.escape, _trimmed(expected).split("...")))
-    return re.fullmatch(pattern, _trimmed(printed), re.DOTALL) is not None
+def missing(expected: str, printed: str) -> str:
+    """The first line of what is expected that a program did not print in its place; nothing if all is there.
+
+    ``...`` stands for anything. Blanks at ends of lines stand for nothing, and all kinds of blanks are one.
+    """
+    wanted, there = _plain(expected), _plain(printed)
+    for n, line in enumerate(wanted, start=1):
+        pattern = ".*?".join(map(re.escape, "\n".join(wanted[:n]).split("...")))
+        if not re.match(f"{pattern}(\n|$)", "\n".join(there), re.DOTALL):
+            return line or "(an empty line)"
+    pattern = ".*?".join(map(re.escape, "\n".join(wanted).split("...")))
+    return "" if re.fullmatch(pattern, "\n".join(there), re.DOTALL) else "(the end)"
 
 
-def _trimmed(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+def _plain(text: str) -> list[str]:
+    return [re.sub(r"[\u00a0\u2009\u202f]", " ", line).rstrip() for line in text.strip("\n").splitlines()]

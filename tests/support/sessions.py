@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.documents import Block, DocumentError, matches
+from support.documents import Block, DocumentError, missing
 from sybil import Document
 from sybil.example import Example
 
@@ -112,7 +112,8 @@ class Reader:
             return self._write(block)
         if block.kind == "output":
             printed = self._printed.read_text(errors="replace")
-            return "" if matches(block.source, printed) else f"expected:\n{block.source}\nprinted:\n{printed}"
+            line = missing(block.source, printed)
+            return line and f"not printed, or not there: {line}\nprinted:\n{printed}"
         return ""
 
     def _run(self, block: Block) -> str:
