@@ -10,6 +10,8 @@ IMAGE = s4c-hpc
 ENGINE ?= $(firstword $(notdir $(shell command -v podman || command -v buildah || command -v docker)) podman)
 # One BLAS/OpenMP thread per process: the tests and the tasks bring their own parallelism.
 export OMP_NUM_THREADS = 1
+# Images of Python forbid bytecode files: every command would compile all modules of the clone again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo view test qa format bench image clean
 help:
@@ -43,7 +45,7 @@ view: $(READY)
 
 test: $(READY)
 	.ci/system-packages test $(PYTHON)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile  # one more than cores: tests on a cluster mostly wait
 
 qa: $(READY)
 	$(BIN)/ruff format --check .

@@ -24,7 +24,7 @@ from s4c_hpc.slurm.directives import added, droppable
 from s4c_hpc.slurm.survey import trial_scripts
 
 ROOT = Path(__file__).parents[1]
-ADMIN = ROOT / "slurm" / "ADMIN.md"
+ADMIN = ROOT / "s4c_hpc" / "guides" / "admin.md"
 PROFILES = sorted((ROOT / "configs" / "site").glob("*.toml"))
 SITE = '[site]\nname = "a"\nseason_start = 2018-01-01\nseason_end = 2018-12-31\n'
 

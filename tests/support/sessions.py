@@ -46,7 +46,9 @@ class Session:
         theirs, self._say = os.pipe()
         self._hear, answers = os.pipe()
         # Descriptors 3 and 4 are the program's ends of the pipes; the shell of this line puts them there.
-        script = f'exec "$@" 3<&{theirs} 4>&{answers}'
+        # What the program starts must not keep the first ones: we would wait for an answer of a shell that has ended.
+        closed = " ".join(f"{end}>&-" for end in (theirs, answers) if end not in (3, 4))
+        script = f'exec "$@" 3<&{theirs} 4>&{answers} {closed}'
         self.process = subprocess.Popen(
             ["/bin/bash", "-c", script, "bash", *command],
             cwd=folder,
