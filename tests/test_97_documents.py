@@ -34,7 +34,7 @@ def name_of(path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished_demo(tmp_path_factory)
+    return finished_demo(tmp_path_factory).workspace
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_block_that_fails_is_caught(tmp_path: Path, blocks: str, line: int, sa
         (EMPTY + "```sh\ntrue\n```\n<!-- output -->\n\n```text\n1\n```\n", "line 7: a block of 'text'"),
         (EMPTY + "```sh\ntrue\n```\n<!-- output -->\n", "line 5: no block follows"),
         (EMPTY + "<!-- shown -->\n```sh\ntrue\n```\n", "line 3: not understood"),
-        (EMPTY + "<!-- shwon: slow -->\n```sh\ntrue\n```\n", "line 3: not understood"),
+        (EMPTY + "<!-- displayed: slow -->\n```sh\ntrue\n```\n", "line 3: not understood"),
         (EMPTY + "<!-- file -->\n```toml\n```\n", "line 3: not understood"),
         (EMPTY + "```sh\ntrue\n", "line 2: this block is not closed"),
         ("# Title\n```sh\ntrue\n```\n", "line 1: must say"),
