@@ -45,9 +45,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_a_document_does_what_it_says(
-    path: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_document_does_what_it_says(path: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     document = read_document(path)
     if folder_of(document) == "demo":
         shutil.copytree(request.getfixturevalue("demo"), folder / "s4c-demo")
