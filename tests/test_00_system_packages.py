@@ -107,7 +107,7 @@ def test_others_are_told_the_command(machine: Machine, apt_get: bool) -> None:
 def test_only_what_is_missing_is_installed(machine: Machine) -> None:
     machine.install_apt_get()
     programs = "node npm Rscript chromium slurmctld slurmd sbatch munged mariadbd nginx curl openssl shellcheck"
-    for name in (*programs.split(), "systemd-analyze"):
+    for name in [*programs.split(), "systemd-analyze"]:
         machine.install(name)
     machine.install("hostname", '#!/bin/sh\necho "$NSS_WRAPPER_HOSTNAME"\n')
     assert machine.run("test").returncode == 0
