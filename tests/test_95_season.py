@@ -93,7 +93,7 @@ def test_a_folder_is_replaced_on_request_only(space: MarkerSpace, tmp_path: Path
 def test_a_folder_that_somebody_else_makes_meanwhile_stays(
     space: MarkerSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, real = load_config(space.workspace.config).config, whole_season.export_markers
+    config, real = load_config(space.workspace.config).config, export_markers
 
     def slow(*args: Any, **options: Any) -> Any:
         (tmp_path / "out").mkdir(exist_ok=True)
