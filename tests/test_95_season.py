@@ -21,6 +21,7 @@ from s4c_hpc.core.errors import InputError, NoInputsError
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.export import export_season, whole_season
 from s4c_hpc.export.whole_season import is_of_season
+from s4c_hpc.markers import export_markers
 
 FILES = {
     "parcels", "mdb1", "mdb1_columns", "crop_types", "mowing_events", "mowing_parcels", "practices",
