@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -35,11 +37,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished_demo(tmp_path_factory).workspace
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Of a document. Its path is short, because the sockets of a cluster in it have to be found."""
+    with tempfile.TemporaryDirectory(prefix="s4c-") as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_a_document_does_what_it_says(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_document_does_what_it_says(path: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     document = read_document(path)
-    folder = tmp_path / "folder"
-    folder.mkdir()
     if folder_of(document) == "demo":
         shutil.copytree(request.getfixturevalue("demo"), folder / "s4c-demo")
     # Where a document says 's4c slurm cluster up': its daemons outlive the shell that started them.
@@ -193,6 +200,7 @@ exit 1
         ("```sh\nfalse | cat\n```\n", 2, "exit code 1"),
         ("```sh\necho $UNSET\n```\n", 2, "UNSET: unbound"),
         ("```sh\nexit 0\n```\n", 2, "exit code 0"),
+        ("```sh\nsleep 100 & false\n```\n", 2, "exit code 1"),
         (
             "```python\nx = 1\n```\n```python\nprint(x)\nraise ValueError('no')\n```\n",
             5,
@@ -244,6 +252,8 @@ def test_dots_stand_for_anything_and_nothing_else_does() -> None:
     assert missing("a ... c\n", "a bb\nb c  \n") == ""
     assert missing("...\nlast\n", "first\nlast\n") == ""
     assert missing("12 ha", "12\u202fha\n") == ""
+    assert missing("a  1", "a    1\n") == ""
+    assert missing("a 1", "a1\n") == "a 1"
     assert missing("a.c", "abc") == "a.c"
     assert missing("a\nb ...\nd", "a\nb\nc\nd") == "b ..."
     assert missing("a\nb", "a\nb\nc") == "(the end)"
