@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 from support.serving import SITE, Served, build_small, served
@@ -18,6 +19,7 @@ from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import import_parcels
 from s4c_hpc.serve.book import Asked, Book, Outlines
+from s4c_hpc.serve.formats import csv_bytes
 
 SEARCH = f"/sites/{SITE}/collections/parcels/search"
 ITEMS = f"/sites/{SITE}/collections/parcels/items"
@@ -116,3 +118,10 @@ def test_pieces_of_an_area_meet_what_the_area_meets(book: Book, seed: int) -> No
     others = np.setxor1d(selected(book, star), expected)
     touched = shapely.intersection(star, book.outlines(others, "OGC:CRS84"))
     assert np.sqrt(shapely.area(touched)).max(initial=0) < 1e-6, "10 cm: sides that are straight in degrees are not in UTM"
+
+
+def test_csv_holds_no_formulas() -> None:
+    texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "wheat = 1", "", None]
+    lines = csv_bytes(pa.table({"crop": texts, "value": pa.array([-1.5] * 8)})).decode().splitlines()
+    assert lines[1:5] == ["\"'=cmd|' /C calc'!A0\",-1.5", "\"'+1\",-1.5", "\"'-1\",-1.5", "\"'@SUM(A1)\",-1.5"]
+    assert lines[5:] == ["\"'\t=1\",-1.5", '"wheat = 1",-1.5', '"",-1.5', ",-1.5"]

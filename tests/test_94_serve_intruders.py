@@ -162,6 +162,15 @@ def test_a_condition_on_what_is_hidden_is_refused(service: Served, condition: st
         refused(client.post(f"{HERE}/collections/parcels/search", json={"filter": condition}), 400)
 
 
+@pytest.mark.parametrize("key", ["ori_ids", "filter"])
+def test_text_that_is_no_text(service: Served, key: str) -> None:
+    """Half of a pair of UTF-16, which JSON lets through."""
+    value = '["\\ud800"]' if key == "ori_ids" else '"ori_crop = \'\\ud800\'"'
+    with service.client("operator") as client:
+        body, kind = f'{{"{key}": {value}}}', {"Content-Type": "application/json"}
+        refused(client.post(f"{HERE}/collections/parcels/search", content=body, headers=kind), 400)
+
+
 def test_own_ids_are_for_operators(service: Served) -> None:
     for key in ("ori_id", "ori_hold"):
         refused(service.get(ITEMS, "viewer", **{key: "F001"}), 403)
@@ -187,6 +196,8 @@ def test_own_ids_are_for_operators(service: Served) -> None:
         "repeat('x', 1000000000) = ori_crop",
         "CASE WHEN true THEN true ELSE false END",
         "CAST(NewID AS VARCHAR) = '1'",
+        "CAST(NULL AS INTEGER[100000][100000]) IS NULL",
+        "CAST('{{}}' AS JSON) IS NULL",
         "NewID = 1 ORDER BY 1",
         "NewID = 1 LIMIT 1",
         "NewID = 1) OR (1 = 1",
