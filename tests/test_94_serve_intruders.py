@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,9 @@ def test_a_token_ends_when_it_is_revoked_or_over(service: Served) -> None:
     assert service.get("/sites", "gone").status_code == 200
     service.tokens.revoke("gone")
     refused(service.get("/sites", "gone"), 401)
-    past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
-    service.held["over"] = service.tokens.add("over", {SITE: Role.ADMIN}, past)
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1.5)
+    service.held["over"] = service.tokens.add("over", {SITE: Role.ADMIN}, soon)
+    time.sleep(1.6)
     refused(service.get("/sites", "over"), 401)
 
 
