@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -112,16 +111,18 @@ def test_pieces_of_an_area_meet_what_the_area_meets(book: Book, seed: int) -> No
     around = np.sort(generator.uniform(0, 2 * np.pi, 1_500))
     far = generator.uniform(0.3, 0.9, around.size) / 2
     corners = np.column_stack((np.cos(around) * (east - west), np.sin(around) * (north - south))) * far[:, None]
-    star = shapely.Polygon(corners + [(west + east) / 2, (south + north) / 2])
+    star = shapely.Polygon(corners + np.array(((west + east) / 2, (south + north) / 2)))
     expected = np.flatnonzero(shapely.intersects(star, book.outlines(np.arange(book.ids.size), "OGC:CRS84")))
     assert 1_000 < expected.size < 0.9 * book.ids.size
     others = np.setxor1d(selected(book, star), expected)
     touched = shapely.intersection(star, book.outlines(others, "OGC:CRS84"))
-    assert np.sqrt(shapely.area(touched)).max(initial=0) < 1e-6, "10 cm: sides that are straight in degrees are not in UTM"
+    assert np.sqrt(shapely.area(touched)).max(initial=0) < 1e-6, (
+        "10 cm: sides that are straight in degrees are not in UTM"
+    )
 
 
 def test_csv_holds_no_formulas() -> None:
     texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "wheat = 1", "", None]
     lines = csv_bytes(pa.table({"crop": texts, "value": pa.array([-1.5] * 8)})).decode().splitlines()
-    assert lines[1:5] == ["\"'=cmd|' /C calc'!A0\",-1.5", "\"'+1\",-1.5", "\"'-1\",-1.5", "\"'@SUM(A1)\",-1.5"]
-    assert lines[5:] == ["\"'\t=1\",-1.5", '"wheat = 1",-1.5', '"",-1.5', ",-1.5"]
+    assert lines[1:5] == ["\"'=cmd|' /C calc'!A0\",-1.5", '"\'+1",-1.5', '"\'-1",-1.5', '"\'@SUM(A1)",-1.5']
+    assert lines[5:] == ['"\'\t=1",-1.5', '"wheat = 1",-1.5', '"",-1.5', ",-1.5"]

@@ -82,7 +82,10 @@ def test_a_request_byte_by_byte_is_not_waited_for(service: Served) -> None:
 
 def test_the_second_request_of_a_connection_is_not_waited_for_either(service: Served) -> None:
     with connected(service) as one:
-        for pause in (0.8, 0):  # longer than a request may take: between two of them it is uvicorn's patience that counts
+        for pause in (
+            0.8,
+            0,
+        ):  # longer than a request may take: between two of them it is uvicorn's patience that counts
             one.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = b""
             while b'"ok"}' not in answer:

@@ -167,7 +167,7 @@ def test_a_condition_on_what_is_hidden_is_refused(service: Served, condition: st
 @pytest.mark.parametrize("key", ["ori_ids", "filter"])
 def test_text_that_is_no_text(service: Served, key: str) -> None:
     """Half of a pair of UTF-16, which JSON lets through."""
-    value = '["\\ud800"]' if key == "ori_ids" else '"ori_crop = \'\\ud800\'"'
+    value = '["\\ud800"]' if key == "ori_ids" else "\"ori_crop = '\\ud800'\""
     with service.client("operator") as client:
         body, kind = f'{{"{key}": {value}}}', {"Content-Type": "application/json"}
         refused(client.post(f"{HERE}/collections/parcels/search", content=body, headers=kind), 400)
@@ -333,7 +333,14 @@ def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:
 
 def test_other_names_of_the_host_are_refused(service: Served) -> None:
     with service.client("viewer") as client:
-        for host in ("evil.example", "localhost:80@evil.example", "127.0.0.1:evil", "localhost:1/x", "[::1", "localhost."):
+        for host in (
+            "evil.example",
+            "localhost:80@evil.example",
+            "127.0.0.1:evil",
+            "localhost:1/x",
+            "[::1",
+            "localhost.",
+        ):
             refused(client.get("/sites", headers={"Host": host}), 400)
         assert client.get("/sites", headers={"Host": "localhost:1"}).status_code == 200
 

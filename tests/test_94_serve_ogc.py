@@ -61,7 +61,9 @@ def test_a_polygon_around_the_world_holds_all(service: Served) -> None:
     assert found["numberMatched"] == N_NEW
 
 
-@pytest.mark.parametrize("bbox", ["1,2,3", "10,50,11,40", "nan,0,1,1", "-200,0,200,10", "1e400,0,1,1", "1_0,4,11,9", "١,٢,٣,٤", ""])
+@pytest.mark.parametrize(
+    "bbox", ["1,2,3", "10,50,11,40", "nan,0,1,1", "-200,0,200,10", "1e400,0,1,1", "1_0,4,11,9", "١,٢,٣,٤", ""]
+)
 def test_what_is_no_box(service: Served, bbox: str) -> None:
     """/req/core/query-param-invalid."""
     answer = service.get(ITEMS, "viewer", bbox=bbox)
@@ -88,7 +90,20 @@ def test_times_of_any_zone(service: Served, text: str, n: int) -> None:
     assert items(service, datetime=text)["numberMatched"] == n
 
 
-@pytest.mark.parametrize("text", ["", "..", "2019", "20190501", "2019-W20", "2019-05-02/2019-05-01", "2019-05-01T10:00:00", "2019-13-01", "0001-01-01T00:00:00+23:00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "..",
+        "2019",
+        "20190501",
+        "2019-W20",
+        "2019-05-02/2019-05-01",
+        "2019-05-01T10:00:00",
+        "2019-13-01",
+        "0001-01-01T00:00:00+23:00",
+    ],
+)
 def test_what_is_no_time(service: Served, text: str) -> None:
     answer = service.get(ITEMS, "viewer", datetime=text)
     assert (answer.status_code, answer.json()["where"]) == (400, "datetime")
@@ -99,7 +114,9 @@ def test_what_there_is_of_core(service: Served) -> None:
     landing = service.get(HERE, "viewer").json()
     assert {"service-desc", "conformance", "data"} <= {one["rel"] for one in landing["links"]}
     classes = service.get(f"{HERE}/conformance", "viewer").json()["conformsTo"]
-    assert [one.rpartition("/")[2] for one in classes] == ["core", "geojson"], "OpenAPI is 3.1 here: class oas30 is not claimed"
+    assert [one.rpartition("/")[2] for one in classes] == ["core", "geojson"], (
+        "OpenAPI is 3.1 here: class oas30 is not claimed"
+    )
     every = service.get(f"{HERE}/collections", "viewer").json()
     assert "self" in {one["rel"] for one in every["links"]}
     for one in every["collections"]:
@@ -114,7 +131,7 @@ def test_what_there_is_of_core(service: Served) -> None:
 
 
 def test_a_page_of_features(service: Served) -> None:
-    """/req/core/fc-response, fc-links, fc-limit-response-1, fc-numberMatched, fc-numberReturned; /req/geojson/content."""
+    """/req/core/fc-response, fc-links, fc-numberMatched, fc-numberReturned; /req/geojson/content."""
     answer = service.get(ITEMS, "viewer", limit=7)
     assert answer.headers["content-type"] == "application/geo+json"
     page = answer.json()

@@ -1,7 +1,7 @@
 """Parcels as OGC API Features (Part 1, core and GeoJSON): every version of every season is a collection.
 
-``parcels`` is the newest version of the latest season that has any, ``parcels.<season>.<version>`` each of them. Pages are ordered
-by NewID and begin behind one, so that an import between two of them neither repeats nor skips a parcel that stays.
+``parcels`` is the newest version of the latest season that has any, ``parcels.<season>.<version>`` each of them. Pages
+are ordered by NewID and begin behind one, so that an import between two of them neither repeats nor skips a parcel.
 """
 
 from __future__ import annotations
@@ -223,7 +223,9 @@ def _page(
             parcels_table(book, page, columns, outlines=form == "arrow"), form, about, next_link=following
         )
     links = [Link(rel="self", href=str(request.url), type=GEOJSON)]
-    links += [Link(rel="alternate", href=with_query(request, format=one), type=MEDIA_TYPES[one]) for one in ("csv", "arrow")]
+    links += [
+        Link(rel="alternate", href=with_query(request, format=one), type=MEDIA_TYPES[one]) for one in ("csv", "arrow")
+    ]
     if following is not None:
         links.append(Link(rel="next", href=following, type=GEOJSON))
     counted: dict[str, Any] = {

@@ -123,19 +123,7 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
         raise ConfigError("--tls-cert and --tls-key belong together", where=_WHERE, hint="give both")
     if options.tls_key is not None:
         _check_key(options.tls_key)
-    if "*" in options.cors_origins:
-        raise ConfigError(
-            "scripts of all pages would read answers", where="--cors-origin", hint="name the pages' origins"
-        )
-    for origin in options.cors_origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ConfigError(f"{origin!r} is no origin", where="--cors-origin", hint="e.g. https://maps.example, no path")
-    if "*" in options.proxy_addresses:
-        raise ConfigError(
-            "everybody could write any address into the audit log",
-            where="--proxy-addresses",
-            hint="name the addresses of the proxy",
-        )
+    _check_names(options)
     if options.host in _ANY_ADDRESS and not options.hosts:
         raise ConfigError("it answers to its name only", where=_WHERE, hint="say by which it is called: --allowed-host")
     if is_loopback(options.host) and not options.behind_proxy:
@@ -221,6 +209,25 @@ class _Server(uvicorn.Server):
 
 def _as_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
+
+
+def _check_names(options: Options) -> None:
+    """Pages whose scripts may read answers, and addresses of proxies, are named one by one."""
+    if "*" in options.cors_origins:
+        raise ConfigError(
+            "scripts of all pages would read answers", where="--cors-origin", hint="name the pages' origins"
+        )
+    for origin in options.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"{origin!r} is no origin", where="--cors-origin", hint="e.g. https://maps.example, no path"
+            )
+    if "*" in options.proxy_addresses:
+        raise ConfigError(
+            "everybody could write any address into the audit log",
+            where="--proxy-addresses",
+            hint="name the addresses of the proxy",
+        )
 
 
 def _check_key(path: Path) -> None:

@@ -235,7 +235,7 @@ def _parsed(text: bytes, path: Path) -> dict[str, Entry]:
 
 
 def _entry(values: Mapping[str, Any]) -> Entry:
-    """An entry as it stands in the file, which people edit; with a time zone, without which times cannot be compared."""
+    """An entry as it stands in the file, which people edit; a time has a zone, or it could not be compared."""
     known = [values[name] for name in ("name", "id", "sha256", "created")]
     times = [values[name] for name in ("expires", "revoked") if values.get(name) is not None]
     if not all(isinstance(one, str) for one in (*known, *times)):
