@@ -312,8 +312,9 @@ def test_answers_are_bounded(workspace: Workspace, tmp_path: Path) -> None:
     limits = Limits(values_max=100, rate_per_s=1e6, burst=10**6)
     with served(tmp_path, workspace, limits=limits) as service:
         assert service.get(f"{SEASON}/series", "viewer", ids="1,2").status_code == 200
-        problem = refused(service.get(f"{SEASON}/series", "viewer", ids="1,2,3"), 400)
-        assert "files" in problem["hint"]
+        for path, more in (("series", {"ids": "1,2,3"}), ("practices", {}), ("markers/l4c", {"ids": "1,2,3,4,5"})):
+            problem = refused(service.get(f"{SEASON}/{path}", "viewer", **more), 400)
+            assert "files" in problem["hint"]
 
 
 def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:

@@ -191,6 +191,11 @@ def test_tls(workspace: Workspace, tmp_path: Path) -> None:
         assert answer.status_code == 200
         assert "max-age" in answer.headers["strict-transport-security"]
         assert answer.json()["sites"][0]["links"][0]["href"].startswith("https://")
+    for broken in (tmp_path / "none.pem", tmp_path / "broken.pem", key):
+        if broken.name == "broken.pem":
+            broken.write_text("garbage")
+        with pytest.raises(ConfigError, match="cannot be used"):
+            check_exposure(Options(workspaces=[], tls_cert=broken, tls_key=key), has_tokens=True)
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="others may read the key"):
         check_exposure(Options(workspaces=[], tls_cert=cert, tls_key=key), has_tokens=True)

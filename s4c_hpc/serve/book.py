@@ -269,7 +269,7 @@ class Book:
 
 
 def _pieces(area: shapely.Geometry) -> Geometries:
-    """An area in pieces (n,) of few vertices: a comparison costs by the vertex, and there are many parcels to compare."""
+    """An area in pieces (n,) of few vertices: a comparison costs by the vertex, and there are many parcels."""
     todo, found = [area], []
     while todo:
         one = todo.pop()

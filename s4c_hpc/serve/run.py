@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import ipaddress
 import re
+import ssl
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -121,8 +122,8 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
     """
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together", where=_WHERE, hint="give both")
-    if options.tls_key is not None:
-        _check_key(options.tls_key)
+    if options.tls_cert is not None and options.tls_key is not None:
+        _check_tls(options.tls_cert, options.tls_key)
     _check_names(options)
     if options.host in _ANY_ADDRESS and not options.hosts:
         raise ConfigError("it answers to its name only", where=_WHERE, hint="say by which it is called: --allowed-host")
@@ -230,13 +231,20 @@ def _check_names(options: Options) -> None:
         )
 
 
-def _check_key(path: Path) -> None:
+def _check_tls(cert: Path, key: Path) -> None:
     try:
-        mode = path.stat().st_mode
+        mode = key.stat().st_mode
     except OSError as error:
-        raise ConfigError(f"the key cannot be read ({error.strerror})", where=str(path)) from error
+        raise ConfigError(f"the key cannot be read ({error.strerror})", where=str(key)) from error
     if stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(f"others may read the key (mode {stat.S_IMODE(mode):04o})", where=str(path), hint="chmod 600")
+        raise ConfigError(f"others may read the key (mode {stat.S_IMODE(mode):04o})", where=str(key), hint="chmod 600")
+    try:
+        # A key with a password cannot be used: nobody is there to type it.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"certificate and key cannot be used ({error})", where=f"{cert}, {key}", hint="both are PEM and of one pair"
+        ) from error
 
 
 def _audit_log(path: Path, workspaces: Sequence[Workspace]) -> audit.AuditLog:
