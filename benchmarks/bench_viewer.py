@@ -177,8 +177,12 @@ def main() -> None:
             page.type("#condition", "NewID < 0")
             time.sleep(3)
             result["panning, nothing in view"] = pan(page)
-            bbox = json.dumps(page.value(f"fetch('{url}/v1/sites/{SITE}/seasons/latest/map',"
-                f" {{headers: {{Authorization: 'Bearer {token}'}}}}).then((a) => a.json()).then((a) => a.bbox)"))
+            bbox = json.dumps(
+                page.value(
+                    f"fetch('{url}/v1/sites/{SITE}/seasons/latest/map',"
+                    f" {{headers: {{Authorization: 'Bearer {token}'}}}}).then((a) => a.json()).then((a) => a.bbox)"
+                )
+            )
             script = _PEER.replace("SITE", SITE).replace("TOKEN", token).replace("BBOX", bbox)
             page.value(f"{script}.then((s) => {{ window.peerSeconds = s; }}), 0")
             result["peer, first parcels from memory, s"] = round(page.wait("window.peerSeconds", 300), 2)

@@ -25,7 +25,7 @@ SITE, BARE, FULL = "seen", "2018-03-01_2018-10-31", "2019-03-01_2019-10-31"
 N = 12
 CUT = dt.date(2019, 6, 10)
 """When the first three fields are mown."""
-HARM = "<img src=x onerror=\"window.harmed=1\"><script>window.harmed=1</script>'\";--"
+HARM = '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'";--'
 CROPS = (
     "grass",
     HARM,
