@@ -63,8 +63,10 @@ _PEER = """(async () => {
   const place = document.createElement('div');
   place.id = 'peer';
   const theirs = document.querySelector('#map').getBoundingClientRect();
-  for (const [name, value] of Object.entries({ position: 'fixed', zIndex: 9, left: `${theirs.x}px`, top: `${theirs.y}px`,
-    width: `${theirs.width}px`, height: `${theirs.height}px` })) place.style[name] = value;
+  const where = { left: theirs.x, top: theirs.y, width: theirs.width, height: theirs.height };
+  for (const [name, value] of Object.entries(where)) place.style[name] = `${value}px`;
+  place.style.position = 'fixed';
+  place.style.zIndex = 9;
   document.body.append(place);
   const started = performance.now();
   const map = new maplibregl.Map({ container: place, attributionControl: false, fadeDuration: 0,
@@ -73,7 +75,8 @@ _PEER = """(async () => {
   map.fitBounds(BBOX, { padding: 30, animate: false });
   map.addSource('parcels', { type: 'geojson', data: { type: 'FeatureCollection', features } });
   const colours = ['match', ['get', 'crop'], '115', '#4477aa', '131', '#ccbb44', '171', '#228833', '#ee6677'];
-  map.addLayer({ id: 'fill', type: 'fill', source: 'parcels', paint: { 'fill-color': colours, 'fill-antialias': false } });
+  const paint = { 'fill-color': colours, 'fill-antialias': false };
+  map.addLayer({ id: 'fill', type: 'fill', source: 'parcels', paint });
   await map.once('idle');
   window.peer = map;
   return (performance.now() - started) / 1e3;

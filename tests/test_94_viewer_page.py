@@ -1,4 +1,4 @@
-"""The viewer as readers use it, in a real browser: all colours, names that mean harm, keys, addresses, small screens."""
+"""The viewer as readers use it, in a real browser: colours, names that mean harm, keys, addresses, small screens."""
 
 from __future__ import annotations
 
