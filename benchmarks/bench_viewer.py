@@ -88,7 +88,7 @@ def tiles(url: str, token: str) -> dict[str, Any]:
     """Seconds and bytes of tiles that have not been asked for, in the middle of the parcels."""
     found: dict[str, Any] = {}
     season = f"{url}/v1/sites/{SITE}/seasons/latest"
-    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip"}
     with httpx.Client(headers=headers, timeout=120, trust_env=False) as client:
         started = time.perf_counter()
         west, south, east, north = client.get(f"{season}/map").json()["bbox"]
@@ -101,6 +101,7 @@ def tiles(url: str, token: str) -> dict[str, Any]:
             found[f"zoom {zoom}"] = {
                 "s": round(time.perf_counter() - started, 3),
                 "kB": round(len(answer.content) / 1e3, 1),
+                "sent kB": round(int(answer.headers["content-length"]) / 1e3, 1),
             }
     return found
 
