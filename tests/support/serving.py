@@ -29,6 +29,7 @@ from s4c_hpc.execute import run
 from s4c_hpc.parcels import read_attributes, versions
 from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.product import product_schema
+from s4c_hpc.serve.connections import Connection
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.roles import Role
 from s4c_hpc.serve.run import Options, application, uvicorn_options
@@ -178,7 +179,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, *workspaces: Workspace, **options: Any) -> Iterator[Served]:
+def served(
+    folder: Path, *workspaces: Workspace, protocol: type[Connection] = Connection, **options: Any
+) -> Iterator[Served]:
     """Serve workspaces on a free port of loopback, with a token for each role at ``site``, until the block ends."""
     tokens = TokenFile(folder / "tokens.json")
     held = {role.value: tokens.add(role.value, {SITE: role}) for role in Role}
@@ -194,7 +197,7 @@ def served(folder: Path, *workspaces: Workspace, **options: Any) -> Iterator[Ser
         },
     )
     app, _ = application(chosen)
-    with running(app, **uvicorn_options(chosen)) as url:
+    with running(app, **uvicorn_options(chosen) | {"http": protocol}) as url:
         service = Served(url, tokens, chosen.audit, held)
         try:
             yield service
