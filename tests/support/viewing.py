@@ -31,7 +31,7 @@ CROPS = (
     HARM,
     "long " * 60 + "x" * 120,
     "\u202eright to left \u05d7\u05d9\u05d8\u05d4 \u0642\u0645\u062d",
-    "\N{EAR OF RICE}\N{ZERO WIDTH JOINER}\N{EAR OF MAIZE} caf\u00e9\u0301",
+    "\N{EAR OF RICE}\N{ZERO WIDTH JOINER}\N{EAR OF MAIZE} bl\u00e9\u0301",
     "javascript:alert(1)",
 )
 """Declared crops, in turn."""
