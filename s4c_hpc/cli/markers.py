@@ -156,7 +156,7 @@ def query(
         tell=told.append,
     )
     print_json(table.to_pylist()) if as_json else _print_csv(table)
-    _say_left_out(told, listed=chosen.is_listed)
+    chosen.say_left_out(told)
 
 
 @app.command()
@@ -200,7 +200,7 @@ def export(
     say(f"{report.n_rows} {rows}, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
-    _say_left_out(told, listed=chosen.is_listed)
+    chosen.say_left_out(told)
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
@@ -246,16 +246,6 @@ def _print_markdown(columns: Sequence[Column], asked: Sequence[Question]) -> Non
         typer.echo("## Questions\n")
     for question in asked:
         typer.echo(f"- **{question.question}** {question.answer}")
-
-
-def _say_left_out(told: list[str], *, listed: bool) -> None:
-    """Tell of parcels without markers; who asked for each of them by name does not have all that was asked for."""
-    from s4c_hpc.core.errors import ExitCode
-
-    for sentence in told:
-        say(sentence)
-    if told and listed:
-        raise typer.Exit(int(ExitCode.PARTIAL))
 
 
 def _print_csv(table: pa.Table) -> None:
