@@ -24,8 +24,6 @@ from s4c_hpc.core.stage import TaskIO, stage
 from s4c_hpc.core.task import Task
 from s4c_hpc.execute import current_plan
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,6 @@ DATES = [dt.date(2018, 2, 13) + dt.timedelta(days=10 * i) for i in range(20)]
 PERIODS = [dt.date(2018, 1, 1) + dt.timedelta(days=10 * i) for i in range(37)]
 
 Features = Callable[[Path, str], dict[str, FeatureFile]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_power_cut() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 def configured(root: Path, preset: str) -> Config:

@@ -28,8 +28,6 @@ from s4c_hpc.core.errors import ConfigError
 from s4c_hpc.execute import current_plan
 from s4c_hpc.features import collect, read_features
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:

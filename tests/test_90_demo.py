@@ -13,19 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from reference_demo import reference
 from support.cli import DEMO_DATA, s4c, s4c_json, tree_bytes
+from support.demo import FinishedDemo
 
 DERIVED = ("tiles", "markers", "parcels")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workspace of one finished demo; tests that change it work on a copy."""
-    workspace = tmp_path_factory.mktemp("demo") / "workspace"
-    done = s4c("demo", "--workspace", workspace)
-    assert done.returncode == 0, done.stderr
-    assert str(workspace / "report.html") in done.stdout
-    assert str(workspace / "markers") in done.stdout
-    return workspace
+def demo(finished_demo: FinishedDemo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of one finished demo; tests that change its results work on a copy of this copy."""
+    return Path(shutil.copytree(finished_demo.workspace, tmp_path_factory.mktemp("demo") / "workspace"))
 
 
 @pytest.fixture
@@ -51,6 +47,11 @@ def season(workspace: Path) -> dict[str, np.ndarray]:
 def opened(workspace: Path) -> int:
     """Raster files opened over the whole life of the workspace."""
     return int(pq.read_table(workspace / "state" / "history.parquet")["rasters_opened"].to_numpy().sum())
+
+
+def test_it_says_where_results_are(finished_demo: FinishedDemo) -> None:
+    assert str(finished_demo.workspace / "report.html") in finished_demo.said
+    assert str(finished_demo.workspace / "markers") in finished_demo.said
 
 
 def test_markers_equal_an_independent_computation(demo: Path) -> None:

@@ -13,16 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 from support.cli import cli_environment, s4c, tree_bytes
+from support.demo import FinishedDemo
 from support.runs import PATIENCE_S
 
 RESULTS = ("tiles", "markers", "parcels")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    workspace = tmp_path_factory.mktemp("undisturbed") / "ws"
-    assert s4c("demo", "--workspace", workspace).returncode == 0
-    return tree_bytes(workspace, *RESULTS)
+def undisturbed(finished_demo: FinishedDemo) -> dict[str, bytes]:
+    return tree_bytes(finished_demo.workspace, *RESULTS)
 
 
 @pytest.mark.slow
@@ -53,7 +52,7 @@ def strike(workspace: Path, how: str, delay_s: float, mark: str) -> int:
     begun = n_begun(workspace)
     process = subprocess.Popen(
         [sys.executable, "-m", "s4c_hpc.cli", "demo", "--workspace", str(workspace)],
-        env=cli_environment(None, S4C_TEST_MARK=mark),
+        env=cli_environment(None, S4C_TEST_MARK=mark, S4C_SET__EXECUTE__WORKERS="2"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -45,9 +45,6 @@ FILES = 13
 """Of a product: twelve bands and the classes."""
 
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, products: Path) -> Site:
     """Two days of the first declaration, all done."""

@@ -108,7 +108,10 @@ def describe(
     elif as_csv:
         _print_rows([one.row() for one in columns])
     elif as_markdown:
-        _print_markdown(columns, asked)
+        from s4c_hpc.report.dictionary_page import markdown_lines
+
+        for line in markdown_lines(columns, asked):
+            typer.echo(line)
     else:
         _print_columns(columns, asked)
 
@@ -231,21 +234,6 @@ def _print_columns(columns: Sequence[Column], asked: Sequence[Question]) -> None
         typer.echo("Questions")
     for question in asked:
         typer.echo(f"  {question.question}\n      {question.answer}")
-
-
-def _print_markdown(columns: Sequence[Column], asked: Sequence[Question]) -> None:
-    from s4c_hpc.report.describe import by_set
-
-    for name, own in by_set(columns).items():
-        typer.echo(f"## {name}\n\n| column | type | unit | meaning | codes | rule |\n|---|---|---|---|---|---|")
-        for one in own:
-            cells = [str(value).replace("|", "\\|") for key, value in one.row().items() if key != "set"]
-            typer.echo(f"| `{cells[0]}` | {' | '.join(cells[1:])} |")
-        typer.echo("")
-    if asked:
-        typer.echo("## Questions\n")
-    for question in asked:
-        typer.echo(f"- **{question.question}** {question.answer}")
 
 
 def _print_csv(table: pa.Table) -> None:

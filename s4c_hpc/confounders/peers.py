@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 Rows = NDArray[np.int64]
 
@@ -24,6 +23,8 @@ class Peers:
         group : (n,) names or numbers of crop groups
         most : of more fields within the distance, so many nearest ones are taken
         """
+        from scipy.spatial import KDTree  # noqa: PLC0415 - heavy, and not needed to plan
+
         self._xy, self._distance_m, self._most = xy, distance_m, most
         known = np.isfinite(xy).all(axis=1)
         _, self._group = np.unique(group, return_inverse=True)

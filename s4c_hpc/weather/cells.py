@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +35,7 @@ def reaches(lon: Floats, lat: Floats) -> Floats:
     step_lon, step_lat = _step(lon), _step(lat)
     steps = [step for step in (step_lon, step_lat) if step is not None]
     if not steps:
-        near, _ = KDTree(_on_sphere(lon, lat)).query(_on_sphere(lon, lat), k=2)
+        near, _ = _tree(lon, lat).query(_on_sphere(lon, lat), k=2)
         return np.full(lon.size, float(np.median(_arc_km(near[:, 1]))) / np.sqrt(2) * _ROUNDING)
     # Cells of a single row or column are taken for squares, in degrees.
     wide, high = step_lon or steps[0], step_lat or steps[0]
@@ -58,9 +57,15 @@ def nearest(lon: Floats, lat: Floats, reach_km: Floats, at_lon: Floats, at_lat: 
     found = np.full(at_lon.size, -1, np.int64)
     known = np.flatnonzero(np.isfinite(at_lon) & np.isfinite(at_lat))
     if known.size and lon.size:
-        chord, cell = KDTree(_on_sphere(lon, lat)).query(_on_sphere(at_lon[known], at_lat[known]))
+        chord, cell = _tree(lon, lat).query(_on_sphere(at_lon[known], at_lat[known]))
         found[known] = np.where(_arc_km(chord) <= reach_km[cell], cell, -1)
     return found
+
+
+def _tree(lon: Floats, lat: Floats) -> Any:
+    from scipy.spatial import KDTree  # noqa: PLC0415 - heavy, and not needed to plan
+
+    return KDTree(_on_sphere(lon, lat))
 
 
 def _step(values: Floats) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import s4c, s4c_json, tree_bytes
+from support.demo import FinishedDemo
 from support.runs import PATIENCE_S, wait_for
 
 from s4c_hpc.slurm.cluster import Cluster
@@ -16,13 +17,10 @@ PROFILE = Path(__file__).parents[2] / "configs" / "site" / "dev-cluster.toml"
 DERIVED = ("tiles", "markers")
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def local(finished_demo: FinishedDemo) -> Path:
     """The demo as it comes from one machine."""
-    workspace = tmp_path_factory.mktemp("local") / "workspace"
-    done = s4c("demo", "--workspace", workspace)
-    assert done.returncode == 0, done.stderr
-    return workspace
+    return finished_demo.workspace
 
 
 @pytest.fixture(autouse=True)

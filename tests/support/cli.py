@@ -25,9 +25,12 @@ def s4c(*arguments: str | Path, workspace: Path | None = None, **environment: st
 
 
 def cli_environment(workspace: Path | None, **extra: str) -> dict[str, str]:
-    """The environment of such a process."""
+    """The environment of such a process.
+
+    One worker, as tests run side by side already: each takes seconds to start. Tests of workers ask for more.
+    """
     own = {"S4C_WORKSPACE": str(workspace)} if workspace else {}
-    return {**os.environ, "S4C_DEMO_DATA": str(DEMO_DATA), **own, **extra}
+    return {**os.environ, "S4C_DEMO_DATA": str(DEMO_DATA), "S4C_SET__EXECUTE__WORKERS": "1", **own, **extra}
 
 
 def s4c_json(*arguments: str | Path, workspace: Path) -> Any:
