@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support.demo import FinishedDemo, finished_demo
 from support.probe_stage import install_probes
 from support.updates import build_archive
+from xdist.scheduler import LoadFileScheduling
 
 from s4c_hpc.core.stage import stage, stages
 
@@ -54,6 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [path for path in files if path.parent.name != "slurm"]
     turn = {path: i for group in (on_cluster, others) for i, path in enumerate(group)}
     items.sort(key=lambda item: turn[item.path])
+
+
+class DocumentScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """The tests of a file go to one worker, but each document of ``test_97_documents.py`` may go to another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "::test_a_document_does" in nodeid else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> DocumentScheduling | None:
+    return DocumentScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture

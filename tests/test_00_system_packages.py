@@ -12,7 +12,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "system-packages"
 BROWSER = " chromium" if platform.freedesktop_os_release()["ID"] == "debian" else ""
-PACKAGES = f"nodejs npm r-base-core{BROWSER} slurmctld slurmd slurm-client slurmdbd munge mariadb-server libnss-wrapper"
+SLURM = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
+PACKAGES = f"nodejs npm r-base-core{BROWSER} {SLURM} nginx-light curl openssl libnss-wrapper shellcheck systemd"
 NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c"]
 HIDE = "mount -t tmpfs none /usr/sbin"
 """Where daemons and the policy about starting them are; what is written there ends with the namespace."""
@@ -105,7 +106,8 @@ def test_others_are_told_the_command(machine: Machine, apt_get: bool) -> None:
 
 def test_only_what_is_missing_is_installed(machine: Machine) -> None:
     machine.install_apt_get()
-    for name in ("node", "npm", "Rscript", "chromium", "slurmctld", "slurmd", "sbatch", "munged", "mariadbd"):
+    programs = "node npm Rscript chromium slurmctld slurmd sbatch munged mariadbd nginx curl openssl shellcheck"
+    for name in [*programs.split(), "systemd-analyze"]:
         machine.install(name)
     machine.install("hostname", '#!/bin/sh\necho "$NSS_WRAPPER_HOSTNAME"\n')
     assert machine.run("test").returncode == 0

@@ -407,7 +407,7 @@ def test_on_a_terminal_it_is_drawn_again_and_ctrl_c_leaves_the_run_alone(tmp_pat
 
 
 @pytest.mark.usefixtures("probes")
-def test_logs_of_a_task_tell_each_attempt_and_a_short_prefix_lists_tasks(tmp_path: Path) -> None:
+def test_logs_of_a_task_tell_each_attempt_and_a_part_of_its_name_lists_tasks(tmp_path: Path) -> None:
     workspace = troubled(tmp_path)
     (workspace.root / "s4c.toml").touch()
     found = status(workspace)
@@ -418,9 +418,12 @@ def test_logs_of_a_task_tell_each_attempt_and_a_short_prefix_lists_tasks(tmp_pat
     heads = re.findall(r"^run \S+, attempt \S+, try (\d)(.*?): ([a-z ]*)", told.stdout, re.MULTILINE)
     assert [number for number, _, end in heads if end.startswith("failed")] == ["1", "2", "3"]
     assert "KeyError: 'bug'" in told.stdout
-    several = s4c("logs", "", workspace=workspace.root)
+    assert s4c("logs", *failed.name.split(), workspace=workspace.root).stdout == told.stdout
+    assert s4c("logs", failed.id[:12], workspace=workspace.root).stdout == told.stdout
+    several = s4c("logs", "32UPU", workspace=workspace.root)
     assert several.returncode == 2
-    assert "several tasks begin with ''" in several.stderr
+    assert "several tasks are called '32UPU'" in several.stderr
+    assert f"{failed.id}  {failed.name}" in several.stdout
     assert "probe-root 32UPU mask" in several.stdout
     assert s4c("logs", "tick", workspace=workspace.root).returncode == 6
     log = RunFolder(workspace.runs / found.run).log("tick", "tick")

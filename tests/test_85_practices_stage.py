@@ -190,6 +190,15 @@ def test_pixels_are_those_of_any_acquisition(tmp_path: Path) -> None:
     assert [made[name]["STATUS"] for name in names(1, 2, 3)] == [Status.OK, Status.OK, Status.FEW_PIXELS]
 
 
+def test_a_practice_that_ends_before_it_begins_is_not_judged(tmp_path: Path) -> None:
+    space = Space(tmp_path).golden()
+    table = space.declare("1;F001;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;;2021-08-30;2021-05-03\n")
+    space.config = space.configured(table=str(table), country="ITA", rules={"coherence_level": 0.75})
+    assert space.made()["F001"]["STATUS"] == Status.NO_PERIOD
+    (task,) = space.rows()
+    assert any("1 parcels have P_END before P_START" in note for note in space.run(task).notes)
+
+
 def test_a_table_of_practices(tmp_path: Path) -> None:
     space = Space(tmp_path).golden()
     table = space.declare(
@@ -199,10 +208,12 @@ def test_a_table_of_practices(tmp_path: Path) -> None:
         "4;F004;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;;;\n"
         "5;F005;ITA;2021;X;2021-05-03;2021-07-32;2021-08-30;Sown;;2021-05-03;2021-08-30\n"
         "6;F003;ITA;2021;X;2021-05-03;2021-07-05;2021-08-30;Fallow;;2021-05-03;2021-08-30\n"
+        "7;F006;ITA;2021;X;2021-05-03;2021-08-30;2021-07-05;NA;;;\n"
     )
     space.config = space.configured(table=str(table), country="ITA", rules={"coherence_level": 0.75})
     found = space.made()
     assert [found[f"F00{i}"]["PRACTICE"] for i in (1, 2, 3, 4, 5)] == [2, 3, 0, 2, 0]
+    assert found["F006"]["STATUS"] == Status.NO_SEASON
     assert [found[f"F00{i}"]["STATUS"] for i in (1, 2, 3, 4, 5, 8)] == [
         Status.OK,
         Status.OK,
@@ -219,7 +230,8 @@ def test_a_table_of_practices(tmp_path: Path) -> None:
     assert any("a parcel that it has already" in note for note in notes)
     assert any("practice other than" in note for note in notes)
     assert any("1 values of H_START" in note for note in notes)
-    assert any("3 of 8 parcels are not in the table" in note for note in notes)
+    assert any("2 of 8 parcels are not in the table" in note for note in notes)
+    assert any("1 parcels have H_END before H_START" in note for note in notes)
     product = read_product(space.space.workspace, space.config, "l4c")
     paths = write_reference_tables(space.space.workspace, space.config, product, tmp_path / "out")
     assert [path.name.split("_")[2] for path in paths] == ["NA", "Fallow", "NFC"]

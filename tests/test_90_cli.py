@@ -44,6 +44,7 @@ COMMANDS = [
     ["serve", "openapi"],
     *[["serve", "token", c] for c in ("add", "list", "revoke")],
     ["zonal"],
+    ["guide"],
     ["report"],
     ["report", "parcel"],
     *[["slurm", c] for c in ("check", "qos")],
@@ -207,6 +208,18 @@ def test_bad_variables_are_found_by_check(tmp_path: Path, flag: str, words: list
     for word in words:
         assert word in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_check_tells_of_a_band_that_no_source_has(tmp_path: Path) -> None:
+    flags = ["--set", 'variables.formulas={"odd" = "B08 / B4", "fine" = "B08 / B05"}']
+    done = s4c("config", "check", *flags, workspace=workspace_with(tmp_path / "ws"))
+    assert done.returncode == 0, "a source to come may have it"
+    assert "no source has B4, which variables.formulas.odd needs" in done.stderr
+    assert "fine" not in done.stderr
+    s4c("init", tmp_path / "safe")
+    done = s4c("config", "check", *flags, workspace=tmp_path / "safe")
+    assert "no source has B4," in done.stderr
+    assert "fine" not in done.stderr
 
 
 def test_a_band_that_no_product_has(tmp_path: Path) -> None:

@@ -260,6 +260,18 @@ def test_a_file_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:
         assert service.get(f"{SEASON}/parcels/1/series", "viewer").status_code == 200, "looked at anew"
 
 
+def test_head_is_get_without_a_body(service: Served) -> None:
+    """RFC 9110 wants it of every server; monitors ask for it."""
+    with service.client("viewer") as client:
+        for path in ("/health", ITEMS, f"{SEASON}/series?ids=1"):
+            answer, whole = client.head(path), client.get(path)
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert answer.headers["content-type"] == whole.headers["content-type"]
+        refused_to = client.head(f"{HERE}/audit")
+        assert (refused_to.status_code, refused_to.content) == (403, b"")
+    assert '"method": "HEAD"' in service.audit.read_text()
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST", "TRACE", "PROPFIND"])
 def test_nothing_can_be_changed(service: Served, method: str) -> None:
     with service.client("admin") as client:
@@ -308,7 +320,8 @@ def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:
 
 def test_other_names_of_the_host_are_refused(service: Served) -> None:
     with service.client("viewer") as client:
-        refused(client.get("/sites", headers={"Host": "evil.example"}), 400)
+        for host in ("evil.example", "localhost:80@evil.example", "127.0.0.1:evil", "localhost:1/x", "[::1", "localhost."):
+            refused(client.get("/sites", headers={"Host": host}), 400)
         assert client.get("/sites", headers={"Host": "localhost:1"}).status_code == 200
 
 

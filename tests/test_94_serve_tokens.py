@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -136,12 +139,11 @@ def test_buckets_fill_with_time() -> None:
     assert buckets.wait_s("a") == 0, "forgotten, because two others came since"
 
 
-def test_the_log_goes_on_when_it_was_moved_away(tmp_path: Path) -> None:
-    def line(i: int) -> Line:
-        return Line(
-            when=now(), who="a", address="", method="GET", route="/", site="tum", parameters=(), status=200, ms=i
-        )
+def line(i: int) -> Line:
+    return Line(when=now(), who="a", address="", method="GET", route="/", site="tum", parameters=(), status=200, ms=i)
 
+
+def test_the_log_goes_on_when_it_was_moved_away(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit.jsonl")
     log.write(line(1))
     log.path.rename(tmp_path / "audit.1")
@@ -151,6 +153,42 @@ def test_the_log_goes_on_when_it_was_moved_away(tmp_path: Path) -> None:
     assert [one["ms"] for one in log.tail(10, "tum")] == [2]
     assert json.loads((tmp_path / "audit.1").read_text())["ms"] == 1
     assert log.tail(10, "other") == []
+    log.close()
+
+
+def test_a_log_that_cannot_be_opened_again_keeps_its_hands_off_other_files(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "logs" / "audit.jsonl")
+    log.write(line(1))
+    (tmp_path / "logs").rename(tmp_path / "old")
+    with pytest.raises(FileNotFoundError):
+        log.write(line(2))
+    other = os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)  # takes the first number that is free
+    (tmp_path / "logs").mkdir()
+    log.write(line(3))
+    os.write(other, b"still ours")
+    os.close(other)
+    assert (tmp_path / "other").read_text() == "still ours"
+    assert [one["ms"] for one in log.tail(10, "tum")] == [3]
+    log.close()
+
+
+def test_half_of_a_line_is_no_line_and_spoils_no_other(tmp_path: Path) -> None:
+    """What a disk leaves that is nearly full: here a limit on the size of files."""
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.write(line(1))
+    size = log.path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+        with pytest.raises(OSError, match="part"):
+            log.write(line(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert log.path.stat().st_size == size + 10
+    log.write(line(3))
+    assert [one["ms"] for one in log.tail(10, "tum")] == [3, 1]
     log.close()
 
 

@@ -15,7 +15,7 @@ import pyogrio
 import pytest
 import shapely
 from support.browser import CHROMIUM, Page, chromium
-from support.serving import NEW, OLD, SECRETS, SITE, Served, build_new, build_old, served
+from support.serving import N_NEW, NEW, OLD, SECRETS, SITE, Served, build_new, build_old, served
 
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import read_attributes
@@ -23,6 +23,7 @@ from s4c_hpc.serve import page
 from s4c_hpc.serve.book import CRS84, Asked, Book, Outlines
 from s4c_hpc.serve.mvt import EXTENT, NONE, encode
 from s4c_hpc.serve.sites import open_sites
+from s4c_hpc.serve.themes import Kind, Theme
 from s4c_hpc.serve.tiles import MERCATOR, Sheet, Sheets
 
 HERE = f"/sites/{SITE}/seasons/{NEW}"
@@ -111,17 +112,56 @@ def test_the_encoder_against_gdal(tmp_path: Path) -> None:
     assert encode("parcels", ids[2:], shapes[2:], {}) == b""
 
 
-def test_from_afar_a_cell_shows_its_largest_parcel(service: Served, workspaces: Any, tmp_path: Path) -> None:
+def test_from_afar_a_cell_counts_its_parcels(service: Served, workspaces: Any, tmp_path: Path) -> None:
     book = Book(workspaces[1], "v0001", Outlines())
-    sheet = Sheet(book, ())
+    # The first half of the parcels, which lie together: mostly 7, and what is not known does not count.
+    codes = np.full(book.ids.size, 7)
+    codes[:3], codes[3:12] = 2, NONE
+    near = np.arange(book.ids.size) < book.ids.size // 2
+    sheet = Sheet(book, (Theme("kind", "Kind", (Kind(2, "few", "#000000"), Kind(7, "most", "#ffffff")), codes),))
     everybody = Asked(columns=tuple(book.table.column_names))
-    at = tile_of_first(book, 5)
-    found = read_tile(sheet.tile(*at, everybody), *at, tmp_path)
-    assert 1 <= len(found) < book.ids.size
-    shown = book.bounds[np.searchsorted(book.ids, found.mvt_id)]
-    assert np.isclose(max(shown[:, 2] - shown[:, 0]), max(book.bounds[:, 2] - book.bounds[:, 0]), rtol=0.01)
+    at = tile_of_first(book, 4)
+    found = read_tile(sheet.tile(*at, everybody).content, *at, tmp_path)
+    assert found.n.sum() == book.ids.size, "each parcel is counted once, whatever tiles there are"
+    assert found.kind[found.n.argmax()] == 7
+    few = sheet.tile(*at, Asked(columns=everybody.columns, ids=tuple(book.ids[:12].tolist()))).content
+    assert read_tile(few, *at, tmp_path).kind.tolist() == [2]
+    one = read_tile(sheet.tile(*at, Asked(columns=(), ids=(int(book.ids[4]),))).content, *at, tmp_path)
+    assert one.mvt_id.tolist() == [book.ids[4]]
+    assert "n" not in one or one.n.isna().all(), "a parcel alone is itself"
+    assert near.sum() > 12
     assert service.get(f"{HERE}/tiles/3/0/0").content == b"", "nobody farms there"
     assert service.get(f"{HERE}/tiles/3/8/0").status_code == 404
+
+
+def test_a_tile_that_is_known_is_not_sent_again(service: Served, workspaces: Any) -> None:
+    path = f"{HERE}/tiles/{'/'.join(map(str, tile_of_first(Book(workspaces[1], 'v0001', Outlines()), 13)))}"
+    with service.client("viewer") as client:
+        plain = client.get(path, headers={"Accept-Encoding": "identity"})
+        packed = client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert "content-encoding" not in plain.headers
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.content == plain.content
+        assert int(packed.headers["content-length"]) < len(plain.content)
+        assert plain.headers["cache-control"] == "no-store", "a browser's disk is no place for it"
+        again = client.get(path, headers={"If-None-Match": plain.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        other = client.get(path, params={"filter": "NewID < 4"}, headers={"If-None-Match": plain.headers["etag"]})
+        assert other.status_code == 200
+
+
+def test_a_map_counts_what_a_condition_leaves(service: Served) -> None:
+    whole, some = (service.get(f"{HERE}/map", **asked).json() for asked in ({}, {"filter": "NewID <= 5"}))
+    assert (whole["parcels"], some["parcels"]) == (N_NEW, 5)
+    for theme in some["themes"]:
+        assert sum(kind["parcels"] for kind in theme["kinds"]) == 5
+    west, south, east, north = some["bbox"]
+    assert whole["bbox"][0] <= west < east <= whole["bbox"][2]
+    assert whole["bbox"][1] <= south < north <= whole["bbox"][3]
+    assert service.get(f"{HERE}/map", filter="NewID < 0").json()["bbox"] is None
+    wrong = service.get(f"{HERE}/map", filter="NewID <")
+    assert wrong.status_code == 400
+    assert wrong.json()["hint"] or wrong.json()["detail"]
 
 
 def test_a_run_is_seen_and_few_tiles_are_kept(workspaces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,11 +202,11 @@ def test_the_page_is_open_and_nothing_else(service: Served) -> None:
     policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
-    for name in ("", "viewer.js", "panel.js", "service.js", "viewer.css", "maplibre-gl.js", "LICENSE.txt"):
+    for name in ("", *(f"{one}.js" for one in page.SCRIPTS), "viewer.css", "maplibre-gl.js", "LICENSE.txt"):
         assert service.get(f"/view/{name}", None).status_code == 200
     for name in ("..%2fapp.py", "%2e%2e/app.py", "README.md", "maplibre-gl-5.24.1/maplibre-gl.js"):
         assert service.get(f"/view/{name}", None).status_code in {401, 404}
-    ours = "".join((STATIC / name).read_text() for name in ("viewer.js", "panel.js", "service.js", "index.html"))
+    ours = "".join((STATIC / name).read_text() for name in (*(f"{one}.js" for one in page.SCRIPTS), "index.html"))
     assert not re.search(r"localStorage|sessionStorage|document\.cookie|innerHTML|https?://", ours)
 
 
@@ -197,14 +237,14 @@ def enter(tab: Page, service: Served, name: str) -> None:
 def test_a_field_that_is_clicked_shows_its_season(service: Served, new_page: Callable[[], Page]) -> None:
     tab = new_page()
     enter(tab, service, "viewer")
-    assert tab.value("location.href") == f"{service.url}/v1/view/", "the token has left the address"
+    assert tab.value("location.href") == f"{service.url}/v1/view/#season={SITE}/{NEW}&colour=crop", "no token in it"
     themes = {one["name"]: one for one in service.get(f"{HERE}/map").json()["themes"]}
     assert rgb(themes["crop"]["kinds"][0]["colour"]) in colours(tab.screenshot("#map"))
 
     # Two kinds of parcels, ten that are mown once and the rest.
     tab.choose("#theme", "mowings")
     mown = {rgb(one["colour"]) for one in themes["mowings"]["kinds"] if one["parcels"]}
-    tab.wait("document.querySelector('#legend').innerText.includes('1 (10)')")
+    tab.wait("/1\\s\\(10\\)/.test(document.querySelector('#legend').innerText)")
     tab.wait("new Promise(r => setTimeout(() => r(true), 700))")
     assert len(mown) == 2
     assert mown <= colours(tab.screenshot("#map"))
@@ -238,11 +278,20 @@ def test_a_condition_leaves_parcels_out(service: Served, new_page: Callable[[], 
     tab.value("document.body.dataset.state = ''")
     tab.type("#condition", "NewID <= 5")
     tab.wait("document.body.dataset.state === 'ready'")
-    ground = (246, 245, 239)
-    drawn = [(one != ground).any(axis=2).sum() for one in (before, tab.screenshot("#map"))]
-    assert drawn[1] < drawn[0]
-    tab.type("#condition", "farmer = 'Huber'")
-    tab.wait("document.querySelector('#told').innerText !== ''")
+    assert tab.value("document.querySelector('#told').innerText") == "5 parcels"
+    assert "(5)" in tab.value("document.querySelector('#kinds').innerText"), "those that are left are counted"
+    assert (tab.screenshot("#map") != before).any(axis=2).sum() > 1000, "the map shows them, from near"
+    # A condition that cannot be used says why; what was shown stays.
+    for wrong, said in (("farmer = 'Huber'", "farmer"), ("NewID <=", "")):
+        tab.type("#condition", wrong)
+        tab.wait("document.querySelector('#told').className === 'wrong'")
+        assert said in tab.value("document.querySelector('#told').innerText")
+        assert tab.value("document.querySelector('#condition').ariaInvalid") == "true"
+    tab.type("#condition", "NewID < 0")
+    tab.wait("document.querySelector('#told').innerText === 'No parcel meets this condition.'")
+    tab.type("#condition", "")
+    tab.wait("document.querySelector('#told').innerText === '' && document.body.dataset.state === 'ready'")
+    assert f"({N_NEW})" in tab.value("document.querySelector('#kinds').innerText")
 
 
 @needs_chromium

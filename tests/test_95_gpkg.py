@@ -17,9 +17,9 @@ from support.cli import s4c
 from support.exports import LIGHTS, MOWN, export_space
 from support.markers import MarkerSpace
 
-from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
+from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError, TemporaryError
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.export import export_gpkg, styles
+from s4c_hpc.export import export_gpkg, geopackage, styles
 from s4c_hpc.export.map_views import MOWING_MAP_COLUMNS, PARCEL_MAP_COLUMNS
 
 QGIS_PYTHON = Path("/usr/bin/python3")
@@ -127,6 +127,20 @@ def test_without_facts_there_are_parcels(tmp_path: Path) -> None:
     report = export_gpkg(space.workspace, tmp_path / "bare.gpkg")
     assert (report.n_parcels, report.n_mowings, report.styles) == (18, 0, ("Parcels",))
     assert geopandas.read_file(tmp_path / "bare.gpkg", layer="parcels")["light"].isna().all()
+
+
+def test_a_full_disk_is_told(space: MarkerSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own error, while styles are written: a page limit stands for the disk."""
+
+    def narrow(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA max_page_count = 1")  # as many as there are
+        return connection
+
+    monkeypatch.setattr(geopackage, "connect", narrow)
+    with pytest.raises(TemporaryError, match="the disk is full"):
+        export_gpkg(space.workspace, tmp_path / "full.gpkg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_refused(space: MarkerSpace, package: Path, tmp_path: Path) -> None:

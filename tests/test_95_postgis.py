@@ -24,7 +24,7 @@ from support.exports import MOWN, export_space, observations_of, write_crops
 from support.markers import MarkerSpace
 from support.parcels import make_config as parcels_config
 from support.parcels import squares, write_layer
-from support.postgis import postgis
+from support.postgis import postgis, rows, run
 
 from s4c_hpc.config import ImportMode
 from s4c_hpc.core.errors import ConfigError, ExternalToolError, InputError, NoInputsError, TemporaryError
@@ -57,20 +57,6 @@ def exported(server: str, space: MarkerSpace) -> str:
     report = export_postgis(space.workspace, server)
     assert (report.unchanged, report.removed) == (0, ())
     return server
-
-
-def run(address: str, *statements: str) -> None:
-    with dbapi.connect(address) as connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        connection.commit()
-
-
-def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
-    with dbapi.connect(address) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-    return found
 
 
 def psql(address: str, sql: str) -> str:

@@ -18,7 +18,8 @@ from support.markers import MarkerSpace
 
 from s4c_hpc.config import load_config
 from s4c_hpc.core.errors import InputError, NoInputsError
-from s4c_hpc.export import export_season
+from s4c_hpc.core.ipc import write_ipc
+from s4c_hpc.export import export_season, whole_season
 from s4c_hpc.export.whole_season import is_of_season
 
 FILES = {
@@ -56,6 +57,10 @@ def test_everything_is_there(space: MarkerSpace, tmp_path: Path) -> None:
     contents = json.loads((tmp_path / "out" / "season.json").read_text())
     assert (contents["site"], contents["season"]) == ("site", ["2018-01-01", "2018-12-31"])
     assert contents["files"] == listed
+    sources = {s["file"]: s for s in contents["sources"]}
+    assert set(sources) == {str(p.relative_to(space.root)) for p in space.workspace.markers.glob("*/*/*.arrow")}
+    may = sources["markers/mdb1/2018-05/site_FREISING.arrow"]
+    assert (may["products"], may["missing"], may["parcels_version"]) == (2, 0, "v0001")
 
 
 def test_some_parcels(space: MarkerSpace, tmp_path: Path) -> None:
@@ -83,6 +88,45 @@ def test_a_folder_is_replaced_on_request_only(space: MarkerSpace, tmp_path: Path
     with pytest.raises(InputError, match="1 of 2 are no parcels: NewID 99"):
         export_season(space.workspace, config, tmp_path / "other", ids=[1, 99])
     assert {p.name for p in tmp_path.iterdir()} == {"out", "theirs"}, "nothing is left behind"
+
+
+def test_a_folder_that_somebody_else_makes_meanwhile_stays(
+    space: MarkerSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, real = load_config(space.workspace.config).config, whole_season.export_markers
+
+    def slow(*args: Any, **options: Any) -> Any:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "theirs").write_text("")
+        return real(*args, **options)
+
+    monkeypatch.setattr(whole_season, "export_markers", slow)
+    with pytest.raises(InputError, match="out: cannot be written"):
+        export_season(space.workspace, config, tmp_path / "out")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+def test_a_set_that_has_none_of_the_parcels_is_left_out(space: MarkerSpace, tmp_path: Path) -> None:
+    """An import of a sample beside our own series: facts and other sets are still wanted."""
+    (path,) = space.workspace.markers.glob("mdb1/2018-05/*.arrow")
+    table = pa.ipc.open_file(path).read_all()
+    few = space.workspace.markers / "few" / "2018-05" / path.name
+    few.parent.mkdir(parents=True)
+    write_ipc(few, table.schema, table.slice(0, 3).combine_chunks().to_batches())
+    told: list[str] = []
+    try:
+        config = load_config(space.workspace.config).config
+        written = export_season(space.workspace, config, tmp_path / "out", ids=[7], tell=told.append)
+    finally:
+        few.unlink()
+    assert {Path(w.file).stem for w in written} == FILES
+    assert told == ["1 of 1 parcels have no markers of set few: NewID 7"]
+
+
+def test_numbers_that_are_no_parcels(space: MarkerSpace, tmp_path: Path) -> None:
+    config = load_config(space.workspace.config).config
+    with pytest.raises(InputError, match="not NewIDs, which are int32: 1000000000000"):
+        export_season(space.workspace, config, tmp_path / "out", ids=[1, 10**12])
 
 
 def test_another_season_is_left_out(space: MarkerSpace, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +222,41 @@ def test_files_of_results(space: MarkerSpace, tmp_path: Path) -> None:
     assert not (tmp_path / "late.csv").exists()
 
 
+def test_results_are_of_types_that_others_know(space: MarkerSpace, tmp_path: Path) -> None:
+    """DuckDB's sums are of 128 bits, which elsewhere are decimals or texts, and no file holds its intervals."""
+    sql = """SELECT sum(mow_n) AS n, INTERVAL 3 DAYS AS span, 1.25 AS share, [1.5, 'NaN'::DOUBLE] AS pair
+             FROM mowing_parcels"""
+    for end in ("arrow", "parquet", "csv", "json"):
+        assert write_result(run_workspace_sql(space.workspace, sql), tmp_path / f"out.{end}") == 1
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    assert row == {"n": 3, "span": "3 days", "share": 1.25, "pair": [1.5, None]}
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert (schema.field("n").type, schema.field("span").type) == (pa.int64(), pa.string())
+    assert s4c_json("markers", "sql", sql, workspace=space.root) == [row]
+    with pytest.raises(InputError, match="sparse_union"):
+        write_result(run_workspace_sql(space.workspace, "SELECT union_value(a := 1) AS u"), tmp_path / "union.parquet")
+
+
+def test_columns_have_names_of_their_own(space: MarkerSpace) -> None:
+    """Else a file would have them twice, and no reader could tell them apart."""
+    with pytest.raises(InputError, match="two columns are called NewID; name them apart with AS"):
+        ask(space, "SELECT p.NewID, m.NewID FROM parcels p, mdb1 m")
+
+
+def test_show_tables_names_all_views(space: MarkerSpace) -> None:
+    assert {row["name"] for row in ask(space, "SHOW TABLES")} >= VIEWS
+
+
+def test_an_interrupt_ends_a_query(space: MarkerSpace) -> None:
+    """One that would go on for minutes, inside of which no Python runs."""
+    timer = threading.Timer(0.7, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+    begin = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ask(space, "SELECT count(*) FROM range(3_000_000_000) t(i) WHERE i % 7 = 3")
+    assert time.monotonic() - begin < 15
+
+
 class TestCommand:
     def test_what_is_printed_and_written(self, space: MarkerSpace, tmp_path: Path) -> None:
         printed = s4c("markers", "sql", SQL, workspace=space.root)
@@ -239,6 +277,16 @@ class TestCommand:
             assert expected in shown.stdout
         listed = s4c_json("markers", "sql", "--list", workspace=space.root)
         assert {view["view"] for view in listed} == VIEWS
+
+    def test_a_list_of_parcels_is_joined(self, space: MarkerSpace, tmp_path: Path) -> None:
+        """SQL reaches no file, so that lists come as options; a query that forgets them would be about all parcels."""
+        (tmp_path / "sample.txt").write_text("2\n7\n9\n")
+        sample = ("--ids", tmp_path / "sample.txt", "--where", "NewID > 5")
+        sql = "SELECT NewID, light FROM crop_types JOIN chosen USING (NewID) ORDER BY ALL"
+        rows = s4c_json("markers", "sql", sql, *sample, workspace=space.root)
+        assert [row["NewID"] for row in rows] == [7, 9]
+        all_ = s4c("markers", "sql", "SELECT NewID FROM crop_types", *sample, workspace=space.root)
+        assert (all_.returncode, "add JOIN chosen USING (NewID)" in all_.stderr) == (4, True)
 
     def test_mistakes_are_told(self, space: MarkerSpace, tmp_path: Path) -> None:
         wrong = s4c("markers", "sql", "SELECT * FROM nothing", workspace=space.root)

@@ -6,6 +6,7 @@ from s4c_hpc.catalog.layout_fields import MEANINGS as FIELD_MEANINGS
 from s4c_hpc.catalog.layouts import Layout, layout_names, load_layout
 from s4c_hpc.catalog.model import BROKEN, OK, SUPERSEDED, UNKNOWN_TIME, Band, Product
 from s4c_hpc.catalog.rasters import headers_read, open_raster, opened
+from s4c_hpc.catalog.readers import bands_of
 from s4c_hpc.catalog.readiness import Readiness, readiness
 from s4c_hpc.catalog.scan import ScanReport, check_layouts, scan
 from s4c_hpc.catalog.supersede import supersede
@@ -23,6 +24,7 @@ __all__ = [
     "Product",
     "Readiness",
     "ScanReport",
+    "bands_of",
     "check_layouts",
     "headers_read",
     "layout_names",

@@ -13,7 +13,9 @@ from pathlib import Path
 from s4c_hpc.catalog import landsat, maja, safe_s2
 from s4c_hpc.catalog.discover import Measure
 from s4c_hpc.catalog.model import Product
+from s4c_hpc.catalog.safe_layers import BAND_NAMES
 from s4c_hpc.config import LandsatSource, MajaSource, Sentinel2Source
+from s4c_hpc.config.model import GeoTiffSource, Source
 from s4c_hpc.core.grid import Tile
 
 FolderSource = Sentinel2Source | MajaSource | LandsatSource
@@ -64,3 +66,10 @@ READERS: Mapping[str, Reader] = {
     ),
 }
 """By kind of source."""
+
+
+def bands_of(sources: Sequence[Source]) -> frozenset[str]:
+    """Names of bands that products of these sources can have; all formats but GeoTIFF sets take those of Sentinel-2."""
+    declared = [one.bands for one in sources if isinstance(one, GeoTiffSource)]
+    folders = [BAND_NAMES] if len(declared) < len(sources) else []
+    return frozenset().union(*declared, *folders)

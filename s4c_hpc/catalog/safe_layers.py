@@ -23,6 +23,9 @@ NATIVE_M: Mapping[str, int] = {
 }
 """Pixel size in metres at which a layer is measured; finer and coarser copies in a product are resampled ones."""
 
+BAND_NAMES = frozenset(NATIVE_M) - {CLASS_LAYER}
+"""What bands of level 2A are called; other formats take these names for their own."""
+
 _EXTENSIONS = (".jp2", ".tif")
 """ESA delivers JPEG2000; some archives keep the same folders with GeoTIFF."""
 

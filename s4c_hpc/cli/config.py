@@ -13,13 +13,17 @@ app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True
 @app.command()
 def check(workspace: WorkspaceOption = HERE, overrides: SetOption = None) -> None:
     """Check the configuration file, its layouts, its indices and its formulas."""
-    from s4c_hpc.catalog import check_layouts
+    from s4c_hpc.catalog import bands_of, check_layouts
     from s4c_hpc.optical import resolve
 
     ws, loaded = open_workspace(workspace, overrides)
     variables = resolve(loaded.config.variables)
     check_layouts(loaded.config)
     say(f"{ws.config} is valid: {len(loaded.config.sources)} source(s), {len(variables)} variables")
+    bands = bands_of(loaded.config.sources)
+    for variable in (one for one in variables if one.name in loaded.config.variables.formulas):
+        if lacking := [name for name in variable.formula.names if name not in bands]:
+            say(f"but no source has {', '.join(lacking)}, which variables.formulas.{variable.name} needs")
     named = [("the folder of a source", source.root) for source in loaded.config.sources]
     if loaded.config.parcels.file is not None:
         named.append(("the declaration", loaded.config.parcels.file))

@@ -11,15 +11,7 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, say
-from s4c_hpc.cli.selection import (
-    DEGREES,
-    BoxOption,
-    CrsOption,
-    PolygonOption,
-    WhereOption,
-    conditions,
-    ids_and_own_ids,
-)
+from s4c_hpc.cli.selection import EVERYTHING, Chosen, choosing_parcels
 
 app = typer.Typer(help="Take all that is known of parcels to another place.", no_args_is_help=True)
 
@@ -119,20 +111,12 @@ def gpkg(
 
 
 @app.command()
+@choosing_parcels
 def season(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     workspace: WorkspaceOption = HERE,
     form: Annotated[SeasonFormat, typer.Option("--format", help="Format of the files.")] = SeasonFormat.PARQUET,
-    ids: Annotated[
-        str | None, typer.Option("--ids", help="NewIDs separated by commas, or a file with one a line.")
-    ] = None,
-    parcels: Annotated[
-        str | None, typer.Option("--parcels", help="Your own parcel ids separated by commas, or @FILE.")
-    ] = None,
-    where: WhereOption = None,
-    bbox: BoxOption = None,
-    crs: CrsOption = DEGREES,
-    polygon: PolygonOption = None,
+    chosen: Chosen = EVERYTHING,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,7 +128,7 @@ def season(
     from s4c_hpc.export import export_season
 
     ws, loaded = open_workspace(workspace, None)
-    numbers, own = ids_and_own_ids(ids, parcels, ws)
+    numbers, own = chosen.listed(ws)
     told: list[str] = []
     written = export_season(
         ws,
@@ -153,7 +137,7 @@ def season(
         fmt=form.value,
         ids=numbers,
         ori_ids=own,
-        parcels=conditions(where, bbox, crs, polygon),
+        parcels=chosen.conditions(),
         force=force,
         tell=told.append,
     )
@@ -165,5 +149,5 @@ def season(
             say(f"{one.file}: {one.n_rows} rows, {one.n_columns} columns, {human_bytes(one.n_bytes)}")
     for sentence in told:
         say(sentence)
-    if told and (numbers is not None or own is not None):
+    if told and chosen.is_listed:
         raise typer.Exit(int(ExitCode.PARTIAL))

@@ -16,6 +16,7 @@ from s4c_hpc.cli import (
     config,
     demo,
     export,
+    guide,
     markers,
     markers_sql,
     parcels,
@@ -73,6 +74,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(weather.app, name="weather")
 app.add_typer(validate.app, name="validate")
 app.command("zonal")(zonal.zonal)
+app.command("guide")(guide.guide)
 app.add_typer(classify.app, name="classify")
 app.add_typer(slurm.app, name="slurm")
 

@@ -11,15 +11,7 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
-from s4c_hpc.cli.selection import (
-    DEGREES,
-    BoxOption,
-    CrsOption,
-    PolygonOption,
-    WhereOption,
-    conditions,
-    ids_and_own_ids,
-)
+from s4c_hpc.cli.selection import EVERYTHING, Chosen, choosing_parcels
 from s4c_hpc.core.text import human_bytes
 
 if TYPE_CHECKING:
@@ -37,13 +29,6 @@ PeriodsOption = Annotated[
 ]
 ColumnsOption = Annotated[
     list[str] | None, typer.Option("--columns", "-c", help="Column pattern, s2_ndvi_mean__*; may be repeated.")
-]
-IdsOption = Annotated[
-    str | None,
-    typer.Option("--ids", help="NewIDs separated by commas, or a file with one a line (NewID or ori_id)."),
-]
-ParcelsOption = Annotated[
-    str | None, typer.Option("--parcels", help="Your own parcel ids separated by commas, or @FILE with one a line.")
 ]
 AttributesOption = Annotated[
     list[str] | None, typer.Option("--attributes", help="Parcel attribute or pattern to add (ori_id); may be repeated.")
@@ -123,21 +108,20 @@ def describe(
     elif as_csv:
         _print_rows([one.row() for one in columns])
     elif as_markdown:
-        _print_markdown(columns, asked)
+        from s4c_hpc.report.dictionary_page import markdown_lines
+
+        for line in markdown_lines(columns, asked):
+            typer.echo(line)
     else:
         _print_columns(columns, asked)
 
 
 @app.command()
+@choosing_parcels
 def query(
     workspace: WorkspaceOption = HERE,
     columns: ColumnsOption = None,
-    ids: IdsOption = None,
-    parcels: ParcelsOption = None,
-    where: WhereOption = None,
-    bbox: BoxOption = None,
-    crs: CrsOption = DEGREES,
-    polygon: PolygonOption = None,
+    chosen: Chosen = EVERYTHING,
     attributes: AttributesOption = None,
     marker_set: MarkerSetOption = None,
     tiles: TilesOption = None,
@@ -155,18 +139,17 @@ def query(
     from s4c_hpc import markers
     from s4c_hpc.core.workspace import Workspace
 
-    if sql is not None:
-        given = {"-c": columns, "--ids": ids, "--parcels": parcels, "--where": where, "--bbox": bbox}
-        if named := [name for name, value in (given | {"--polygon": polygon}).items() if value is not None]:
-            raise typer.BadParameter(f"does not go with {', '.join(named)}: say it in SQL", param_hint="--sql")
+    named = [*(["-c"] if columns is not None else []), *chosen.given]
+    if sql is not None and named:
+        raise typer.BadParameter(f"does not go with {', '.join(named)}: say it in SQL", param_hint="--sql")
     ws = Workspace(workspace.resolve()).require()
-    numbers, own = ids_and_own_ids(ids, parcels, ws)
+    numbers, own = chosen.listed(ws)
     told: list[str] = []
     table = markers.query(
         ws,
         ids=numbers,
         ori_ids=own,
-        parcels=conditions(where, bbox, crs, polygon),
+        parcels=chosen.conditions(),
         columns=columns,
         attributes=attributes,
         set_name=marker_set,
@@ -175,21 +158,17 @@ def query(
         sql=sql,
         tell=told.append,
     )
-    print_json(_rows(table)) if as_json else _print_csv(table)
-    _say_left_out(told, listed=numbers is not None or own is not None)
+    print_json(table.to_pylist()) if as_json else _print_csv(table)
+    _say_left_out(told, listed=chosen.is_listed)
 
 
 @app.command()
+@choosing_parcels
 def export(
     out: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet, .geoparquet, .gpkg or .arrow.")],
     workspace: WorkspaceOption = HERE,
     columns: ColumnsOption = None,
-    ids: IdsOption = None,
-    parcels: ParcelsOption = None,
-    where: WhereOption = None,
-    bbox: BoxOption = None,
-    crs: CrsOption = DEGREES,
-    polygon: PolygonOption = None,
+    chosen: Chosen = EVERYTHING,
     attributes: AttributesOption = None,
     marker_set: MarkerSetOption = None,
     tiles: TilesOption = None,
@@ -202,7 +181,7 @@ def export(
     from s4c_hpc.markers import export_markers
 
     ws = Workspace(workspace.resolve()).require()
-    numbers, own = ids_and_own_ids(ids, parcels, ws)
+    numbers, own = chosen.listed(ws)
     told: list[str] = []
     report = export_markers(
         ws,
@@ -213,7 +192,7 @@ def export(
         columns=columns,
         ids=numbers,
         ori_ids=own,
-        parcels=conditions(where, bbox, crs, polygon),
+        parcels=chosen.conditions(),
         attributes=attributes,
         compat=compat,
         force=force,
@@ -224,7 +203,7 @@ def export(
     say(f"{report.n_rows} {rows}, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
-    _say_left_out(told, listed=numbers is not None or own is not None)
+    _say_left_out(told, listed=chosen.is_listed)
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
@@ -257,21 +236,6 @@ def _print_columns(columns: Sequence[Column], asked: Sequence[Question]) -> None
         typer.echo(f"  {question.question}\n      {question.answer}")
 
 
-def _print_markdown(columns: Sequence[Column], asked: Sequence[Question]) -> None:
-    from s4c_hpc.report.describe import by_set
-
-    for name, own in by_set(columns).items():
-        typer.echo(f"## {name}\n\n| column | type | unit | meaning | codes | rule |\n|---|---|---|---|---|---|")
-        for one in own:
-            cells = [str(value).replace("|", "\\|") for key, value in one.row().items() if key != "set"]
-            typer.echo(f"| `{cells[0]}` | {' | '.join(cells[1:])} |")
-        typer.echo("")
-    if asked:
-        typer.echo("## Questions\n")
-    for question in asked:
-        typer.echo(f"- **{question.question}** {question.answer}")
-
-
 def _say_left_out(told: list[str], *, listed: bool) -> None:
     """Tell of parcels without markers; who asked for each of them by name does not have all that was asked for."""
     from s4c_hpc.core.errors import ExitCode
@@ -280,15 +244,6 @@ def _say_left_out(told: list[str], *, listed: bool) -> None:
         say(sentence)
     if told and listed:
         raise typer.Exit(int(ExitCode.PARTIAL))
-
-
-def _rows(table: pa.Table) -> list[dict[str, object]]:
-    from s4c_hpc.core.errors import InputError
-
-    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
-        raise InputError(f"two columns are called {', '.join(twice)}", where="--sql", hint="name them apart with AS")
-    rows: list[dict[str, object]] = table.to_pylist()
-    return rows
 
 
 def _print_csv(table: pa.Table) -> None:

@@ -11,11 +11,13 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, WorkspaceOption
 from s4c_hpc.cli.output import print_json, print_table, say
+from s4c_hpc.cli.selection import EVERYTHING, Chosen, choosing_parcels
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from s4c_hpc.core.workspace import Workspace
+    from s4c_hpc.markers.part import Ids
 
 SHOWN: Final = 100
 """Rows that a table at the terminal has at most."""
@@ -29,6 +31,7 @@ class Printed(StrEnum):
     JSON = "json"
 
 
+@choosing_parcels
 def sql(
     query: Annotated[str | None, typer.Argument(help="One SELECT, as DuckDB understands it; '-' reads it.")] = None,
     workspace: WorkspaceOption = HERE,
@@ -40,9 +43,13 @@ def sql(
     as_json: JsonOption = False,
     tiles: Annotated[list[str] | None, typer.Option("--tile", help="Tile or pattern.")] = None,
     periods: Annotated[list[str] | None, typer.Option("--period", help="Month or season, or pattern.")] = None,
+    chosen: Chosen = EVERYTHING,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Ask parcels, markers, series, crop types, mowings and practices in SQL; nothing is changed."""
+    """Ask parcels, markers, series, crop types, mowings and practices in SQL; nothing is changed.
+
+    Parcels that options choose are a table: add JOIN chosen USING (NewID).
+    """
     from s4c_hpc.core.workspace import Workspace
     from s4c_hpc.markers.workspace_sql import run_workspace_sql
 
@@ -54,7 +61,8 @@ def sql(
         raise typer.BadParameter("give a SELECT, or --list", param_hint="QUERY")
     if query == "-":
         query = typer.get_text_stream("stdin").read()
-    reader = run_workspace_sql(ws, query, tiles=tiles, periods=periods)
+    ids = _chosen_ids(ws, chosen) if chosen.given else None
+    reader = run_workspace_sql(ws, query, tiles=tiles, periods=periods, chosen=ids)
     if out is not None:
         from s4c_hpc.markers.result_files import write_result
 
@@ -63,6 +71,19 @@ def sql(
         say(f"{n_rows} rows, {len(reader.schema)} columns")
         return
     _print(reader, Printed.JSON if as_json else form)
+
+
+def _chosen_ids(ws: Workspace, chosen: Chosen) -> Ids:
+    from s4c_hpc.core.errors import NoInputsError
+    from s4c_hpc.parcels import latest_version, select
+
+    version = latest_version(ws)
+    if version is None:
+        raise NoInputsError("there are no parcels", where=str(ws.parcels), hint="run 's4c parcels import'")
+    found: Ids = select(ws, version, chosen.selection(ws))
+    if not len(found):
+        raise NoInputsError("no parcel meets the conditions", where=f"parcels {version}")
+    return found
 
 
 def _print(reader: pa.RecordBatchReader, form: Printed) -> None:

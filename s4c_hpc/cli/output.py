@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
+
+from s4c_hpc.core.text import finite
 
 
 def say(text: str) -> None:
@@ -17,18 +18,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, keys in their own order; unknown types as text."""
-    typer.echo(json.dumps(_finite(value), indent=2, default=str, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for NaN and infinities, which JSON does not know."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value
+    typer.echo(json.dumps(finite(value), indent=2, default=str, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

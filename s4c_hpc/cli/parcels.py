@@ -13,15 +13,7 @@ import typer
 
 from s4c_hpc.cli.options import HERE, JsonOption, SetOption, WorkspaceOption, open_workspace
 from s4c_hpc.cli.output import print_json, print_table, say
-from s4c_hpc.cli.selection import (
-    DEGREES,
-    BoxOption,
-    CrsOption,
-    PolygonOption,
-    WhereOption,
-    conditions,
-    ids_and_own_ids,
-)
+from s4c_hpc.cli.selection import EVERYTHING, Chosen, choosing_parcels
 
 if TYPE_CHECKING:
     from s4c_hpc.parcels import ImportReport
@@ -157,18 +149,10 @@ def _few(ids: list[int]) -> str:
 
 
 @app.command()
+@choosing_parcels
 def query(
     workspace: WorkspaceOption = HERE,
-    ids: Annotated[
-        str | None, typer.Option("--ids", help="File with NewIDs or your own ids, one a line; or NewIDs with commas.")
-    ] = None,
-    parcels_: Annotated[
-        str | None, typer.Option("--parcels", help="Your own ids separated by commas, or a file with one a line.")
-    ] = None,
-    where: WhereOption = None,
-    bbox: BoxOption = None,
-    crs: CrsOption = DEGREES,
-    polygon: PolygonOption = None,
+    chosen: Chosen = EVERYTHING,
     deleted: Annotated[bool, typer.Option("--deleted", help="Also parcels that an update has deleted.")] = False,
     columns: Annotated[
         list[str] | None, typer.Option("--columns", "-c", help="Column or pattern; may be repeated; all by default.")
@@ -189,10 +173,8 @@ def query(
     version = version or parcels.latest_version(ws)
     if version is None:
         raise NoInputsError("no parcels have been imported", where=str(ws.parcels), hint="run 's4c parcels import'")
-    numbers, own = ids_and_own_ids(ids, parcels_, ws)
-    wanted = conditions(where, bbox, crs, polygon, ids=numbers, ori_ids=own, deleted=deleted)
-    chosen = parcels.select(ws, version, wanted)
-    if not len(chosen):
+    found = parcels.select(ws, version, chosen.selection(ws, deleted=deleted))
+    if not len(found):
         raise NoInputsError("no parcel meets the conditions", where=f"parcels {version}")
     table = parcels.read_attributes(ws, version)
     names = [n for n in table.column_names if columns is None or any(fnmatchcase(n, p) for p in columns)]
@@ -201,7 +183,7 @@ def query(
     for pattern in columns or ():
         if not any(fnmatchcase(n, pattern) for n in table.column_names):
             say(f"no column matches {pattern!r}")
-    table = table.filter(pc.is_in(table["NewID"], value_set=pa.array(chosen))).sort_by("NewID").select(names)
+    table = table.filter(pc.is_in(table["NewID"], value_set=pa.array(found))).sort_by("NewID").select(names)
     if as_json:
         print_json(table.to_pylist())
         return

@@ -1,9 +1,13 @@
-"""Options that say which parcels are meant."""
+"""Options that say which parcels are meant, once for all commands."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,23 +16,80 @@ if TYPE_CHECKING:
     from s4c_hpc.parcels import Selection
 
 DEGREES = "EPSG:4326"
-WhereOption = Annotated[
-    str | None, typer.Option(help="Expression over parcel attributes, \"ori_crop = '115' AND Area_meters > 1e4\".")
-]
-BoxOption = Annotated[
-    str | None, typer.Option("--bbox", metavar="W,S,E,N", help="Parcels that meet a rectangle, in the system of --crs.")
-]
-CrsOption = Annotated[str, typer.Option("--crs", help="Reference system of --bbox.")]
-PolygonOption = Annotated[
-    Path | None, typer.Option(help="Parcels that meet a polygon of this file, in any format that OGR reads.")
-]
 
 
-def conditions(where: str | None, bbox: str | None, crs: str, polygon: Path | None, **more: object) -> Selection:
-    """The conditions of these options."""
-    from s4c_hpc.parcels import Selection
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Parcels of either list of ids, and of these (or of all, without a list) those that meet every condition."""
 
-    return Selection(where=where, box=_box(bbox), box_crs=crs, polygon=polygon, **more)  # type: ignore[arg-type]
+    ids: Annotated[
+        str | None,
+        typer.Option("--ids", help="NewIDs separated by commas, or a file with one a line (NewID or your own id)."),
+    ] = None
+    parcels: Annotated[
+        str | None, typer.Option("--parcels", help="Your own parcel ids separated by commas, or @FILE with one a line.")
+    ] = None
+    where: Annotated[
+        str | None,
+        typer.Option(help="Expression over parcel attributes, \"ori_crop = '115' AND Area_meters > 1e4\"."),
+    ] = None
+    bbox: Annotated[
+        str | None,
+        typer.Option("--bbox", metavar="W,S,E,N", help="Parcels that meet a rectangle, in the system of --crs."),
+    ] = None
+    crs: Annotated[str, typer.Option("--crs", help="Reference system of --bbox.")] = DEGREES
+    polygon: Annotated[
+        Path | None, typer.Option(help="Parcels that meet a polygon of this file, in any format that OGR reads.")
+    ] = None
+
+    @property
+    def given(self) -> list[str]:
+        """Options that choose parcels."""
+        return [f"--{f.name}" for f in fields(self) if f.name != "crs" and getattr(self, f.name) is not None]
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether parcels are named one by one, so that each of them is missed."""
+        return self.ids is not None or self.parcels is not None
+
+    def listed(self, workspace: Workspace) -> tuple[list[int] | None, list[str] | None]:
+        """NewIDs and the user's own ids that are named; ``None`` where there is no list."""
+        return ids_and_own_ids(self.ids, self.parcels, workspace)
+
+    def conditions(self, **more: Any) -> Selection:
+        """The other conditions."""
+        from s4c_hpc.parcels import Selection
+
+        return Selection(where=self.where, box=_box(self.bbox), box_crs=self.crs, polygon=self.polygon, **more)
+
+    def selection(self, workspace: Workspace, **more: Any) -> Selection:
+        """All of them."""
+        numbers, own = self.listed(workspace)
+        return self.conditions(ids=numbers, ori_ids=own, **more)
+
+
+EVERYTHING = Chosen()
+
+
+def choosing_parcels(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose argument ``chosen`` is made of the options of ``Chosen``, which stand in its place."""
+    hints = get_type_hints(Chosen, include_extras=True)
+    options = [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in fields(Chosen)
+    ]
+
+    @wraps(command)
+    def expanded(**given: Any) -> None:
+        mine = {f.name: given.pop(f.name) for f in fields(Chosen)}
+        command(**given, chosen=Chosen(**mine))
+
+    asked: list[Parameter] = []
+    for one in signature(command, eval_str=True).parameters.values():
+        asked += options if one.name == "chosen" else [one.replace(kind=Parameter.KEYWORD_ONLY)]
+    # What typer reads: a signature, and annotations that are no texts.
+    expanded.__signature__ = Signature(asked)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {one.name: one.annotation for one in asked}
+    return expanded
 
 
 def ids_and_own_ids(

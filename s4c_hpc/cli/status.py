@@ -136,7 +136,14 @@ def cancel(
 
 
 def logs(
-    task: Annotated[str, typer.Argument(metavar="TASK|tick", help="Task id, or its beginning; 'tick' for --detach.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...|tick",
+            help="Task as 's4c status' names it (gather 32UPU S2B_...) or a part of that, or its id or the beginning of "
+            "it; 'tick' for --detach.",
+        ),
+    ],
     workspace: WorkspaceOption = HERE,
 ) -> None:
     """Print how each attempt at a task went and what it has logged; or what the ticks of a detached run say."""
@@ -145,6 +152,7 @@ def logs(
     from s4c_hpc.execute import task_attempts, task_state, tasks_called, tick_log
 
     ws = Workspace(workspace.resolve()).require()
+    task = " ".join(words)
     if task == "tick":
         path = tick_log(ws)
         if path is None:
@@ -158,7 +166,7 @@ def logs(
         raise NoInputsError(
             f"no task {task!r} is known",
             where=str(ws.runs),
-            hint="'s4c status --json' lists the ids of tasks that run or failed",
+            hint="'s4c status' names tasks that run or failed; their ids are in 's4c status --json'",
         )
     if len(found) > 1:
         _say_which(task, found)
@@ -178,10 +186,10 @@ def _print_log(path: Path) -> None:
     typer.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
-def _say_which(prefix: str, found: list[NamedTask]) -> None:
+def _say_which(called: str, found: list[NamedTask]) -> None:
     from s4c_hpc.execute.logs import MAX_NAMED
 
-    say(f"several tasks begin with {prefix!r}; give more of the id:")
+    say(f"several tasks are called {called!r}; give more of the name, or the id:")
     for task in found[:MAX_NAMED]:
         typer.echo(f"{task.id}  {task.name}")
     if len(found) > MAX_NAMED:

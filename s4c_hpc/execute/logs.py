@@ -18,7 +18,7 @@ from s4c_hpc.execute.status import status
 from s4c_hpc.plan import RunFolder, latest_run, run_folders
 
 MAX_NAMED = 20
-"""Tasks that a prefix may fit and that are read of a plan to be listed."""
+"""Tasks that may be called alike and that are read of a plan to be listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +53,21 @@ class TaskAttempt:
         return f"run {self.run}, attempt {self.attempt}, try {self.number}{where}{job}: {self.end}"
 
 
-def tasks_called(workspace: Workspace, prefix: str) -> list[NamedTask]:
-    """Tasks of any plan whose id begins so, by name; at most ``MAX_NAMED`` and one more.
+def tasks_called(workspace: Workspace, called: str) -> list[NamedTask]:
+    """Tasks of any plan that are called so, by name; at most ``MAX_NAMED`` and one more.
 
     Parameters
     ----------
-    prefix : an id, or its beginning
+    called : an id, its beginning, or a part of a name; a whole id or name stands for the newest task of it alone
     """
     found: dict[str, NamedTask] = {}
     for run in reversed(run_folders(workspace)):
-        for row in _rows(run, prefix):
-            found.setdefault(row["id"], NamedTask(id=row["id"], name=f"{row['stage']} {row['tile']} {row['subject']}"))
-        if len(found) > MAX_NAMED or prefix in found:
+        for row in _rows(run, called):
+            task = NamedTask(id=row["id"], name=row["name"])
+            if called in (task.id, task.name):
+                return [task]
+            found.setdefault(task.id, task)
+        if len(found) > MAX_NAMED:
             break
     return sorted(found.values(), key=lambda task: (task.name, task.id))[: MAX_NAMED + 1]
 
@@ -104,12 +107,18 @@ def tick_log(workspace: Workspace) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _rows(run: RunFolder, prefix: str) -> list[dict[str, str]]:
+def _rows(run: RunFolder, called: str) -> list[dict[str, str]]:
     try:
         file = pq.ParquetFile(run.plan)
         rows: list[dict[str, str]] = []
         for batch in file.iter_batches(columns=["id", "stage", "tile", "subject"]):
-            rows += batch.filter(pc.starts_with(batch["id"], prefix)).slice(0, MAX_NAMED + 1).to_pylist()
+            parts = (pc.cast(batch[part], pa.string()) for part in ("stage", "tile", "subject"))
+            names = pc.binary_join_element_wise(*parts, " ")
+            fits = pc.or_(pc.starts_with(batch["id"], called), pc.match_substring(names, called))
+            named = pa.table({"id": batch["id"], "name": names})
+            # A whole name comes before longer ones that it is a part of.
+            rows += named.filter(pc.equal(names, called)).to_pylist()
+            rows += named.filter(fits).slice(0, MAX_NAMED + 1).to_pylist()
             if len(rows) > MAX_NAMED:
                 break
     except (FileNotFoundError, pa.ArrowInvalid):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from s4c_hpc.core.ipc import open_ipc
-from s4c_hpc.export.contract import EXPORT_ID, column_of, parcel_table
+from s4c_hpc.export.contract import EXPORT_ID, PARCEL_FIELDS, column_of
 from s4c_hpc.export.sources import Source
 from s4c_hpc.markers.naming import is_marker_name, parse_name
 from s4c_hpc.markers.part import ID_COLUMN
@@ -46,10 +46,10 @@ _PLAIN: Final = {pa.int8(): pa.int16(), pa.uint8(): pa.int16(), pa.uint16(): pa.
 
 def parcel_rows(source: Source, export_id: int, srid: int) -> tuple[pa.Schema, Batches]:
     """Parcels of a version, with valid outlines in a reference system and what else is declared as JSON."""
-    file, kinds = pq.ParquetFile(source.path), {c.name: c for c in parcel_table().columns}
-    crs = crs_of(source.path)
-    names = {n.lower(): n for n in file.schema_arrow.names if n.lower() in kinds and n != GEOMETRY}
-    others = [n for n in file.schema_arrow.names if n.lower() not in {*names, GEOMETRY, BBOX}]
+    file, crs = pq.ParquetFile(source.path), crs_of(source.path)
+    ours = {f.name for f in PARCEL_FIELDS}
+    names = {n.lower(): n for n in file.schema_arrow.names if n in ours}
+    others = [n for n in file.schema_arrow.names if n not in {*ours, GEOMETRY, BBOX}]
     fields = [pa.field(n, _plain(file.schema_arrow.field(own).type)) for n, own in names.items()]
     before = [(EXPORT_ID.name, pa.int32()), ("version", pa.string())]
     schema = pa.schema([*before, *fields, ("attributes", pa.binary()), (GEOMETRY, pa.binary())])
@@ -180,9 +180,15 @@ def _outlines(wkb: NDArray[np.object_], crs: CRS, srid: int) -> pa.Array:
 def _as_jsonb(rows: pa.RecordBatch, n: int) -> pa.Array:
     """Rows as PostgreSQL receives JSON: its version, then the text."""
     listed: list[dict[str, Any]] = rows.to_pylist() if rows.num_columns else [{}] * n
-    finite = ({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()} for r in listed)
-    texts = (json.dumps(row, default=str, ensure_ascii=False) for row in finite)
+    texts = (json.dumps({k: _for_jsonb(v) for k, v in row.items()}, default=str, ensure_ascii=False) for row in listed)
     return pa.array([b"\x01" + text.encode() for text in texts], pa.binary())
+
+
+def _for_jsonb(value: Any) -> Any:
+    """What JSON and PostgreSQL do not know is left out: infinities, NaN, and the character NUL."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

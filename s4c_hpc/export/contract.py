@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
 from s4c_hpc.classify.outputs import crop_schema
-from s4c_hpc.core.errors import InputError
+from s4c_hpc.core.errors import InputError, listing
 from s4c_hpc.markers.relations import (
     ACQUISITION_COLUMNS,
     ACQUISITIONS,
@@ -65,6 +65,9 @@ class Table:
         columns = tuple(replace(c, kind=c.kind.replace("SRID", str(srid))) for c in self.columns)
         return replace(self, columns=columns)
 
+
+PARCEL_FIELDS: Final = (*COLUMNS, HOLDING, STRATUM)
+"""Columns of parcels that are ours; a declaration may have others of any name."""
 
 EXPORT_ID: Final = Column(
     name="export_id", kind="integer", meaning=Meaning(text="File that the row is of, see exports")
@@ -138,7 +141,12 @@ def fact_table(relation: Relation, schema: pa.Schema) -> Table:
         Column(name="period", kind="text", meaning=PERIOD),
         Column(name="tile", kind="text", meaning=TILE),
     )
-    columns = (column_of(f, PARCEL_COLUMNS["NewID"] if f.name == "NewID" else None) for f in schema)
+    columns = [column_of(f, PARCEL_COLUMNS["NewID"] if f.name == "NewID" else None) for f in schema]
+    names = [c.name for c in (*before, *columns)]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InputError(
+            f"columns would have the same name: {listing(twice)}", where=f"table {relation.name}", hint="rename them"
+        )
     return Table(name=relation.name, about=relation.about, columns=(*before, *columns), indexes=("newid", "export_id"))
 
 
@@ -166,9 +174,8 @@ def tables() -> list[Table]:
 
 def parcel_table() -> Table:
     """The table of parcels: our columns, what else is declared as JSON, and outlines."""
-    ours = [*COLUMNS, HOLDING, STRATUM]
     columns = [EXPORT_ID, Column(name="version", kind="text", meaning=PARCEL_COLUMNS["version"])]
-    columns += [column_of(f, PARCEL_COLUMNS[f.name]) for f in ours]
+    columns += [column_of(f, PARCEL_COLUMNS[f.name]) for f in PARCEL_FIELDS]
     columns.append(Column(name="attributes", kind="jsonb", meaning=Meaning(text="All else that is declared")))
     outline = Meaning(text="Outline, valid; NULL where there is none")
     columns.append(Column(name=GEOMETRY, kind="geometry(MultiPolygon, SRID)", meaning=outline))
@@ -191,9 +198,3 @@ def fact_schemas() -> dict[str, pa.Schema]:
         "l4c": product_schema({}, tillage=True, improved=True),
         EVIDENCE_SET: evidence_schema({}),
     }
-
-
-def added(table: Table, schema: pa.Schema) -> Sequence[Column]:
-    """Columns of a file that its table does not have."""
-    there = {c.name for c in table.columns}
-    return [c for c in (column_of(f) for f in schema) if c.name not in there]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import connect
 from typing import Final
 
 import pyarrow as pa
@@ -144,7 +146,7 @@ def _layer(path: Path, name: str, table: pa.Table, columns: Mapping[str, Meaning
 
 def _write_styles(path: Path, by_layer: Mapping[str, tuple[Sequence[styles.Style], Mapping[str, Meaning]]]) -> None:
     """The table by which QGIS finds styles: by layer and the name of its column of outlines."""
-    connection = sqlite3.connect(path)
+    connection = connect(path)
     try:
         with connection:
             connection.execute(_LAYER_STYLES)
@@ -164,5 +166,8 @@ def _write_styles(path: Path, by_layer: Mapping[str, tuple[Sequence[styles.Style
                 "VALUES ('layer_styles', 'attributes', 'layer_styles', 'Styles of QGIS', "
                 "strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
             )
+    except sqlite3.OperationalError as error:
+        # A full disk is told from others by its number, as in the writer of layers.
+        raise OSError(errno.ENOSPC if "full" in str(error) else errno.EIO, str(error)) from error
     finally:
         connection.close()

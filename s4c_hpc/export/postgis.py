@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from s4c_hpc.core.errors import ConfigError, NoInputsError
+from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export.batches import chosen_places, column_rows, fact_rows, parcel_rows, table_rows, value_rows
-from s4c_hpc.export.contract import VALUES, Table, added, fact_schemas, fact_table, tables
+from s4c_hpc.export.contract import VALUES, fact_table
 from s4c_hpc.export.server import Server, add_columns, create_table, open_server, prepare, srid_of
-from s4c_hpc.export.sources import Source, chosen, last_day, sources_of
+from s4c_hpc.export.sources import Source, chosen, last_day, parcel_sources, sources_of
 from s4c_hpc.markers.naming import parse_name
 from s4c_hpc.markers.relations import ACQUISITIONS, FACTS, MARKER_COLUMNS, PARCEL_VERSIONS, relation_of
 from s4c_hpc.markers.workspace_sql import acquisitions_table
@@ -84,6 +84,7 @@ def export_postgis(
     with open_server(dsn, schema) as server:
         prepare(server, _srid(workspace), drop=drop)
         known = {name: (int(i), str(d)) for i, name, d in server.rows("SELECT export_id, name, digest FROM exports")}
+        _require_same_workspace(server, workspace)
         gone = sorted(set(known) - {s.name for s in everything})
         todo = [s for s in wanted if known.get(s.name, (0, ""))[1] != s.digest]
         n_rows = 0
@@ -103,6 +104,18 @@ def export_postgis(
     return PostgisReport(
         exported=tuple(s.name for s in todo), unchanged=len(wanted) - len(todo), removed=tuple(gone), n_rows=n_rows
     )
+
+
+def _require_same_workspace(server: Server, workspace: Workspace) -> None:
+    """Refuse a schema with parcels of another workspace, all of which would be removed; versions never change."""
+    theirs = server.rows("SELECT name, digest FROM exports WHERE relation = $1", [PARCEL_VERSIONS.name])
+    mine = {(s.name, s.digest) for s in parcel_sources(workspace, all_versions=True)}
+    if theirs and mine.isdisjoint((str(name), str(digest)) for name, digest in theirs):
+        raise InputError(
+            "the schema holds another workspace",
+            where=server.where,
+            hint="choose another with --schema, or replace all of it with --drop",
+        )
 
 
 def _require_columns(sources: Sequence[Source], columns: Sequence[str] | None) -> None:
@@ -157,21 +170,13 @@ def _copy_rows(server: Server, source: Source, export_id: int, workspace: Worksp
         srid = srid_of(server)
         assert srid is not None  # noqa: S101 - the table was made before
         return server.copy(source.relation, *parcel_rows(source, export_id, srid))
-    file_schema = open_ipc(source.path).schema
-    table = _facts(source)
-    if source.folder not in fact_schemas() and not server.rows(
+    table = fact_table(relation_of(source.folder), open_ipc(source.path).schema)
+    if source.folder not in FACTS and not server.rows(
         "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = $2", (server.schema, table.name)
     ):
         create_table(server, table)
-    add_columns(server, table.name, added(table, file_schema))
+    add_columns(server, table.name, table.columns)
     return server.copy(table.name, *fact_rows(source, export_id))
-
-
-def _facts(source: Source) -> Table:
-    if source.folder in FACTS:
-        (known,) = (t for t in tables() if t.name == FACTS[source.folder].name)
-        return known
-    return fact_table(relation_of(source.folder), open_ipc(source.path).schema)
 
 
 def _copy_values(server: Server, source: Source, export_id: int, columns: Sequence[str] | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,13 +19,16 @@ from s4c_hpc.export.map_views import (
     parcel_map,
 )
 from s4c_hpc.markers.relations import OBSERVATION_COLUMNS, PARCEL_VERSIONS, PARCELS, Meaning
-from s4c_hpc.parcels.postgres import connected, first_line, quoted
+from s4c_hpc.parcels.postgres import connected, quoted
 
 _AGAIN: Final = ("08", "40", "53", "55", "57")
 """Classes of SQLSTATE that may pass: connection lost, rolled back, no room, in use, shut down."""
 
 _LOST: Final = ("server closed the connection", "no connection to the server", "terminating connection")
 """What is said of a lost connection where no state is."""
+
+_LONG_NAMES: Final = {"timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone"}
+"""Types as PostgreSQL writes them."""
 
 _MARKERS: Final = """
 SELECT v.newid, c.tile, c.marker_set, c.sensor, c.orbit, c.grid, v.date, c.datetime, c.variable, c.statistic, c.unit,
@@ -159,22 +162,16 @@ def open_server(dsn: str, schema: str) -> Iterator[Server]:
                 ((free,),) = server.rows("SELECT pg_try_advisory_lock(hashtext($1), 954)", [f"s4c {schema}"])
                 if not free:
                     raise TemporaryError("another export is at work", where=where, hint="run again when it is done")
-                # PostGIS may live in a schema that the user's own search path names.
-                server.run(f"SET search_path = {quoted(schema)}, {_search_path(server, schema)}")
             yield server
         except failure as error:
             raise _told(error, where) from error
 
 
-def _search_path(server: Server, schema: str) -> str:
-    ((path,),) = server.rows("SELECT array_to_string(current_schemas(false), ',')")
-    return ", ".join(quoted(name) for name in dict.fromkeys([*path.split(","), "public"]) if name not in {"", schema})
-
-
 def _told(error: Exception, where: str) -> S4cError:
     """What a server says, in three parts."""
     state = str(getattr(error, "sqlstate", "") or "")
-    said = first_line(error)
+    # What stands before it is the driver's: its own name, and the whole of the statement.
+    said = str(error).rpartition("ERROR:")[2].strip().splitlines()[0]
     if state == "42501":
         hint = "ask the owner of the database for the privileges that s4c_hpc/export/SCHEMA.md lists"
         return ExternalToolError(f"the server does not allow it ({said})", where=where, hint=hint)
@@ -191,12 +188,14 @@ def prepare(server: Server, srid: int, *, drop: bool) -> None:
     Raises
     ------
     InputError
-        If the schema holds tables of others, or ours of another release and these are not to be dropped.
+        If the schema holds tables of others, or ours of another release, or not all of ours, and these are not to be
+        dropped.
     ExternalToolError
         If PostGIS is not there.
     """
     with server.transaction():
-        _require_postgis(server)
+        # Nothing of other schemas is taken for ours, be it that ours is not there.
+        server.run(f"SET search_path = {quoted(server.schema)}, {quoted(_schema_of_postgis(server))}")
         there = _relations(server)
         mark = _mark(server) if EXPORTS.name in there else None
         if there and mark is None:
@@ -214,8 +213,13 @@ def prepare(server: Server, srid: int, *, drop: bool) -> None:
                 where=server.where,
                 hint="export them anew with --drop",
             )
+        elif mark is not None and (missing := {t.name for t in tables()} - set(there)):
+            raise InputError(
+                f"tables are missing: {listing(sorted(missing))}", where=server.where, hint="export anew with --drop"
+            )
         if not there:
             _create(server, srid)
+        _create_views(server, there)
 
 
 def srid_of(server: Server) -> int | None:
@@ -227,10 +231,27 @@ def srid_of(server: Server) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def add_columns(server: Server, table: str, columns: Sequence[Column]) -> None:
-    """Columns that a file has and its table has not."""
+def add_columns(server: Server, table: str, columns: Iterable[Column]) -> None:
+    """Columns that a file has and its table has not.
+
+    Raises
+    ------
+    InputError
+        If the table has one of another type.
+    """
+    sql = "SELECT attname::text, atttypid::regtype::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0"
+    there = {str(name): str(kind) for name, kind in server.rows(sql, [quoted(table)])}
     for column in columns:
-        server.run(f"ALTER TABLE {quoted(table)} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {column.kind}")
+        kind = _LONG_NAMES.get(column.kind, column.kind)
+        if there.get(column.name, kind) != kind:
+            raise InputError(
+                f"column {column.name} is {kind} in the file, and {there[column.name]} in the database",
+                where=f"{server.where}, table {table}",
+                hint="export anew with --drop",
+            )
+        if column.name in there:
+            continue
+        server.run(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(column.name)} {column.kind}")
         _comment(server, f"COLUMN {quoted(table)}.{quoted(column.name)}", str(column.meaning))
 
 
@@ -257,7 +278,13 @@ def _create(server: Server, srid: int) -> None:
         create_table(server, table.of_srid(srid))
     server.run("CREATE SEQUENCE export_ids AS integer OWNED BY exports.export_id")
     server.run("CREATE UNIQUE INDEX ON exports (name)")
+
+
+def _create_views(server: Server, there: Mapping[str, str]) -> None:
+    """Views that are not there."""
     for view in database_views():
+        if view.name in there:
+            continue
         server.run(f"CREATE VIEW {quoted(view.name)} AS {view.query}")
         _comment(server, f"VIEW {quoted(view.name)}", view.about)
         for name, meaning in view.columns.items():
@@ -265,13 +292,13 @@ def _create(server: Server, srid: int) -> None:
 
 
 def _drop(server: Server, there: Mapping[str, str]) -> None:
-    """Everything of ours, and nothing that others have built on it."""
+    """Everything of ours that is there, and nothing that others have built on it."""
     for view in reversed(database_views()):
-        server.run(f"DROP VIEW IF EXISTS {quoted(view.name)}")
-    known = {t.name for t in tables()}
-    made = {str(name) for (name,) in server.rows("SELECT DISTINCT relation FROM exports")} & set(there)
-    for name in sorted(known | made):
-        server.run(f"DROP TABLE IF EXISTS {quoted(name)}")
+        if there.get(view.name) == "v":
+            server.run(f"DROP VIEW {quoted(view.name)}")
+    made = {str(name) for (name,) in server.rows("SELECT DISTINCT relation FROM exports")}
+    for name in sorted((made | {t.name for t in tables()}) & set(there)):
+        server.run(f"DROP TABLE {quoted(name)}")
 
 
 def _relations(server: Server) -> dict[str, str]:
@@ -295,13 +322,17 @@ def _mark(server: Server) -> str | None:
     return mark if mark.startswith(MARK.partition(",")[0]) else None
 
 
-def _require_postgis(server: Server) -> None:
-    if not server.rows("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
+def _schema_of_postgis(server: Server) -> str:
+    found = server.rows(
+        "SELECT nspname::text FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'postgis'"
+    )
+    if not found:
         raise ExternalToolError(
             "the database has no PostGIS",
             where=server.where,
             hint="let its owner run CREATE EXTENSION postgis",
         )
+    return str(found[0][0])
 
 
 def _comment(server: Server, what: str, text: str) -> None:

@@ -51,20 +51,7 @@ def sources_of(workspace: Workspace, *, all_versions: bool, columns: Sequence[st
     NoInputsError
         If there are no parcels.
     """
-    kept = versions(workspace)
-    if not kept:
-        raise NoInputsError("there are no parcels", where=str(workspace.parcels), hint="run 's4c parcels import'")
-    found = []
-    for version in kept if all_versions else kept[-1:]:
-        path = workspace.parcels / version / PARCELS
-        found.append(
-            Source(
-                name=workspace.relative(path.parent),
-                relation=PARCEL_VERSIONS.name,
-                path=path,
-                digest=_digest(_of_file(path)),
-            )
-        )
+    found = parcel_sources(workspace, all_versions=all_versions)
     table = acquisitions_table(workspace)
     if table.num_rows:
         text = _digest(json.dumps(table.to_pylist(), default=str))
@@ -76,6 +63,29 @@ def sources_of(workspace: Workspace, *, all_versions: bool, columns: Sequence[st
     for files in set_files(workspace).values():
         found += [_marker_source(workspace, file, VALUES.name, json.dumps(columns)) for file in files]
     return found
+
+
+def parcel_sources(workspace: Workspace, *, all_versions: bool) -> list[Source]:
+    """Parcels of the newest version, or of all.
+
+    Raises
+    ------
+    NoInputsError
+        If there are no parcels.
+    """
+    kept = versions(workspace)
+    if not kept:
+        raise NoInputsError("there are no parcels", where=str(workspace.parcels), hint="run 's4c parcels import'")
+    paths = [workspace.parcels / version / PARCELS for version in (kept if all_versions else kept[-1:])]
+    return [
+        Source(
+            name=workspace.relative(path.parent),
+            relation=PARCEL_VERSIONS.name,
+            path=path,
+            digest=_digest(_of_file(path)),
+        )
+        for path in paths
+    ]
 
 
 def chosen(sources: Sequence[Source], sets: Sequence[str] | None, since: dt.date | None) -> list[Source]:

@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 
 from s4c_hpc.config import Config
 from s4c_hpc.core.errors import InputError, NoInputsError, TemporaryError, is_disk_full, listing
-from s4c_hpc.core.ipc import open_ipc, write_ipc
+from s4c_hpc.core.ipc import open_ipc, read_metadata, write_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export.sources import last_day
 from s4c_hpc.markers.export import export_markers
 from s4c_hpc.markers.files import MarkerFile
 from s4c_hpc.markers.part import ID_COLUMN, Ids
-from s4c_hpc.markers.relations import PARCELS, as_name, fact_files, set_files
+from s4c_hpc.markers.query import as_new_ids
+from s4c_hpc.markers.relations import PARCELS, fact_files, name_of, set_files
 from s4c_hpc.markers.sql_views import DICTIONARY, described
 from s4c_hpc.parcels import Selection, latest_version, numbers_of, read_attributes, select, store
 
@@ -84,23 +85,28 @@ def export_season(
         )
     wanted = _wanted(workspace, version, ids, ori_ids, parcels)
     written: list[Written] = []
+    told = tell or (lambda _: None)
 
     with _whole_folder(out, force=force) as folder:
 
         def add(name: str, about: str, table: pa.Table) -> None:
-            written.append(_write(folder / f"{as_name(name)}.{fmt}", about, table))
+            written.append(_write(folder / f"{name}.{fmt}", about, table))
 
         written.append(_write_parcels(workspace, version, folder / f"{PARCELS.name}.parquet", wanted))
-        for name, files in sets.items():
+        for folder_name, files in sets.items():
             if not files:
                 continue
+            name = name_of(folder_name)
             rows = [row for f in files for row in described(f.tile, open_ipc(f.path).schema)]
+            there = None if wanted is None else _with_markers(files, wanted, name, told)
+            if there is not None and not there.size:
+                continue
             report = export_markers(
                 workspace,
-                folder / f"{as_name(name)}.{fmt}",
-                set_name=name,
+                folder / f"{name}.{fmt}",
+                set_name=folder_name,
                 periods=sorted({f.period for f in files}),
-                ids=None if wanted is None else _with_markers(files, wanted, name, tell).tolist(),
+                ids=None if there is None else there.tolist(),
             )
             about = f"Markers of set {name}: a row a parcel, a column a day"
             written.append(_said(report.path, about, report.n_rows, 1 + report.n_columns))
@@ -113,9 +119,21 @@ def export_season(
             "season": [start.isoformat(), end.isoformat()],
             "parcels_version": version,
             "files": [asdict(w) for w in written],
+            "sources": [_source(workspace, f) for files in (*sets.values(), *facts.values()) for f in files],
         }
         (folder / CONTENTS).write_text(json.dumps(contents, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return written
+
+
+def _source(workspace: Workspace, file: MarkerFile) -> dict[str, str | int | None]:
+    """A file that went in, and what its manifest says; null where it has none of its own."""
+    return {
+        "file": workspace.relative(file.path),
+        "task": read_metadata(open_ipc(file.path).schema).get("task"),
+        "parcels_version": file.parcels_version,
+        "products": file.n_products,
+        "missing": file.n_missing,
+    }
 
 
 def is_of_season(period: str, start: dt.date, end: dt.date) -> bool:
@@ -140,7 +158,7 @@ def _wanted(
     listed: Ids | None = None
     if ids is not None or ori_ids is not None:
         named = [] if ori_ids is None else numbers_of(workspace, version, ori_ids).tolist()
-        listed = np.unique(np.array([*(ids or ()), *named], np.int32))
+        listed = np.union1d(as_new_ids(ids or ()), named).astype(np.int32)
         known = read_attributes(workspace, version, [ID_COLUMN])[ID_COLUMN].to_numpy()
         if unknown := np.setdiff1d(listed, known).tolist():
             raise InputError(
@@ -154,15 +172,13 @@ def _wanted(
     return listed
 
 
-def _with_markers(files: Sequence[MarkerFile], wanted: Ids, name: str, tell: Callable[[str], None] | None) -> Ids:
-    """Those that the files of a set have; the others are told of."""
+def _with_markers(files: Sequence[MarkerFile], wanted: Ids, name: str, tell: Callable[[str], None]) -> Ids:
+    """Those that the files of a set have, perhaps none; the others are told of."""
     known = np.unique(np.concatenate([open_ipc(f.path).read_all()[ID_COLUMN].to_numpy() for f in files]))
     there = np.intersect1d(wanted, known)
-    if tell is not None and there.size < wanted.size:
+    if there.size < wanted.size:
         missing = [str(i) for i in np.setdiff1d(wanted, known)]
         tell(f"{len(missing)} of {wanted.size} parcels have no markers of set {name}: NewID {listing(missing)}")
-    if not there.size:
-        raise NoInputsError(f"none of the parcels has markers of set {name}", hint="choose other parcels")
     return there.astype(np.int32)
 
 
@@ -214,7 +230,7 @@ def _whole_folder(out: Path, *, force: bool) -> Iterator[Path]:
             folder = Path(temporary) / "new"
             folder.mkdir()
             yield folder
-            if out.exists():
+            if force and out.exists():
                 out.rename(Path(temporary) / "old")
             folder.rename(out)
     except OSError as error:

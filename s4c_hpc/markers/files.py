@@ -160,16 +160,27 @@ def choose_files(
             hint=f"tiles are {listing(sorted({f.tile for f in of_set}))}; "
             f"periods are {listing(sorted({f.period for f in of_set}), 24)}",
         )
-    sites = sorted({f.site for f in chosen})
+    require_one_site(workspace, chosen)
+    for file in chosen:
+        open_ipc(file.path)
+    return chosen
+
+
+def require_one_site(workspace: Workspace, files: Sequence[MarkerFile]) -> None:
+    """Refuse files of several sites, whose rows would be of the same parcels.
+
+    Raises
+    ------
+    InputError
+        If they are.
+    """
+    sites = sorted({f.site for f in files})
     if len(sites) > 1:
         raise InputError(
             f"there are markers of {len(sites)} sites: {listing(sites)}",
             where=str(workspace.markers),
             hint="run 's4c run', which removes what it made with an earlier configuration",
         )
-    for file in chosen:
-        open_ipc(file.path)
-    return chosen
 
 
 def choose_columns(names: Sequence[str], patterns: Sequence[str] | None) -> list[str]:

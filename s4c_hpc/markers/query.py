@@ -110,10 +110,7 @@ def chosen_ids(
     """
     listed = None
     if ids is not None or ori_ids is not None:
-        known = np.iinfo(np.int32)
-        if impossible := [str(i) for i in ids or () if not known.min <= i <= known.max]:
-            raise InputError(f"not NewIDs, which are int32: {listing(impossible)}", hint="ask for your own ids instead")
-        listed = np.asarray(ids if ids is not None else [], dtype=np.int32)
+        listed = as_new_ids(ids or ())
         if ori_ids is not None:
             named = numbers_of(workspace, parcels_version(workspace, files), ori_ids)
             listed = np.union1d(listed, named).astype(np.int32)
@@ -132,6 +129,20 @@ def chosen_ids(
             "no parcel meets the conditions", where=f"parcels {version}", hint="'s4c parcels query' tries them out"
         )
     return _with_markers(workspace, files, found.astype(np.int32), tell, parcels)
+
+
+def as_new_ids(ids: Sequence[int]) -> Ids:
+    """Numbers (n,) as NewIDs.
+
+    Raises
+    ------
+    InputError
+        If a number is none.
+    """
+    known = np.iinfo(np.int32)
+    if impossible := [str(i) for i in ids if not known.min <= i <= known.max]:
+        raise InputError(f"not NewIDs, which are int32: {listing(impossible)}", hint="ask for your own ids instead")
+    return np.asarray(ids, dtype=np.int32)
 
 
 def _parcels_of(workspace: Workspace, file: MarkerFile) -> Ids:

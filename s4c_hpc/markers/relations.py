@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
-from s4c_hpc.markers.files import MarkerFile, list_markers
+from s4c_hpc.markers.files import MarkerFile, list_markers, require_one_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,14 @@ FACTS: Final[Mapping[str, Relation]] = {
     "l4c-evidence": Relation(name="practice_evidence", about="Decisions on practices, one row each, and their grounds"),
 }
 """Folders below ``markers`` whose columns are no values of dates."""
+
+_TAKEN: Final = frozenset(
+    {
+        *(r.name for r in (PARCELS, PARCEL_VERSIONS, ACQUISITIONS, MARKER_COLUMNS, *FACTS.values())),
+        *("exports", "markers", "marker_values", "parcel_map", "mowing_map", "chosen"),
+    }
+)
+"""Names of tables and views that a folder below ``markers`` does not take away."""
 
 PERIOD: Final = Meaning(text="Season that the row is of, as the folder of the file says")
 TILE: Final = Meaning(text="Tile of the parcel")
@@ -129,7 +137,13 @@ ACQUISITION_COLUMNS: Final = pa.schema(
 
 def relation_of(folder: str) -> Relation:
     """The relation of a folder of facts; a folder that is not known is a relation of its own name."""
-    return FACTS.get(folder) or Relation(name=as_name(folder), about=f"Files of markers/{folder}")
+    return FACTS.get(folder) or Relation(name=name_of(folder), about=f"Files of markers/{folder}")
+
+
+def name_of(folder: str) -> str:
+    """The name of a folder's relation: its own, unless that is one of ours."""
+    name = as_name(folder)
+    return f"set_{name}" if name in _TAKEN else name
 
 
 def as_name(text: str) -> str:
@@ -142,9 +156,8 @@ def fact_files(
 ) -> dict[Relation, list[MarkerFile]]:
     """Files of facts by relation, each by period and tile."""
     found: dict[Relation, list[MarkerFile]] = {}
-    for file in list_markers(workspace, tiles=tiles, periods=periods):
+    for file in _sound(workspace, tiles, periods):
         if file.is_table:
-            open_ipc(file.path)  # a damaged file is told, not left out
             found.setdefault(relation_of(file.set), []).append(file)
     return found
 
@@ -154,8 +167,16 @@ def set_files(
 ) -> dict[str, list[MarkerFile]]:
     """Marker files by set, whose columns are values of dates, each by period and tile."""
     found: dict[str, list[MarkerFile]] = {}
-    for file in list_markers(workspace, tiles=tiles, periods=periods):
+    for file in _sound(workspace, tiles, periods):
         if not file.is_table:
-            open_ipc(file.path)
             found.setdefault(file.set, []).append(file)
     return found
+
+
+def _sound(workspace: Workspace, tiles: Sequence[str] | None, periods: Sequence[str] | None) -> list[MarkerFile]:
+    """Files of one site, none of which is damaged: what is wrong is told, not left out or counted twice."""
+    files = list_markers(workspace, tiles=tiles, periods=periods)
+    require_one_site(workspace, files)
+    for file in files:
+        open_ipc(file.path)
+    return files

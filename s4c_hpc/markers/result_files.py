@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -16,23 +16,16 @@ import pyarrow.parquet as pq
 
 from s4c_hpc.core.errors import ConfigError, InputError
 from s4c_hpc.core.ipc import write_ipc
+from s4c_hpc.core.text import finite
 from s4c_hpc.markers.export import whole_file
+from s4c_hpc.markers.writers import repeating
 
 
 def as_rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
-    """Rows; outlines and other bytes as base64.
-
-    Raises
-    ------
-    InputError
-        If two columns have the same name.
-    """
-    names = reader.schema.names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"two columns are called {', '.join(twice)}", where="SQL", hint="name them apart with AS")
+    """Rows of what JSON knows: bytes, such as outlines, as base64, decimals as numbers."""
     for batch in reader:
         for row in batch.to_pylist():
-            yield {n: base64.b64encode(v).decode() if isinstance(v, bytes) else v for n, v in row.items()}
+            yield {n: _as_json(v) for n, v in row.items()}
 
 
 def print_csv(reader: pa.RecordBatchReader, sink: BinaryIO | pa.NativeFile) -> int:
@@ -66,8 +59,11 @@ def write_result(reader: pa.RecordBatchReader, out: Path, *, force: bool = False
         )
     if out.exists() and not force:
         raise InputError("exists already", where=str(out), hint="choose another name, or replace it with --force")
-    with whole_file(out, force=force) as path:
-        return writer(reader, path)
+    try:
+        with whole_file(out, force=force) as path:
+            return writer(reader, path)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(f"cannot be written ({error})", where=str(out), hint="cast that column in SQL") from error
 
 
 def _write_csv(reader: pa.RecordBatchReader, path: Path) -> int:
@@ -80,8 +76,8 @@ def _write_json(reader: pa.RecordBatchReader, path: Path) -> int:
     n_rows = 0
     with path.open("w", encoding="utf-8") as file:
         for row in as_rows(reader):
-            known = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in row.items()}
-            file.write(f"{',' if n_rows else '['}\n{json.dumps(known, ensure_ascii=False, default=str)}")
+            text = json.dumps(finite(row), ensure_ascii=False, default=str, allow_nan=False)
+            file.write(f"{',' if n_rows else '['}\n{text}")
             n_rows += 1
         file.write("\n]\n" if n_rows else "[]\n")
     return n_rows
@@ -93,7 +89,7 @@ def _write_arrow(reader: pa.RecordBatchReader, path: Path) -> int:
 
 def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> int:
     n_rows = 0
-    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, reader.schema, compression="zstd", use_dictionary=repeating(reader.schema)) as writer:
         for batch in reader:
             writer.write_batch(batch)
             n_rows += batch.num_rows
@@ -106,6 +102,14 @@ _WRITERS: Final[Mapping[str, Callable[[pa.RecordBatchReader, Path], int]]] = {
     ".arrow": _write_arrow,
     ".parquet": _write_parquet,
 }
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
 
 
 def _printable(kind: pa.DataType) -> pa.DataType:

@@ -5,8 +5,9 @@ In SQL a value that is not known is NULL, so that ``avg`` and ``count`` do what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -14,7 +15,12 @@ import pyarrow as pa
 from s4c_hpc.core.errors import InputError
 from s4c_hpc.markers.files import MarkerFile
 from s4c_hpc.markers.part import Ids
-from s4c_hpc.markers.sql_views import create_long, create_wide, dictionary, wide_tables
+from s4c_hpc.markers.sql_views import create_long, create_wide, dictionary, quoted, wide_tables
+
+_Result = TypeVar("_Result")
+
+_PLAIN: Final = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "BIGNUM": "BIGINT", "INTERVAL": "VARCHAR"}
+"""Types of DuckDB, and what they are given out as."""
 
 
 def run_sql(
@@ -58,7 +64,7 @@ def run_sql(
             # A season has thousands of columns, and binding them takes seconds.
             create_long(connection, tables.items(), "observations")
         lock(connection)
-        return result_of(connection, sql).to_arrow_table()
+        return interruptible(connection, lambda: result_of(connection, sql).to_arrow_table())
     except duckdb.Error as error:
         raise refused(error, "tables are markers, observations, dictionary and parcels") from error
     finally:
@@ -78,17 +84,37 @@ def lock(connection: Any) -> None:
 
 
 def result_of(connection: Any, sql: str) -> Any:
-    """The relation that a statement gives.
+    """The relation that a statement gives, in types that files and other programs know.
+
+    Sums of whole numbers are BIGINT and not HUGEINT, which elsewhere is a decimal or a text; intervals are texts.
 
     Raises
     ------
     InputError
-        If it gives none.
+        If it gives none, or two columns have the same name.
     """
     relation = connection.sql(sql)
     if relation is None:
         raise InputError("the statement has no result", where="SQL", hint="write a SELECT")
-    return relation
+    names = relation.columns
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two columns are called {', '.join(twice)}", where="SQL", hint="name them apart with AS")
+    kinds = [_PLAIN.get(str(kind)) for kind in relation.types]
+    if not any(kinds):
+        return relation
+    columns = [f"{quoted(n)}::{k} AS {quoted(n)}" if k else quoted(n) for n, k in zip(names, kinds, strict=True)]
+    return relation.project(", ".join(columns))
+
+
+def interruptible(connection: Any, work: Callable[[], _Result]) -> _Result:
+    """What a call gives that runs in DuckDB, which does not listen to Ctrl-C by itself."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
 
 
 def refused(error: Exception, hint: str) -> InputError:

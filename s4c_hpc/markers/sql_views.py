@@ -169,12 +169,12 @@ def _union(branches: Sequence[str]) -> str:
     return f"({_union(branches[:half])}) UNION ALL ({_union(branches[half:])})"
 
 
-def known(field: pa.Field) -> str:
-    """A column of a query, with NULL for NaN."""
-    name = quoted(field.name)
+def known(field: pa.Field, name: str | None = None) -> str:
+    """A column of a query, of its own or another name, with NULL for NaN."""
+    own, called = quoted(field.name), quoted(name or field.name)
     if not pa.types.is_floating(field.type):
-        return name
-    return f"nullif({name}, 'NaN'::{'FLOAT' if field.type.bit_width == 32 else 'DOUBLE'}) AS {name}"
+        return f"{own} AS {called}"
+    return f"nullif({own}, 'NaN'::{'FLOAT' if field.type.bit_width == 32 else 'DOUBLE'}) AS {called}"
 
 
 def select(columns: Sequence[str], source: str) -> str:

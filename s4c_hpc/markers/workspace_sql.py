@@ -16,15 +16,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from s4c_hpc.core.errors import NoInputsError, listing
+from s4c_hpc.core.errors import InputError, NoInputsError, listing
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.markers.files import MarkerFile
-from s4c_hpc.markers.part import ID_COLUMN
+from s4c_hpc.markers.part import ID_COLUMN, Ids
 from s4c_hpc.markers.relations import (
     ACQUISITION_COLUMNS,
     ACQUISITIONS,
-    FACTS,
     MARKER_COLUMNS,
     OBSERVATION_COLUMNS,
     PARCEL_COLUMNS,
@@ -35,9 +34,10 @@ from s4c_hpc.markers.relations import (
     Meaning,
     as_name,
     fact_files,
+    name_of,
     set_files,
 )
-from s4c_hpc.markers.sql import lock, refused, result_of
+from s4c_hpc.markers.sql import interruptible, lock, refused, result_of
 from s4c_hpc.markers.sql_views import (
     DICTIONARY,
     LONG_COLUMNS,
@@ -51,11 +51,12 @@ from s4c_hpc.markers.sql_views import (
     wide_tables,
 )
 from s4c_hpc.parcels import versions
+from s4c_hpc.parcels.columns import PREFIX
 from s4c_hpc.series import open_series
 
 _BBOX = "bbox"
-_TAKEN = {r.name for r in (PARCELS, PARCEL_VERSIONS, ACQUISITIONS, *FACTS.values())}
-"""Names that a marker set does not take away."""
+_ABOUT_ALL = {"show", "information_schema", "duckdb_views", "duckdb_columns"}
+"""Words of queries that are about all views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,23 +109,43 @@ def open_sql(
 
 
 def run_workspace_sql(
-    workspace: Workspace, sql: str, *, tiles: Sequence[str] | None = None, periods: Sequence[str] | None = None
+    workspace: Workspace,
+    sql: str,
+    *,
+    tiles: Sequence[str] | None = None,
+    periods: Sequence[str] | None = None,
+    chosen: Ids | None = None,
 ) -> pa.RecordBatchReader:
     """The result of a query, made while it is read.
+
+    Parameters
+    ----------
+    tiles, periods : as in ``open_sql``
+    chosen : (n,) NewIDs of a table ``chosen`` that the query joins
 
     Raises
     ------
     InputError
-        With DuckDB's own words if the query cannot be run.
+        With DuckDB's own words if the query cannot be run; if it does not join the parcels that are chosen.
     """
     asked = set(re.findall(r"\w+", sql.lower()))
-    connection = open_sql(workspace, tiles=tiles, periods=periods, names=asked.__contains__)
+    if chosen is not None and "chosen" not in asked:
+        raise InputError(
+            "parcels are chosen, but the query is about all", where="SQL", hint="add JOIN chosen USING (NewID)"
+        )
+    names = None if asked & _ABOUT_ALL else asked.__contains__
+    connection = open_sql(workspace, tiles=tiles, periods=periods, names=names)
     hint = f"views are {listing([v.name for v in views_of(workspace, tiles=tiles, periods=periods)], 40)}"
     try:
-        return _told(connection, result_of(connection, sql).to_arrow_reader(), hint)
-    except duckdb.Error as error:
+        if chosen is not None:
+            connection.register("chosen", pa.table({ID_COLUMN: pa.array(chosen, pa.int32())}))
+        reader = interruptible(connection, lambda: result_of(connection, sql).to_arrow_reader())
+        return _told(connection, reader, hint)
+    except BaseException as error:
         connection.close()
-        raise refused(error, hint) from error
+        if isinstance(error, duckdb.Error):
+            raise refused(error, hint) from error
+        raise
 
 
 def _told(connection: Any, reader: pa.RecordBatchReader, hint: str) -> pa.RecordBatchReader:
@@ -132,7 +153,8 @@ def _told(connection: Any, reader: pa.RecordBatchReader, hint: str) -> pa.Record
 
     def batches() -> Any:
         try:
-            yield from reader
+            while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
+                yield batch
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise refused(error, hint) from error
         finally:
@@ -167,9 +189,12 @@ def _parcel_views(workspace: Workspace) -> list[View]:
 
     def said() -> dict[str, tuple[str, Meaning]]:
         schema = _parcel_source(workspace, kept[-1]).schema
-        mine = {f.name: str(f.type) for f in schema if f.name != _BBOX}
-        described = {name: PARCEL_COLUMNS.get(name, Meaning(text="As declared")) for name in mine}
-        return {"version": ("string", PARCEL_COLUMNS["version"])} | {n: (mine[n], described[n]) for n in mine}
+        first = {"version": ("string", PARCEL_COLUMNS["version"])}
+        return first | {
+            _unlike_version(f.name): (str(f.type), PARCEL_COLUMNS.get(f.name) or Meaning(text="As declared"))
+            for f in schema
+            if f.name != _BBOX
+        }
 
     def create(connection: Any, of: Sequence[str], view: str) -> None:
         branches = []
@@ -177,7 +202,7 @@ def _parcel_views(workspace: Workspace) -> list[View]:
             source = f"{view}_{version}"
             dataset = _parcel_source(workspace, version)
             connection.register(source, dataset)
-            columns = [known(f) for f in dataset.schema if f.name != _BBOX]
+            columns = [known(f, _unlike_version(f.name)) for f in dataset.schema if f.name != _BBOX]
             branches.append(select([f"{text(version)} AS version", *columns], quoted(source)))
         connection.execute(f"CREATE VIEW {view} AS " + " UNION ALL BY NAME ".join(branches))
 
@@ -185,6 +210,11 @@ def _parcel_views(workspace: Workspace) -> list[View]:
     return [
         View(name=r.name, about=r.about, columns=said, create=partial(create, of=of, view=r.name)) for r, of in wanted
     ]
+
+
+def _unlike_version(name: str) -> str:
+    """The name of a column of parcels; one of the declaration that is called like ours gets a prefix, as in imports."""
+    return f"{PREFIX}{name}" if name.lower() == "version" else name
 
 
 def _parcel_source(workspace: Workspace, version: str) -> Any:
@@ -238,7 +268,7 @@ def acquisitions_table(workspace: Workspace) -> pa.Table:
 
 
 def _marker_views(name: str, files: Sequence[MarkerFile]) -> list[View]:
-    wide = as_name(name) if as_name(name) not in _TAKEN else f"set_{as_name(name)}"
+    wide = name_of(name)
     columns = f"{wide}_columns"
 
     def say_wide() -> dict[str, tuple[str, Meaning]]:

@@ -60,9 +60,7 @@ def write_parquet(path: Path, schema: pa.Schema, batches: Batches, geometry: Geo
     """Parquet with zstd; GeoParquet 1.1 if there is a geometry. Unknown values stay NaN."""
     if geometry is not None:
         schema = schema.with_metadata({**(schema.metadata or {}), "geo": geometry.geoparquet_metadata()})
-    # Only texts repeat enough for a dictionary to pay.
-    texts: list[str] | bool = [f.name for f in schema if pa.types.is_string(f.type)] or False
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts) as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating(schema)) as writer:
         group: list[pa.RecordBatch] = []
         for batch in batches:
             group.append(batch.cast(schema) if batch.schema.metadata != schema.metadata else batch)
@@ -71,6 +69,11 @@ def write_parquet(path: Path, schema: pa.Schema, batches: Batches, geometry: Geo
                 group = []
         if group:
             writer.write_table(pa.Table.from_batches(group, schema))
+
+
+def repeating(schema: pa.Schema) -> list[str] | bool:
+    """Columns that repeat enough for a dictionary of Parquet to pay: of texts and days, no values."""
+    return [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_temporal(f.type)] or False
 
 
 def write_gpkg(path: Path, schema: pa.Schema, batches: Batches, geometry: Geometry | None) -> None:

@@ -81,9 +81,9 @@ REASONS: Final[Mapping[Status, str]] = {
     Status.FEW_S1: "fewer coherence values than the minimum",
     Status.NO_S2: "no NDVI",
     Status.FEW_PIXELS: "fewer pixels of radar than the minimum",
-    Status.NO_PERIOD: "the practice is declared without a period",
+    Status.NO_PERIOD: "the practice is declared without a period, or with one that ends before it begins",
     Status.NO_SEASON: "the table of practices has no row of this parcel, or one with an unknown practice, or without "
-    "season or harvest dates",
+    "season or harvest dates, or with a harvest that ends before it begins",
 }
 
 NO_DAY: Final = np.int64(-10001)

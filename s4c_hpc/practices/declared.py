@@ -52,7 +52,7 @@ class Declared:
     @property
     def is_whole(self) -> NDArray[np.bool_]:
         """(n,) whether the harvest can be looked for."""
-        return (self.veg_start >= 0) & (self.h_start >= 0) & (self.h_end >= 0)
+        return (self.veg_start >= 0) & (self.h_start >= 0) & (self.h_end >= self.h_start)
 
     def day(self, day_of_year: str) -> int:
         """``07-15`` of the year; 29 February is 1 March where there is none."""

@@ -32,7 +32,8 @@ def status_of(
     has_amplitude = np.isfinite(observed.ratio_db).any(axis=1)
     needs_period = declared.practice != Practice.NA
     can_search = declared.practice == Practice.CATCH_CROP and rules.catch_crop_days is not None
-    without_period = (declared.p_start < 0) | ((declared.p_end < 0) & (not can_search))
+    open_end = (declared.p_end < 0) & can_search
+    without_period = (declared.p_start < 0) | ((declared.p_end < declared.p_start) & ~open_end)
     too_small = np.zeros(len(n_values), bool) if s1_pixels is None else s1_pixels < rules.min_s1_pixels
     return np.select(
         [

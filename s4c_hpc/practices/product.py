@@ -58,7 +58,7 @@ _IMPROVED_STATUS: Final[Mapping[Status, str]] = {
     Status.FEW_S1: "judged; fewer coherence values than the minimum of the reference",
     Status.NO_S2: "judged; no NDVI",
     Status.FEW_PIXELS: "judged without radar: fewer pixels of it than the minimum",
-    Status.NO_PERIOD: "harvest judged; the practice is declared without a period",
+    Status.NO_PERIOD: "harvest judged; the practice has no period, or one that ends before it begins",
 }
 
 _DAYS: Final[Mapping[str, str]] = {

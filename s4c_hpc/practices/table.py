@@ -114,6 +114,9 @@ def read_practices(path: Path, delimiter: str, own_ids: Sequence[str]) -> Practi
         days[name] = np.append(found, NO_DAY)[at]
         if wrong:
             notes.append(f"{wrong} values of {name} in the table of practices are no days such as 2021-07-05")
+    for begin, end in (("H_START", "H_END"), ("P_START", "P_END")):
+        if n := int(((days[end] >= 0) & (days[end] < days[begin])).sum()):
+            notes.append(f"{n} parcels have {end} before {begin} in the table of practices: that period is not judged")
     types = _at(table[P_TYPE], at)
     return PracticeTable(practice=np.append(named, UNKNOWN)[at], p_type=types, days=days, notes=tuple(notes))
 

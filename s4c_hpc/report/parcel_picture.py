@@ -36,13 +36,14 @@ def strips_of(season: ParcelSeason) -> list[Strip]:
     return list(_strips(season))
 
 
-def parcel_svg(season: ParcelSeason, *, dark: bool = True, titled: bool = True) -> Markup:
+def parcel_svg(season: ParcelSeason, *, dark: bool = True, titled: bool = True, words: bool = True) -> Markup:
     """The picture as a file of its own.
 
     Parameters
     ----------
     dark : whether it has dark colours as well, for screens
     titled : whether it says which parcel it is
+    words : whether it says in words what was decided and what is not shown
     """
     return timeline_svg(
         strips_of(season),
@@ -53,6 +54,7 @@ def parcel_svg(season: ParcelSeason, *, dark: bool = True, titled: bool = True) 
         notes=season.missing,
         standalone=True,
         titled=titled,
+        words=words,
         dark=dark,
     )
 

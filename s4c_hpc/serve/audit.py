@@ -7,6 +7,7 @@ values. It is written before the answer leaves: what cannot be logged is not ans
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
 from collections import deque
@@ -46,17 +47,30 @@ class AuditLog:
         """Make sure that it can be written."""
         self.path = path
         self._lock = Lock()
+        self._is_torn = False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = self._opened()
 
     def write(self, line: Line) -> None:
-        """Append a line, in one piece."""
+        """Append a line, in one piece.
+
+        Raises
+        ------
+        OSError
+            It is not in the log, or not all of it.
+        """
         text = json.dumps({k: v for k, v in asdict(line).items() if v not in {"", ()}}, ensure_ascii=True) + "\n"
         with self._lock:
             if self._was_moved():
+                opened = self._opened()  # before the old one is closed: its number must not become somebody else's
                 os.close(self._descriptor)
-                self._descriptor = self._opened()
-            os.write(self._descriptor, text.encode())
+                self._descriptor, self._is_torn = opened, False
+            # After half of a line, which a disk leaves that is nearly full, a line of its own begins.
+            written = b"\n" * self._is_torn + text.encode()
+            n_bytes = os.write(self._descriptor, written)
+            self._is_torn = n_bytes < len(written)
+            if self._is_torn:
+                raise OSError(errno.ENOSPC, "only a part was written", str(self.path))
 
     def tail(self, n: int, site: str) -> list[dict[str, object]]:
         """The last lines of a site, newest first."""
@@ -72,7 +86,7 @@ class AuditLog:
                 line = json.loads(text)
             except ValueError:
                 continue  # a disk that was full left half of it
-            if line.get("site") == site:
+            if isinstance(line, dict) and line.get("site") == site:
                 found.append(line)
         return list(reversed(found))
 

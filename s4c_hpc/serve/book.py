@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -28,7 +28,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import numbers_of, read_attributes, read_tiles
 from s4c_hpc.parcels.geoparquet import BBOX, GEOMETRY, crs_of
 from s4c_hpc.parcels.projection import Geometries, reproject
-from s4c_hpc.parcels.select import DEGREES, Box, box_in
+from s4c_hpc.parcels.select import DEGREES, Box
 from s4c_hpc.parcels.store import PARCELS, Stamp, damage_is_told, stamp
 from s4c_hpc.serve.filters import parcels_where
 
@@ -40,6 +40,8 @@ _OUTLINE_BYTES: Final = 256 << 20
 """Outlines that are kept in memory, of all versions of a season."""
 _ANSWERS: Final = 32
 """Selections that are kept, for the next page of them."""
+_PARTS: Final = 32
+"""Into which sides of an area are cut that are as long as the site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Asked:
     ids: tuple[int, ...] | None = None
     ori_ids: tuple[str, ...] | None = None
     box: Box | None = None
-    """West, south, east, north; degrees."""
+    """West, south, east, north; degrees. With the west beyond the east it goes across the antimeridian."""
     polygon: bytes | None = None
     """WKB in degrees."""
     expression: str | None = None
@@ -158,8 +160,8 @@ class Book:
             found[mine] = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
         return found if crs is None else reproject(found, self.crs, crs)
 
-    def extent(self) -> tuple[float, float, float, float] | None:
-        """West, south, east and north of all parcels, in degrees; ``None`` if there is no outline."""
+    @cached_property
+    def _extent(self) -> Box | None:
         known = self.bounds[~np.isnan(self.bounds[:, 0])]
         if not len(known):
             return None
@@ -167,6 +169,10 @@ class Book:
         frame = shapely.segmentize(shapely.box(x0, y0, x1, y1), max(x1 - x0, y1 - y0, 1e-9) / 16)
         west, south, east, north = shapely.bounds(reproject(np.array([frame]), self.crs, CRS84)[0]).tolist()
         return west, south, east, north
+
+    def extent(self) -> Box | None:
+        """West, south, east and north of all parcels, in degrees; ``None`` if there is no outline."""
+        return self._extent
 
     def peers(self, new_id: int, distance_m: float, most: int) -> tuple[Rows, NDArray[np.float64]]:
         """Parcels with the same declared crop near one: rows (m,) and metres between outlines, the nearest first.
@@ -209,10 +215,9 @@ class Book:
         if asked.expression is not None:
             chosen &= np.isin(self.ids, parcels_where(self.table.select(asked.columns), asked.expression))
         if asked.box is not None:
-            shape, crs = box_in(asked.box, DEGREES)
-            self._meeting(chosen, shape, crs)
+            self._meeting(chosen, _rectangles(asked.box))
         if asked.polygon is not None:
-            self._meeting(chosen, shapely.from_wkb(asked.polygon), CRS.from_user_input(DEGREES))
+            self._meeting(chosen, shapely.from_wkb(asked.polygon))
         return np.flatnonzero(chosen)
 
     def _listed(self, asked: Asked) -> NDArray[np.bool_]:
@@ -234,14 +239,40 @@ class Book:
             found: NDArray[np.bool_] = (x0 <= bounds[2]) & (x1 >= bounds[0]) & (y0 <= bounds[3]) & (y1 >= bounds[1])
         return found
 
-    def _meeting(self, chosen: NDArray[np.bool_], area: shapely.Geometry, crs: CRS) -> None:
-        """Of the chosen parcels leave those that meet an area; outlines are read of those at its border only."""
-        moved = reproject(np.array([area], dtype=object), crs, self.crs.to_wkt())[0]
-        if not np.isfinite(shapely.bounds(moved)).all():
-            raise InputError("lies outside of where the parcels' reference system can be used", where="bbox, geometry")
-        chosen &= self._overlapping(shapely.bounds(moved))
+    def _meeting(self, chosen: NDArray[np.bool_], area: shapely.Geometry) -> None:
+        """Of the chosen parcels leave those that meet an area in degrees; outlines are read at its border only."""
+        near = self._near(area)
+        if near is None:
+            chosen[:] = False
+            return
+        chosen &= self._overlapping(shapely.bounds(near))
         rows = np.flatnonzero(chosen)
-        shapely.prepare(moved)
-        inside = shapely.contains(moved, shapely.box(*self.bounds[rows].T))
+        shapely.prepare(near)
+        inside = shapely.contains(near, shapely.box(*self.bounds[rows].T))
         doubtful = rows[~inside]
-        chosen[doubtful] = shapely.intersects(moved, self.outlines(doubtful))
+        chosen[doubtful] = shapely.intersects(near, self.outlines(doubtful))
+
+    def _near(self, area: shapely.Geometry) -> shapely.Geometry | None:
+        """What of an area in degrees may hold parcels, in the version's reference system; ``None``: nothing."""
+        extent = self.extent()
+        if extent is None:
+            return None
+        # A projection is good near the parcels only: half of the world comes out as anything.
+        west, south, east, north = extent
+        size = max(east - west, north - south, 0.01)
+        frame = shapely.box(west - size, max(south - size, -90), east + size, min(north + size, 90))
+        cut = shapely.intersection(area, frame)
+        if cut.is_empty:
+            return None
+        # Sides that are straight in degrees are not in the projection.
+        found: shapely.Geometry = reproject(
+            np.array([shapely.segmentize(cut, size / _PARTS)], dtype=object), CRS.from_user_input(DEGREES), self.crs.to_wkt()
+        )[0]
+        return found
+
+
+def _rectangles(box: Box) -> shapely.Geometry:
+    west, south, east, north = box
+    if west <= east:
+        return shapely.box(west, south, east, north)
+    return shapely.multipolygons([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])

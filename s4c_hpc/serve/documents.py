@@ -198,8 +198,9 @@ class MapInfo(BaseModel):
     season: str
     version: str
     parcels: int
+    """That meet the condition; all without one. Kinds are counted of them."""
     bbox: list[float] | None
-    """West, south, east, north; degrees."""
+    """Of these parcels: west, south, east, north; degrees."""
     layer: str
     columns: list[str]
     """By which a condition may ask."""
@@ -219,16 +220,30 @@ class DecisionWords(BaseModel):
     """The marker set that says so."""
 
 
+class ThemeWords(BaseModel):
+    """What a theme of the map says of a parcel."""
+
+    theme: str
+    kind: str
+    colour: str
+
+
 class Timeline(BaseModel):
-    """A parcel's season in words; its picture is the link ``alternate``."""
+    """A parcel's season in words; its picture is the link ``alternate``, which there is if anything was observed."""
 
     parcel: int
     title: str
     subtitle: str
+    themes: list[ThemeWords]
+    """Those that know something of it."""
     declared: list[str]
     decisions: list[DecisionWords]
     missing: list[str]
-    bbox: list[float] | None
+    """What is not known, and why."""
+    outline: dict[str, Any] | None
+    """GeoJSON."""
+    inside: list[float] | None
+    """A point within the outline, by which the field is found in other seasons; degrees."""
     links: list[Link]
 
 

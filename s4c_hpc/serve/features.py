@@ -70,7 +70,12 @@ def polygon_of(geometry: Mapping[str, Any], vertices_max: int) -> bytes:
     west, south, east, north = shapely.bounds(shape).tolist()
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise Problem(400, "its coordinates are no longitudes and latitudes", where=where, hint="CRS84, in degrees")
-    wkb: bytes = shapely.to_wkb(shapely.make_valid(shape))
+    # Not mended: of edges that all cross each other, mending a few hundred takes minutes.
+    if not shapely.is_valid(shape):
+        raise Problem(
+            400, f"is no valid polygon: {shapely.is_valid_reason(shape)}", where=where, hint="mend it first, e.g. ST_MakeValid"
+        )
+    wkb: bytes = shapely.to_wkb(shape)
     return wkb
 
 

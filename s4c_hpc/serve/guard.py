@@ -7,6 +7,7 @@ small enough. A route that is added later is behind the door without doing anyth
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from s4c_hpc.serve.limits import Buckets, Limits
 from s4c_hpc.serve.problems import Problem, problem_of
 from s4c_hpc.serve.roles import Caller
 
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+"""Name or address, port."""
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -85,7 +88,7 @@ class Guard:
         try:
             await self._answer(scope, receive, sending)
         except _NotLogged:
-            closed = Problem(503, "the audit log cannot be written", hint="tell the operator")
+            closed = Problem(503, "the audit log cannot be written", hint="tell the operator", headers=_HEADERS)
             await closed.response()(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +102,9 @@ class Guard:
             # The tokens cannot be read: what is wrong with them is nobody's business outside.
             await problem_of(_ClosedError(str(error))).response()(scope, receive, send)
         else:
-            await self._app(scope, receiving, send)
+            # HEAD is GET without the body, which the server leaves out.
+            is_head = scope["method"] == "HEAD"
+            await self._app({**scope, "method": "GET"} if is_head else scope, receiving, send)
 
     def _let_in(self, scope: Scope) -> Caller | None:
         """Who asks; ``None`` for what is open to all.
@@ -110,8 +115,8 @@ class Guard:
             The request is refused.
         """
         door, headers, address = self._door, Headers(scope=scope), _address(scope)
-        host = _host_name(headers.get("host", ""))
-        if "*" not in door.hosts and host not in door.hosts:
+        host = _host_name(headers.get("host", ""))  # of which links are made, so it is read as strictly as they are
+        if not host or ("*" not in door.hosts and host not in door.hosts):
             raise Problem(400, "this service is not called by this name", where="Host", hint="see --allowed-host")
         if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > door.limits.url_bytes:
             raise Problem(414, f"the address has more than {door.limits.url_bytes} bytes", hint="name fewer parcels")
@@ -199,9 +204,8 @@ def _address(scope: Scope) -> str:
 
 
 def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].lower()
+    found = _HOST.fullmatch(host.lower())
+    return found[1] if found else ""
 
 
 def _is_open(path: str, open_paths: tuple[str, ...]) -> bool:

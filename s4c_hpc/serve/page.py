@@ -16,11 +16,10 @@ router = APIRouter(include_in_schema=False)
 PATH: Final = "/view"
 MAPLIBRE: Final = "maplibre-gl-5.24.1"
 """Folder of the library: unchanged files of ``dist`` of the npm package, see the README there."""
+SCRIPTS: Final = ("viewer", "map", "legend", "panel", "service")
 _FILES: Final = {
     "": ("index.html", "text/html; charset=utf-8"),
-    "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
-    "panel.js": ("panel.js", "text/javascript; charset=utf-8"),
-    "service.js": ("service.js", "text/javascript; charset=utf-8"),
+    **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
     "viewer.css": ("viewer.css", "text/css; charset=utf-8"),
     "maplibre-gl.js": (f"{MAPLIBRE}/maplibre-gl.js", "text/javascript; charset=utf-8"),
     "maplibre-gl.css": (f"{MAPLIBRE}/maplibre-gl.css", "text/css; charset=utf-8"),

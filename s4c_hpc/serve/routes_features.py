@@ -7,6 +7,7 @@ by NewID and begin behind one, so that an import between two of them neither rep
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -40,6 +41,10 @@ router = APIRouter(tags=["parcels"])
 NEWEST: Final = "parcels"
 _CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _CONFORMS: Final = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "geojson")]
+
+_DECIMAL: Final = re.compile(r" *[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})? *", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIME: Final = re.compile(rf"{_DATE.pattern}[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 LimitQuery = Annotated[int | None, Query(ge=1, description="Most of a page; more than page_max are page_max.")]
 AfterQuery = Annotated[int | None, Query(ge=-1, le=MAX_ID, description="Begin behind this NewID.")]
@@ -297,33 +302,56 @@ def _bounded(ids: tuple[str, ...], limits: Limits, most: int | None = None) -> t
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    """The rectangle of four numbers, or of six, of which two are heights.
+    """The rectangle of four numbers, or of six, of which two are heights; see ``Asked.box``.
 
     Raises
     ------
     Problem
         400, if they are something else.
     """
-    wrong = Problem(400, "is not four or six numbers", where="bbox", hint="west,south,east,north in degrees")
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise wrong from error
-    if len(found) not in {4, 6}:
+    wrong = Problem(
+        400,
+        "is not four or six numbers in order",
+        where="bbox",
+        hint="west,south,east,north in degrees; a west beyond the east is across the antimeridian",
+    )
+    parts = text.split(",")
+    if len(parts) not in {4, 6} or not all(_DECIMAL.fullmatch(part) for part in parts):
         raise wrong
+    found = [float(part) for part in parts]
     west, south, east, north = found if len(found) == 4 else (found[0], found[1], found[3], found[4])
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise wrong
     return west, south, east, north
 
 
 def _in_season(text: str, found: AtSeason) -> bool:
-    """Whether a time or an interval of RFC 3339 meets the season."""
+    """Whether a time or an interval of RFC 3339 meets the season, whose days are of UTC.
+
+    Raises
+    ------
+    Problem
+        400, if it is neither.
+    """
     parts = text.split("/")
     wrong = Problem(400, "is no time and no interval", where="datetime", hint="e.g. 2018-05-01/2018-06-01")
-    if len(parts) > 2 or parts in ([""], [".."]):
+    if len(parts) > 2 or (len(parts) == 1 and parts[0] in {"", ".."}):
         raise wrong
     try:
-        days = [None if part in {"", ".."} else dt.datetime.fromisoformat(part).date() for part in parts]
-    except ValueError as error:
+        days = [None if part in {"", ".."} else _day(part) for part in parts]
+    except (ValueError, OverflowError) as error:
         raise wrong from error
     first, last = days[0], days[-1]
+    if first is not None and last is not None and last < first:
+        raise wrong
     return (first is None or first <= found.season.end) and (last is None or last >= found.season.start)
+
+
+def _day(text: str) -> dt.date:
+    """The day in UTC of a date, or of a time with its offset."""
+    if _DATE.fullmatch(text):
+        return dt.date.fromisoformat(text)
+    if not _TIME.fullmatch(text):
+        raise ValueError(text)
+    # A leap second is of the day that it ends.
+    return dt.datetime.fromisoformat(text.upper().replace(":60", ":59")).astimezone(dt.UTC).date()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -13,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from s4c_hpc.core.errors import NoInputsError, S4cError
+from s4c_hpc.core.text import finite
 from s4c_hpc.markers import list_markers, query
 from s4c_hpc.serve.access import (
     AtSeason,
@@ -92,7 +92,7 @@ def parcel(request: Request, parcel: ParcelPath, at: SeasonDep) -> dict[str, Any
     results = {}
     for kind in KINDS:
         try:
-            results[kind] = [_finite(one) for one in read_rows(at.season, kind, ids=[parcel]).table.to_pylist()]
+            results[kind] = [finite(one) for one in read_rows(at.season, kind, ids=[parcel]).table.to_pylist()]
         except NoInputsError:
             continue
     base = str(request.url).partition("?")[0]
@@ -245,7 +245,3 @@ def _series_of(at: AtSeason, tile: str) -> list[dict[str, Any]]:
         first, last = str(mine[0].day), str(mine[-1].day)
         rows.append({"tile": tile, "sensor": sensor, "grid": grid, "n": len(mine), "first": first, "last": last})
     return rows
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

@@ -18,6 +18,7 @@ from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels.pseudonyms import outside
 from s4c_hpc.serve import audit, page, tokens
 from s4c_hpc.serve.app import Exposure, Settings, create_app
+from s4c_hpc.serve.connections import Connection
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.roles import EVERY_SITE, Caller, Role
@@ -27,8 +28,6 @@ PORT: Final = 8470
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told from others only
 _WHERE: Final = "s4c serve"
 _HEADER_BYTES: Final = 32_768
-_AT_ONCE: Final = 100
-"""Connections at the same time; more are answered with 503."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +149,13 @@ def uvicorn_options(options: Options) -> dict[str, Any]:
     return {
         "host": options.host,
         "port": options.port,
-        "http": "h11",
+        "http": Connection,
         "ws": "none",
         "log_level": "critical",  # what goes wrong is told by problems.py, once
         "access_log": False,  # the audit log holds less of what was asked
         "server_header": False,
         "proxy_headers": options.behind_proxy,
         "forwarded_allow_ips": options.proxy_addresses,
-        "limit_concurrency": _AT_ONCE,
         "h11_max_incomplete_event_size": _HEADER_BYTES,
         "timeout_keep_alive": 15,
         "timeout_graceful_shutdown": 5,

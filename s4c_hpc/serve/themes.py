@@ -21,22 +21,24 @@ from s4c_hpc.serve.sites import Season
 Codes = NDArray[np.int64]
 
 _CATEGORIES: Final = (
-    "#4477aa", "#ccbb44", "#228833", "#ee6677", "#66ccee", "#aa3377", "#997700", "#44aa99", "#882255", "#99ddff"
+    "#4477aa", "#ccbb44", "#117733", "#ee6677", "#66ccee", "#aa3377", "#774411", "#332288", "#f4a582"
 )  # fmt: skip
-"""Paul Tol's bright and muted schemes (personal.sron.nl/~pault): told apart by the colour-blind as well."""
-_OTHER: Final = "#a0a0a0"
+"""Mostly Paul Tol's (personal.sron.nl/~pault); of those that were tried, told apart best by the colour-blind."""
+_OTHER: Final = "#b4b4ae"
 _STEPS: Final = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 """Five of viridis, which grows in lightness."""
 _MONTHS: Final = (
-    "#4b6a9b", "#5b8bc0", "#7fb3a2", "#8fc36b", "#b9d257", "#f0dc4e", "#f3b43f", "#e8833a", "#d1523a", "#a83a4a",
-    "#7d3a66", "#584a86",
+    "#0d0887", "#21068f", "#3a049a", "#5e02a4", "#8c0da2", "#b6308b", "#d6556d", "#ed7d50", "#faa836", "#fbcb26",
+    "#f5e423", "#f0f921",
 )  # fmt: skip
+"""Plasma, likewise, with larger steps in the months in which most is harvested."""
 _MONTH_NAMES: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-_LIGHTS: Final = {"green": "#2e9f5b", "yellow": "#f2c230", "red": "#d64541", "grey": _OTHER}
-_VERDICTS: Final = {"STRONG": "#1a9850", "MODERATE": "#91cf60", "WEAK": "#fdae61", "POOR": "#d73027"}
+_LIGHTS: Final = {"green": "#2e9f5b", "yellow": "#f2c230", "red": "#b3202a", "grey": _OTHER}
+"""A dark red: the colour-blind tell it from the green by its lightness."""
+_VERDICTS: Final = {"STRONG": "#2c5fa8", "MODERATE": "#7fc0ea", "WEAK": "#fdb863", "POOR": "#a8281e"}
 _MOWINGS_MAX: Final = 4
 
 
@@ -63,6 +65,10 @@ class Theme:
         """How many of some parcels are of each kind."""
         codes = self.codes[rows]
         return [int(np.count_nonzero(codes == one.code)) for one in self.kinds]
+
+    def kind(self, row: int) -> Kind | None:
+        """What one parcel is; ``None`` where nothing is known."""
+        return next((one for one in self.kinds if one.code == self.codes[row]), None)
 
 
 def themes_of(season: Season, parcels: pa.Table) -> tuple[Theme, ...]:

@@ -1,14 +1,17 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
-A tile that shows a country cannot hold its parcels: those smaller than a cell of four pixels share it, the largest one
-gives it its colour, and only its bounds are looked at. So a tile has some 20 000 shapes at most, and outlines are
-read of parcels that can be seen as such.
+A tile that shows a country cannot hold its parcels: those smaller than four pixels are counted in a cell of eight, the
+kind that covers most of them gives it its colour, and only their bounds are looked at. Outlines are read of parcels that
+can be seen as such, and lie above the cells. So a tile has some 12 000 shapes at most.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import math
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -19,29 +22,53 @@ import shapely
 from numpy.typing import NDArray
 
 from s4c_hpc.serve.book import Asked, Book, Rows
-from s4c_hpc.serve.mvt import EXTENT, encode
+from s4c_hpc.serve.mvt import EXTENT, NONE, encode
 from s4c_hpc.serve.results import state_of
 from s4c_hpc.serve.sites import Look, Season
-from s4c_hpc.serve.themes import Theme, themes_of
+from s4c_hpc.serve.themes import Codes, Theme, themes_of
 
 MERCATOR: Final = "EPSG:3857"
 ZOOM_MAX: Final = 22
 LAYER: Final = "parcels"
+COUNT: Final = "n"
+"""Property of a cell in which there are several parcels: how many; its number is that of one of them."""
 
-_HALF: Final = math.pi * 6_378_137.0
+_RADIUS: Final = 6_378_137.0
+_HALF: Final = math.pi * _RADIUS
 """From the middle of EPSG:3857 to its edge."""
-_CELL: Final = 32
-"""Units: four pixels, for a tile is drawn 512 pixels wide; cells of neighbouring tiles meet."""
+_SMALL: Final = 32
+"""Units: four pixels, for a tile is drawn 512 pixels wide. What is smaller goes to a cell."""
+_CELL: Final = 64
+"""Units: eight pixels. Cells of neighbouring tiles meet, for this divides a tile. (Of four pixels they looked finer, and
+a map drawn without a graphics card needed half as long again for a frame.)"""
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
 _MARGIN: Final = 64
 """Units around a tile, so that the lines of its cut are not seen."""
 _TOLERANCE: Final = 3.0
 """Units by which outlines are simplified: less than half a pixel."""
+_GZIP_LEVEL: Final = 4
+"""A fifth of the bytes; more takes more time than it saves."""
 _KEPT_BYTES: Final = 64 << 20
 """Tiles of a sheet that are kept."""
 _KEY_BYTES: Final = 4_096
 """What an empty tile counts: its key holds a condition."""
 _SHEETS: Final = 4
 """Seasons whose sheets are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A tile as it is kept and sent."""
+
+    packed: bytes
+    """By gzip."""
+    tag: str
+    """Tells one content from another."""
+
+    @property
+    def content(self) -> bytes:
+        """The tile itself; no bytes if nothing lies there."""
+        return gzip.decompress(self.packed)
 
 
 class Sheet:
@@ -53,10 +80,21 @@ class Sheet:
         self.rows = book.select(Asked(columns=()))
         """Of parcels that are not deleted."""
         self._bounds = _mercator(book)
-        self._tiles: OrderedDict[tuple[int, int, int, Asked], bytes] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, int, int, Asked], Tile] = OrderedDict()
         self._bytes, self._lock = 0, Lock()
 
-    def tile(self, zoom: int, x: int, y: int, asked: Asked) -> bytes:
+    def extent(self, rows: Rows) -> tuple[float, float, float, float] | None:
+        """West, south, east and north of some parcels, in degrees; ``None`` if none has an outline."""
+        known = self._bounds[rows]
+        known = known[np.isfinite(known[:, 0])]
+        if not len(known):
+            return None
+        (x0, y0), (x1, y1) = known[:, :2].min(axis=0), known[:, 2:].max(axis=0)
+        west, east = (float(np.degrees(x / _RADIUS)) for x in (x0, x1))
+        south, north = (float(np.degrees(np.arctan(np.sinh(y / _RADIUS)))) for y in (y0, y1))
+        return west, south, east, north
+
+    def tile(self, zoom: int, x: int, y: int, asked: Asked) -> Tile:
         """A tile of the parcels that meet conditions.
 
         Raises
@@ -69,13 +107,14 @@ class Sheet:
             if key in self._tiles:
                 self._tiles.move_to_end(key)
                 return self._tiles[key]
-        found = self._made(zoom, x, y, self.book.select(asked))
+        content = self._made(zoom, x, y, self.book.select(asked))
+        found = Tile(gzip.compress(content, _GZIP_LEVEL, mtime=0), hashlib.sha256(content).hexdigest()[:32])
         with self._lock:
             if key not in self._tiles:
                 self._tiles[key] = found
-                self._bytes += len(found) + _KEY_BYTES
+                self._bytes += len(found.packed) + _KEY_BYTES
             while self._bytes > _KEPT_BYTES and len(self._tiles) > 1:
-                self._bytes -= len(self._tiles.popitem(last=False)[1]) + _KEY_BYTES
+                self._bytes -= len(self._tiles.popitem(last=False)[1].packed) + _KEY_BYTES
         return found
 
     def _made(self, zoom: int, x: int, y: int, chosen: Rows) -> bytes:
@@ -86,16 +125,24 @@ class Sheet:
         far = EXTENT + _MARGIN
         with np.errstate(invalid="ignore"):
             near = (x1 >= -_MARGIN) & (x0 <= far) & (y1 >= -_MARGIN) & (y0 <= far)
-        rows, size = chosen[near], np.maximum(x1 - x0, y1 - y0)[near]
-        is_small = size < _CELL
-        centres = np.column_stack(((x0 + x1)[near], (y0 + y1)[near]))[is_small] / 2
-        cells, winners = _cells(centres, size[is_small])
-        outlines = self._outlines(rows[~is_small], west, north, unit)
-        shown = np.concatenate((rows[~is_small], rows[is_small][winners]))
-        shapes = np.concatenate((outlines, cells))
-        return encode(
-            LAYER, self.book.ids[shown].astype(np.int64), shapes, {one.name: one.codes[shown] for one in self.themes}
-        )
+        rows, width, height = chosen[near], (x1 - x0)[near], (y1 - y0)[near]
+        is_large = np.maximum(width, height) >= _SMALL
+        centres = np.column_stack(((x0 + x1)[near], (y0 + y1)[near])) / 2
+        # A small parcel is of one tile only: that of its centre.
+        is_ours = ~is_large & ((centres >= 0) & (centres < EXTENT)).all(axis=1)
+        large, small = rows[is_large], rows[is_ours]
+        squares, first, of_cell = _cells(centres[is_ours])
+        n = np.bincount(of_cell, minlength=len(first))
+        # Fields as large as each other shall not all give way to the kind that comes first.
+        area = (width * height)[is_ours] * (1 + small * _GOLDEN % 1 / 1e3)
+        properties = {
+            one.name: np.concatenate((_most(of_cell, one.codes[small], area, len(first)), one.codes[large]))
+            for one in self.themes
+        }
+        properties[COUNT] = np.concatenate((np.where(n > 1, n, NONE), np.full(large.size, NONE)))
+        shown = np.concatenate((small[first], large))
+        shapes = np.concatenate((squares, self._outlines(large, west, north, unit)))
+        return encode(LAYER, self.book.ids[shown].astype(np.int64), shapes, properties)
 
     def _outlines(self, rows: Rows, west: float, north: float, unit: float) -> NDArray[np.object_]:
         if not rows.size:
@@ -137,17 +184,23 @@ class Sheets:
             return known[1]
 
 
-def _cells(centres: NDArray[np.float64], size: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Squares of the cells in which there are parcels, and the largest parcel of each."""
+def _cells(centres: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.int64]]:
+    """Squares (k,) of cells in which there are parcels, the first parcel (k,) of each, and the cell (n,) of each."""
     at = np.floor(centres / _CELL).astype(np.int64)
-    key = at[:, 1] * (EXTENT << 1) + at[:, 0]
-    order = np.lexsort((-size, key))
-    first = np.ones(order.size, dtype=bool)
-    first[1:] = key[order][1:] != key[order][:-1]
-    winners = order[first]
-    x, y = (at[winners] * _CELL).T
-    squares: NDArray[np.object_] = np.asarray(shapely.box(x, y, x + _CELL, y + _CELL), dtype=object)
-    return squares, winners
+    key, first, of_cell = np.unique(at[:, 1] * EXTENT + at[:, 0], return_index=True, return_inverse=True)
+    x, y = key % EXTENT * _CELL, key // EXTENT * _CELL
+    return np.asarray(shapely.box(x, y, x + _CELL, y + _CELL), dtype=object), first, of_cell
+
+
+def _most(of_cell: NDArray[np.int64], codes: Codes, area: NDArray[np.float64], n: int) -> Codes:
+    """The code (n,) that covers most of each cell, as far as parcels have one."""
+    if not n:
+        return np.empty(0, np.int64)
+    known = codes != NONE
+    span = int(codes.max(initial=0)) + 1
+    covered = np.bincount(of_cell[known] * span + codes[known], area[known], n * span).reshape(n, span)
+    found: Codes = np.where(covered.any(axis=1), covered.argmax(axis=1), NONE)
+    return found
 
 
 def _mercator(book: Book) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,24 @@ def site_text(*sections: str, season: tuple[str, str] = ("2018-03-01", "2018-10-
 class ImportSpace:
     """A workspace with fields F001, F002 ... and what is imported into it."""
 
-    def __init__(self, root: Path, n: int = 12, columns: Mapping[str, Any] | None = None, **parcels: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        n: int = 12,
+        columns: Mapping[str, Any] | None = None,
+        outlines: Sequence[Any] = (),
+        **parcels: Any,
+    ) -> None:
         """Import the declaration.
 
         Half of 21 to 99 fields lie far to the north, on another tile; more of them are smaller, on tiles as it comes.
+        ``outlines`` are those of the first fields.
         """
         self.root = root
         geometry = list(squares(n) if n < 100 else squares(n, side=40))
         if 20 < n < 100:
             geometry[n // 2 :] = list(squares(n - n // 2, y0=5_450_000))
+        geometry[: len(outlines)] = outlines
         ids = {"id": [f"F{i + 1:03d}" for i in range(n)], **(columns or {})}
         self.file = write_layer(root / "fields.gpkg", geometry, columns=ids)
         self.config: Config = make_config(file=str(self.file), **parcels)

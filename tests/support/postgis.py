@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from adbc_driver_postgresql import dbapi
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 
@@ -44,3 +47,19 @@ def postgis() -> Iterator[str]:
             run(str(bin_ / "pg_ctl"), "-D", str(home / "data"), "-m", "immediate", "-w", "-t", "120", "stop")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def run(address: str, *statements: str) -> None:
+    """Statements in one transaction."""
+    with dbapi.connect(address) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        connection.commit()
+
+
+def rows(address: str, sql: str) -> list[tuple[Any, ...]]:
+    """What a query gives."""
+    with dbapi.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found

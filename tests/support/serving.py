@@ -29,6 +29,7 @@ from s4c_hpc.execute import run
 from s4c_hpc.parcels import read_attributes, versions
 from s4c_hpc.practices.improved.evidence import EVIDENCE_SET, evidence_schema
 from s4c_hpc.practices.product import product_schema
+from s4c_hpc.serve.connections import Connection
 from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.roles import Role
 from s4c_hpc.serve.run import Options, application, uvicorn_options
@@ -76,7 +77,7 @@ def build_old(root: Path) -> Workspace:
     farms.add(field_at(500, 1100, 60, 40), "maize")
     assert site.declare(farms) == "v0002"
     site.run()
-    _configure(site.workspace.root, SITE, OLD)
+    configure(site.workspace.root, SITE, OLD)
     write_results(site.workspace, "2018")
     return site.workspace
 
@@ -106,26 +107,27 @@ def build_small(root: Path, site: str = SITE, *, more: str = "") -> ImportSpace:
             rows.append((f"F{i + 1:03d}", day, min(0.85, 0.45 + 0.01 * since) if i < 10 and since >= 0 else 0.85))
     values = dict(zip(("id", "date", "ndvi"), map(list, zip(*rows, strict=True)), strict=True))
     space.bring(space.table(values), LONG)
-    _configure(root, site, NEW, f'[parcels]\nfile = "{space.file}"\nid_columns = ["id"]\n{more}')
+    configure(root, site, NEW, f'[parcels]\nfile = "{space.file}"\nid_columns = ["id"]\n{more}')
     return space
 
 
-def _configure(root: Path, site: str, season: str, more: str = "") -> None:
+def configure(root: Path, site: str, season: str, more: str = "") -> None:
+    """Write the file of a workspace."""
     start, _, end = season.partition("_")
     (root / "s4c.toml").write_text(f'[site]\nname = "{site}"\nseason_start = {start}\nseason_end = {end}\n{more}')
 
 
-def write_results(workspace: Workspace, period: str) -> None:
+def write_results(workspace: Workspace, period: str, site: str = SITE) -> None:
     """Crop types, practices and evidence, a file a tile, as their stages lay them out."""
     newest = versions(workspace)[-1]
     places = read_attributes(workspace, newest, ["NewID", "tile"]).to_pydict()
     for tile in sorted(set(places["tile"]) - {""}):
         ids = sorted(i for i, one in zip(places["NewID"], places["tile"], strict=True) if one == tile)
-        crops = crop_schema({"set": "l4a", "site": SITE, "tile": tile, "period": period, "contract": "s4c-crops-1"})
-        practices = product_schema({"set": "l4c", "site": SITE, "tile": tile, "period": period}, tillage=False)
-        evidence = evidence_schema({"set": EVIDENCE_SET, "site": SITE, "tile": tile, "period": period})
+        crops = crop_schema({"set": "l4a", "site": site, "tile": tile, "period": period, "contract": "s4c-crops-1"})
+        practices = product_schema({"set": "l4c", "site": site, "tile": tile, "period": period}, tillage=False)
+        evidence = evidence_schema({"set": EVIDENCE_SET, "site": site, "tile": tile, "period": period})
         for name, schema, repeated in (("l4a", crops, 1), ("l4c", practices, 1), (EVIDENCE_SET, evidence, 2)):
-            path = workspace.markers / name / period / f"{SITE}_{tile}.arrow"
+            path = workspace.markers / name / period / f"{site}_{tile}.arrow"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_ipc(path, schema, _rows(schema, np.repeat(ids, repeated)).to_batches())
 
@@ -177,7 +179,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, *workspaces: Workspace, **options: Any) -> Iterator[Served]:
+def served(
+    folder: Path, *workspaces: Workspace, protocol: type[Connection] = Connection, **options: Any
+) -> Iterator[Served]:
     """Serve workspaces on a free port of loopback, with a token for each role at ``site``, until the block ends."""
     tokens = TokenFile(folder / "tokens.json")
     held = {role.value: tokens.add(role.value, {SITE: role}) for role in Role}
@@ -193,7 +197,7 @@ def served(folder: Path, *workspaces: Workspace, **options: Any) -> Iterator[Ser
         },
     )
     app, _ = application(chosen)
-    with running(app, **uvicorn_options(chosen)) as url:
+    with running(app, **uvicorn_options(chosen) | {"http": protocol}) as url:
         service = Served(url, tokens, chosen.audit, held)
         try:
             yield service

@@ -24,7 +24,8 @@ import sys
 from pathlib import Path
 from s4c_hpc.slurm.cluster import Cluster
 sys.stdin.read()
-Cluster(Path(sys.argv[1])).down()
+if Path(sys.argv[1]).exists():
+    Cluster(Path(sys.argv[1])).down()
 """
 """Waits until its input closes, which the kernel does for a test process that is killed, and takes the cluster down."""
 
@@ -33,13 +34,20 @@ Cluster(Path(sys.argv[1])).down()
 def running_cluster(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster, up; down after the context, or after the death of this process."""
     cluster.up()
-    words = [sys.executable, "-c", _UNDERTAKER, str(cluster.root)]
+    with taken_down(cluster.root):
+        yield cluster
+
+
+@contextlib.contextmanager
+def taken_down(root: Path) -> Iterator[None]:
+    """Whatever cluster is in this folder is down after the context, or after the death of this process."""
+    words = [sys.executable, "-c", _UNDERTAKER, str(root)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as undertaker:
         try:
-            yield cluster
+            yield
         finally:
             undertaker.communicate()
-    assert undertaker.returncode == 0, f"the cluster in {cluster.root} was not taken down"
+    assert undertaker.returncode == 0, f"the cluster in {root} was not taken down"
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ def timeline_svg(
     notes: Sequence[str] = (),
     standalone: bool = False,
     titled: bool = True,
+    words: bool = True,
     dark: bool = False,
 ) -> Markup:
     """Draw the time line of one parcel.
@@ -53,6 +54,7 @@ def timeline_svg(
     standalone : whether the result is to be a file of its own: it has colours, a heading, the decisions in words and a
         legend
     titled : whether such a file has its heading; in a page it stands above
+    words : whether such a file says in words what was decided and what is not shown; a page may do so itself
     dark : whether such a file has dark colours where its reader likes them
 
     Returns
@@ -89,13 +91,13 @@ def timeline_svg(
     sentences = [sentence for strip in strips for sentence in strip.sentences()]
     foot: list[Markup] = []
     if standalone:
-        words = [one for s in strips if isinstance(s, DecisionStrip) for one in s.sentences()]
-        if words:
-            block, y = _words("What was decided, in words", words, y + 16)
+        decided = [one for s in strips if isinstance(s, DecisionStrip) for one in s.sentences()]
+        if words and decided:
+            block, y = _words("What was decided, in words", decided, y + 16)
             foot.append(block)
         block, y = legend(strips, y + 16)
         foot.append(block)
-        if notes:
+        if words and notes:
             block, y = _words("Not shown", notes, y + 10)
             foot.append(block)
         y += 6

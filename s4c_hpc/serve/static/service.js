@@ -5,8 +5,10 @@ let token = takeFromAddress();
 
 // A session's link carries the token behind #, which browsers do not send; it leaves the address bar and the history.
 function takeFromAddress() {
-  const found = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-  if (found) history.replaceState(null, "", location.pathname);
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const found = parts.get("token") ?? "";
+  parts.delete("token");
+  if (found) history.replaceState(null, "", parts.size ? `#${parts}` : location.pathname);
   return found;
 }
 
@@ -28,18 +30,27 @@ export function isOurs(url) {
   return url.startsWith(BASE);
 }
 
-async function ask(path) {
-  const answer = await fetch(address(path), { headers: headers(), credentials: "omit" });
+export async function ask(path) {
+  const answer = await fetch(address(path), { headers: headers(), credentials: "omit" }).catch(() => {
+    throw new Error("The service does not answer: is it still running?");
+  });
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  const words = [problem.title, problem.detail, problem.hint].filter(Boolean).join(" · ") || answer.statusText;
-  throw answer.status === 401 ? new Refused(words) : new Error(words);
+  const where = problem.where && `(${problem.where})`;
+  const words = [problem.detail ?? answer.statusText, where].filter(Boolean).join(" ");
+  const found = problem.hint ? `${words}: ${problem.hint}` : words;
+  throw answer.status === 401 ? new Refused(found) : new Error(found);
 }
 
 export async function askJson(path) {
   return (await ask(path)).json();
 }
 
-export async function askPicture(path) {
-  return URL.createObjectURL(await (await ask(path)).blob());
+// Hands a file to the reader; a link alone would ask without the token.
+export async function save(path, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await (await ask(path)).blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,0 +1,1 @@
+"""Documents for people, and what makes those of them that are generated."""
