@@ -115,8 +115,8 @@ def shown(document: Document) -> list[str]:
 def missing(expected: str, printed: str) -> str:
     """The first line of what is expected that a program did not print in its place; nothing if all is there.
 
-    ``...`` stands for anything. Blanks at ends of lines stand for nothing, and any number and kind of them elsewhere for
-    one: the widths of columns are those of numbers, of which some are measured.
+    ``...`` stands for anything. Blanks at ends of lines stand for nothing, and any number and kind of them elsewhere
+    for one: the widths of columns are those of numbers, of which some are measured.
     """
     wanted, there = _plain(expected), _plain(printed)
     for n, line in enumerate(wanted, start=1):
