@@ -14,13 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.certificates import certificate
 from support.cli import cli_environment, s4c
 from support.demo import finished_demo
 from support.serving import SITE, build_small
 from support.units import INSTALLED, SYSTEMD, Unit, environment_file
 
 from s4c_hpc.core.errors import ExitCode
-from tests.test_94_serve_start import certificate
 
 PROGRAM = Path(sys.executable).with_name("s4c")
 UNITS = ["s4c-serve.service", "s4c-run@north.service", "s4c-run@north.timer"]
