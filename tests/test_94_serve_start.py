@@ -105,12 +105,12 @@ def test_a_port_that_is_taken(workspace: Workspace, tmp_path: Path) -> None:
     ("has_tokens", "options", "said"),
     [
         (True, {"host": "0.0.0.0", "behind_proxy": True}, "to its name only"),  # noqa: S104
-        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a valid token"),  # noqa: S104
+        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a token"),  # noqa: S104
         (True, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "unencrypted"),  # noqa: S104
         (True, {"host": "::", "hosts": ("farm.example",)}, "unencrypted"),
         (True, {"host": "192.0.2.1"}, "unencrypted"),
         (True, {"host": "example.org"}, "unencrypted"),
-        (False, {"behind_proxy": True}, "nobody has a valid token"),
+        (False, {"behind_proxy": True}, "nobody has a token"),
         (True, {"behind_proxy": True, "anonymous": Role.VIEWER}, "this machine alone"),
         (True, {"host": "192.0.2.1", "anonymous": Role.VIEWER, "behind_proxy": True}, "this machine alone"),
         (True, {"tls_cert": Path("c.pem")}, "belong together"),
@@ -155,7 +155,7 @@ def test_tokens_that_are_over_do_not_open_the_door(workspace: Workspace, tmp_pat
     file.add("berta", {SITE: Role.VIEWER}, soon)
     time.sleep(1.1)
     files: dict[str, Any] = {"tokens": file.path, "audit": tmp_path / "a.jsonl"}
-    with pytest.raises(ConfigError, match="nobody has a valid token"):
+    with pytest.raises(ConfigError, match="nobody has a token"):
         application(Options(workspaces=[workspace.root], behind_proxy=True, **files))
 
 

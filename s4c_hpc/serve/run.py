@@ -134,7 +134,7 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
         raise ConfigError(f"--anonymous is for this machine alone, not {others}", where=_WHERE, hint="give out tokens")
     if not has_tokens:
         raise ConfigError(
-            f"nobody has a valid token, so nobody may be served {others}",
+            f"nobody has a token that is valid, so nobody may be served {others}",
             where=str(options.tokens),
             hint="make one: s4c serve token add NAME --role viewer --site SITE",
         )
