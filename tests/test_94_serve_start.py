@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,16 +104,19 @@ def test_a_port_that_is_taken(workspace: Workspace, tmp_path: Path) -> None:
     ("has_tokens", "options", "said"),
     [
         (True, {"host": "0.0.0.0", "behind_proxy": True}, "to its name only"),  # noqa: S104
-        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a token"),  # noqa: S104
+        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a valid token"),  # noqa: S104
         (True, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "unencrypted"),  # noqa: S104
         (True, {"host": "::", "hosts": ("farm.example",)}, "unencrypted"),
         (True, {"host": "192.0.2.1"}, "unencrypted"),
         (True, {"host": "example.org"}, "unencrypted"),
-        (False, {"behind_proxy": True}, "nobody has a token"),
+        (False, {"behind_proxy": True}, "nobody has a valid token"),
         (True, {"behind_proxy": True, "anonymous": Role.VIEWER}, "this machine alone"),
         (True, {"host": "192.0.2.1", "anonymous": Role.VIEWER, "behind_proxy": True}, "this machine alone"),
         (True, {"tls_cert": Path("c.pem")}, "belong together"),
         (True, {"cors_origins": ("*",)}, "all pages"),
+        (True, {"cors_origins": ("https://maps.example/",)}, "no origin"),
+        (True, {"cors_origins": ("null",)}, "no origin"),
+        (True, {"behind_proxy": True, "proxy_addresses": "*"}, "any address"),
         (False, {}, None),
         (False, {"host": "localhost", "anonymous": Role.ADMIN}, None),
         (False, {"host": "::1"}, None),
@@ -142,12 +146,15 @@ def test_files_do_not_go_into_workspaces(workspace: Workspace, tmp_path: Path) -
         application(Options(workspaces=[workspace.root], tokens=tmp_path / "t.json", audit=tmp_path))
 
 
-def test_revoked_tokens_do_not_open_the_door(workspace: Workspace, tmp_path: Path) -> None:
+def test_tokens_that_are_over_do_not_open_the_door(workspace: Workspace, tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "t.json")
     file.add("anna", {SITE: Role.VIEWER})
     file.revoke("anna")
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+    file.add("berta", {SITE: Role.VIEWER}, soon)
+    time.sleep(1.1)
     files: dict[str, Any] = {"tokens": file.path, "audit": tmp_path / "a.jsonl"}
-    with pytest.raises(ConfigError, match="nobody has a token"):
+    with pytest.raises(ConfigError, match="nobody has a valid token"):
         application(Options(workspaces=[workspace.root], behind_proxy=True, **files))
 
 
@@ -160,6 +167,11 @@ def test_tls(workspace: Workspace, tmp_path: Path) -> None:
         assert answer.status_code == 200
         assert "max-age" in answer.headers["strict-transport-security"]
         assert answer.json()["sites"][0]["links"][0]["href"].startswith("https://")
+    for broken in (tmp_path / "none.pem", tmp_path / "broken.pem", key):
+        if broken.name == "broken.pem":
+            broken.write_text("garbage")
+        with pytest.raises(ConfigError, match="cannot be used"):
+            check_exposure(Options(workspaces=[], tls_cert=broken, tls_key=key), has_tokens=True)
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="others may read the key"):
         check_exposure(Options(workspaces=[], tls_cert=cert, tls_key=key), has_tokens=True)

@@ -70,7 +70,7 @@ def test_units_that_are_enabled_are_installed_and_their_user_is_made(config: dic
 
 def test_the_archive_is_mounted_read_only_and_no_key_is_in_the_file(text: str, config: dict[str, Any]) -> None:
     options = {mount[1]: mount[3].split(",") for mount in config["mounts"]}
-    assert {"ro", "passwd_file=/etc/passwd-s3fs", "nofail"} <= set(options["/eodata"])
+    assert {"ro", "passwd_file=/etc/passwd-s3fs", "noauto", "x-systemd.automount"} <= set(options["/eodata"])
     assert not any(" " in option for option in options["/eodata"])
     assert "write_files" not in config
     assert "CHANGE" in text

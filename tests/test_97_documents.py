@@ -45,9 +45,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_a_document_does_what_it_says(
-    path: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_document_does_what_it_says(path: Path, folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     document = read_document(path)
     if folder_of(document) == "demo":
         shutil.copytree(request.getfixturevalue("demo"), folder / "s4c-demo")
@@ -254,6 +252,8 @@ def test_dots_stand_for_anything_and_nothing_else_does() -> None:
     assert missing("a ... c\n", "a bb\nb c  \n") == ""
     assert missing("...\nlast\n", "first\nlast\n") == ""
     assert missing("12 ha", "12\u202fha\n") == ""
+    assert missing("a  1", "a    1\n") == ""
+    assert missing("a 1", "a1\n") == "a 1"
     assert missing("a.c", "abc") == "a.c"
     assert missing("a\nb ...\nd", "a\nb\nc\nd") == "b ..."
     assert missing("a\nb", "a\nb\nc") == "(the end)"

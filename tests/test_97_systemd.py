@@ -196,7 +196,7 @@ def test_with_the_drop_in_it_ends_tls_itself(machine: Machine) -> None:
 def test_a_night_looks_for_products_and_brings_the_workspace_up_to_date(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    workspace = shutil.copytree(finished_demo(tmp_path_factory), tmp_path / "north")
+    workspace = shutil.copytree(finished_demo(tmp_path_factory).workspace, tmp_path / "north")
     unit = Unit().read(SYSTEMD / "s4c-run@.service")
     assert unit.one("ReadWritePaths") == "%f"
     commands = unit.commands("ExecStart", {"f": str(workspace)}, {})

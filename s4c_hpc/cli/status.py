@@ -140,8 +140,8 @@ def logs(
         list[str],
         typer.Argument(
             metavar="TASK...|tick",
-            help="Task as 's4c status' names it (gather 32UPU S2B_...) or a part of that, or its id or the beginning of "
-            "it; 'tick' for --detach.",
+            help="Task as 's4c status' names it (gather 32UPU S2B_...) or a part of that, or the beginning of its "
+            "id; 'tick' for --detach.",
         ),
     ],
     workspace: WorkspaceOption = HERE,
