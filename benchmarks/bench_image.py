@@ -76,9 +76,10 @@ def carry_out(folder: Path, wheels: Path | None) -> dict[str, Any]:
 
 
 def in_chroot(folder: Path) -> Run:
-    """Runs lines in a tree, with an environment as small as that of a build."""
+    """Runs lines in a tree with /proc, and an environment as small as that of a build."""
     clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
-    return lambda line: said([*clean, "chroot", folder, "/bin/sh", "-ec", line])
+    enter = 'mount -t proc proc "$0/proc" && exec chroot "$0" /bin/sh -ec "$1"'
+    return lambda line: said([*clean, "unshare", "--mount", "/bin/sh", "-c", enter, folder, line])
 
 
 @contextlib.contextmanager
@@ -113,12 +114,12 @@ def main() -> None:
     parser.add_argument("--engine", default="podman")
     parser.add_argument("--options", default="", help="further options of the build")
     parser.add_argument("--image", default="s4c-hpc:latest")
-    parser.add_argument("--no-build", action="store_true", help="look at an image that is there")
+    parser.add_argument("--no-build", action="store_true", help="look at what is there")
     parser.add_argument("--definition", type=Path, metavar="FOLDER")
     parser.add_argument("--wheels", type=Path)
     asked = parser.parse_args()
     if asked.definition is not None:
-        found = carry_out(asked.definition, asked.wheels)
+        found = {} if asked.no_build else carry_out(asked.definition, asked.wheels)
         found |= look(in_chroot(asked.definition), sections()["environment"])
     else:
         found = {} if asked.no_build else build(asked.engine, asked.options)

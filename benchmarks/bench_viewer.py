@@ -63,8 +63,10 @@ _PEER = """(async () => {
   const place = document.createElement('div');
   place.id = 'peer';
   const theirs = document.querySelector('#map').getBoundingClientRect();
-  for (const [name, value] of Object.entries({ position: 'fixed', zIndex: 9, left: `${theirs.x}px`, top: `${theirs.y}px`,
-    width: `${theirs.width}px`, height: `${theirs.height}px` })) place.style[name] = value;
+  const where = { left: theirs.x, top: theirs.y, width: theirs.width, height: theirs.height };
+  for (const [name, value] of Object.entries(where)) place.style[name] = `${value}px`;
+  place.style.position = 'fixed';
+  place.style.zIndex = 9;
   document.body.append(place);
   const started = performance.now();
   const map = new maplibregl.Map({ container: place, attributionControl: false, fadeDuration: 0,
@@ -73,7 +75,8 @@ _PEER = """(async () => {
   map.fitBounds(BBOX, { padding: 30, animate: false });
   map.addSource('parcels', { type: 'geojson', data: { type: 'FeatureCollection', features } });
   const colours = ['match', ['get', 'crop'], '115', '#4477aa', '131', '#ccbb44', '171', '#228833', '#ee6677'];
-  map.addLayer({ id: 'fill', type: 'fill', source: 'parcels', paint: { 'fill-color': colours, 'fill-antialias': false } });
+  const paint = { 'fill-color': colours, 'fill-antialias': false };
+  map.addLayer({ id: 'fill', type: 'fill', source: 'parcels', paint });
   await map.once('idle');
   window.peer = map;
   return (performance.now() - started) / 1e3;
@@ -85,7 +88,7 @@ def tiles(url: str, token: str) -> dict[str, Any]:
     """Seconds and bytes of tiles that have not been asked for, in the middle of the parcels."""
     found: dict[str, Any] = {}
     season = f"{url}/v1/sites/{SITE}/seasons/latest"
-    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip"}
     with httpx.Client(headers=headers, timeout=120, trust_env=False) as client:
         started = time.perf_counter()
         west, south, east, north = client.get(f"{season}/map").json()["bbox"]
@@ -98,6 +101,7 @@ def tiles(url: str, token: str) -> dict[str, Any]:
             found[f"zoom {zoom}"] = {
                 "s": round(time.perf_counter() - started, 3),
                 "kB": round(len(answer.content) / 1e3, 1),
+                "sent kB": round(int(answer.headers["content-length"]) / 1e3, 1),
             }
     return found
 
@@ -177,8 +181,12 @@ def main() -> None:
             page.type("#condition", "NewID < 0")
             time.sleep(3)
             result["panning, nothing in view"] = pan(page)
-            bbox = json.dumps(page.value(f"fetch('{url}/v1/sites/{SITE}/seasons/latest/map',"
-                f" {{headers: {{Authorization: 'Bearer {token}'}}}}).then((a) => a.json()).then((a) => a.bbox)"))
+            bbox = json.dumps(
+                page.value(
+                    f"fetch('{url}/v1/sites/{SITE}/seasons/latest/map',"
+                    f" {{headers: {{Authorization: 'Bearer {token}'}}}}).then((a) => a.json()).then((a) => a.bbox)"
+                )
+            )
             script = _PEER.replace("SITE", SITE).replace("TOKEN", token).replace("BBOX", bbox)
             page.value(f"{script}.then((s) => {{ window.peerSeconds = s; }}), 0")
             result["peer, first parcels from memory, s"] = round(page.wait("window.peerSeconds", 300), 2)

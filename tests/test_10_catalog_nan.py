@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import rasterio
-from support.cli import DEMO_DATA, s4c
+from support.cli import DEMO_DATA
+from support.runs import InlineExecutor
+
+from s4c_hpc.catalog import scan
+from s4c_hpc.config import load_config
+from s4c_hpc.core.errors import ExitCode
+from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.execute import run
+from s4c_hpc.parcels import import_parcels
 
 CONFIG = f"""
 [site]
@@ -43,9 +51,10 @@ def markers(folder: Path, nodata: str, dtype: str) -> pa.Table:
     profile["nodata"] = float(nodata)
     with rasterio.open(folder / "images" / name, "w", **profile) as raster:
         raster.write(pixels)
-    for command in (["catalog", "scan"], ["parcels", "import"], ["run"]):
-        done = s4c(*command, workspace=folder)
-        assert done.returncode == 0, done.stderr
+    workspace, config = Workspace(folder), load_config(folder / "s4c.toml").config
+    scan(config, workspace)
+    import_parcels(None, workspace, config)
+    assert run(workspace, config, executor=InlineExecutor()).exit_code is ExitCode.OK
     path = folder / "markers" / "mdb1" / "2018-05" / "nan_32UPU.arrow"
     return pa.ipc.open_file(str(path)).read_all()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import tomllib
 from pathlib import Path
@@ -91,13 +90,6 @@ def test_bundled_mappings_are_whole(path: Path) -> None:
     again = ImportMapping.model_validate(mapping.model_dump(mode="json", exclude_defaults=True))
     assert again == mapping
     assert set(tomllib.loads(path.read_text())) <= set(ImportMapping.model_fields)
-
-
-def test_the_mapping_of_the_readme_is_whole(tmp_path: Path) -> None:
-    blocks = re.findall(r"```toml\n(# mapping\.toml\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    path = tmp_path / "mapping.toml"
-    path.write_text(blocks[0])
-    assert set(load_mapping(path).variables) == {"sigma0_vv_lin", "sigma0_vh_lin", "coherence_vv"}
 
 
 def test_every_key_is_described() -> None:

@@ -13,7 +13,11 @@ import pyproj
 import pytest
 from support.cli import s4c, s4c_json, tree_bytes
 from support.imports import COHERENCE, LONG, ImportSpace, site_text
+from support.runs import InlineExecutor
 
+from s4c_hpc import execute
+from s4c_hpc.config import load_config
+from s4c_hpc.core.errors import ExitCode
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.parcels import read_centroids, read_tiles
 from s4c_hpc.weather import rain_of
@@ -84,9 +88,11 @@ def space(root: Path, *, everywhere: bool = False) -> Path:
     return root
 
 
-def run(root: Path, *more: str) -> None:
-    done = s4c("run", *more, workspace=root)
-    assert done.returncode == 0, done.stderr
+def run(root: Path, *flags: str) -> None:
+    """What ``s4c run`` does, in this process."""
+    config = load_config(root / "s4c.toml", flags=flags).config
+    result = execute.run(Workspace(root), config, executor=InlineExecutor())
+    assert result.exit_code is ExitCode.OK, result.status
 
 
 def bring_rain(root: Path, path: Path) -> None:
@@ -163,7 +169,7 @@ def test_rain_lowers_the_confidence_says_why_and_only_what_depends_on_it_runs_ag
 
 def test_the_reference_knows_no_doubts(plain: Path) -> None:
     bring_rain(plain, rain_file(plain, 12.4))
-    run(plain, "--set", "mowing.mode='reference'")
+    run(plain, "mowing.mode='reference'")
     found = events(plain)
     assert len(found) == len(MOWN)
     assert {(row["doubts"], row["reason"]) for row in found} == {(0, "")}
@@ -173,7 +179,7 @@ def test_the_reference_knows_no_doubts(plain: Path) -> None:
 
 def test_a_rise_of_all_fields_is_common_without_any_weather(tmp_path: Path) -> None:
     root = space(tmp_path, everywhere=True)
-    run(root, "--set", "confounders.enabled=true")
+    run(root, "confounders.enabled=true")
     found = events(root)
     assert len(found) == len(MOWN)
     for row in found:
@@ -202,5 +208,5 @@ def test_damaged_weather_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "rain.arrow" in done.stdout + done.stderr
     assert "run 's4c weather import' again" in done.stdout + done.stderr
     bring_rain(root, root / "rain.csv")
-    run(root, "--retry-quarantined")
+    assert s4c("run", "--retry-quarantined", workspace=root).returncode == 0
     assert events(root)

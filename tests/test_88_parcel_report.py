@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,6 +14,7 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from support.cli import s4c, s4c_json
+from support.demo import FinishedDemo
 from support.html import by_class, parse, text_of
 from support.season_of_demo import write_evidence, write_practices, write_radar
 
@@ -27,11 +29,9 @@ CATCH = ("2018-03-01", "2018-06-15", "2018-08-01", "CatchCrop", "CatchCrop_1", "
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(finished_demo: FinishedDemo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with radar and rain that were imported, practices and mowing."""
-    root = tmp_path_factory.mktemp("demo")
-    made = s4c("demo", "-w", root, "--set", "series.compact=false")
-    assert made.returncode == 0, made.stderr
+    root = Path(shutil.copytree(finished_demo.workspace, tmp_path_factory.mktemp("demo") / "workspace"))
     table, mapping = write_radar(root, FIELDS)
     practices = write_practices(root, {"Grafenfeld": CATCH, "Krohberg": (*CATCH[:3], "NA", "", "", "")})
     config, _, _ = (root / "s4c.toml").read_text().partition("[practices]")

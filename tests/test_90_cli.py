@@ -39,7 +39,7 @@ COMMANDS = [
     *[["classify", c] for c in ("show", "model", "apply")],
     ["practices", "export"],
     *[["weather", c] for c in ("import", "show")],
-    ["validate", "mowing"],
+    *[["validate", c] for c in ("mowing", "harvest", "croptype", "signals")],
     ["serve"],
     ["serve", "openapi"],
     *[["serve", "token", c] for c in ("add", "list", "revoke")],
@@ -301,7 +301,8 @@ def test_demo_leaves_other_workspaces_alone(tmp_path: Path) -> None:
 def test_every_command_that_a_message_names_exists() -> None:
     """Hints are only as good as the commands in them."""
     text = "\n".join(p.read_text() for p in Path(s4c_hpc.__file__).parent.rglob("*.py") if "_bundled" not in p.parts)
-    text += (Path(__file__).parents[1] / "README.md").read_text()
+    guides = Path(s4c_hpc.__file__).parent / "guides"
+    text += "\n".join(p.read_text() for p in (Path(__file__).parents[1] / "README.md", *guides.rglob("*.md")))
     known = {" ".join(c[:n]) for c in COMMANDS for n in (1, 2) if c}
     groups = {c[0] for c in COMMANDS if len(c) > 1}
     named = set(re.findall(r"['`]s4c ([a-z]+(?: [a-z]+)?)", text))

@@ -1,4 +1,4 @@
-"""The series of the demo's real imagery: compacted and raw are the same, and what the README shows works."""
+"""The series of the demo's real imagery: compacted and raw are the same."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import csv
 import io
 import json
 import os
-import re
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from support.chain import Chain
 from support.cli import DEMO_DATA, s4c, s4c_json
@@ -162,25 +160,3 @@ class TestCommands:
     def test_nothing_before_the_first_run(self, tmp_path: Path) -> None:
         s4c("init", tmp_path)
         assert s4c("series", "list", workspace=tmp_path).returncode == 6
-
-
-def test_the_readme_s_example_works(
-    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = (ROOT / "README.md").read_text()
-    section = text.partition("## Time series of a parcel")[2].partition("\n## ")[0]
-    shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", section, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "s4c-demo").symlink_to(chain.workspace.root)
-    commands = [line.partition("#")[0].split()[1:] for line in shell.splitlines()]
-    assert len(commands) == 4
-    for command in commands:
-        code, printed, said = here(chain, capsys, *command)
-        assert code == 0, said
-        assert printed
-    names: dict[str, object] = {}
-    exec(compile(python, "README.md", "exec"), names)  # noqa: S102 - our own example
-    filled = names["filled"]
-    assert isinstance(filled, pa.Table)
-    assert filled.num_rows == 23
-    assert filled.schema.metadata[b"max_gap_days"] == b"30"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.cli import s4c, s4c_json
+from support.demo import FinishedDemo
 from support.imports import COHERENCE, LONG, ImportSpace, site_text
 
 from s4c_hpc.config import load_config
@@ -166,12 +168,12 @@ def test_judged_by_a_truth(workspace: Path) -> None:
     assert none.stdout.splitlines()[3].split()[:2] == ["f1", "0"]
 
 
-def test_our_own_series_and_only_the_crops_that_are_asked_for(tmp_path: Path) -> None:
-    enabled = ("--set", "mowing.enabled=true", "--set", "mowing.crops=['115']")
-    done = s4c("demo", "--workspace", tmp_path / "demo", *enabled)
+def test_our_own_series_and_only_the_crops_that_are_asked_for(finished_demo: FinishedDemo, tmp_path: Path) -> None:
+    demo = Path(shutil.copytree(finished_demo.workspace, tmp_path / "demo"))
+    done = s4c("run", "--set", "mowing.enabled=true", "--set", "mowing.crops=['115']", workspace=demo)
     assert done.returncode == 0, done.stderr
-    made = read_mowings(Workspace(tmp_path / "demo"))
-    crops = crops_of(tmp_path / "demo")
+    made = read_mowings(Workspace(demo))
+    crops = crops_of(demo)
     assert len(crops) == 18
     assert set(made.events) == {parcel for parcel, crop in crops.items() if crop == "115"}
     assert set(made.not_assessed.values()) == {"of a crop that is not asked for"}

@@ -7,10 +7,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
 import pytest
+import shapely
 from support.serving import SITE, Served, build_small, served
 
+from s4c_hpc.config import Config
 from s4c_hpc.core.workspace import Workspace
+from s4c_hpc.parcels import import_parcels
+from s4c_hpc.serve.book import Asked, Book, Outlines
+from s4c_hpc.serve.formats import csv_bytes
 
 SEARCH = f"/sites/{SITE}/collections/parcels/search"
 ITEMS = f"/sites/{SITE}/collections/parcels/items"
@@ -48,3 +56,73 @@ def test_a_polygon_that_crosses_itself_is_refused_and_not_mended(service: Served
     status, problem = search(service, ring((10, 48), (11, 49), (11, 48), (10, 49)))
     assert status == 400
     assert "Self-intersection" in problem["detail"]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """20 000 fields side by side."""
+    folder = tmp_path_factory.mktemp("many")
+    n = 20_000
+    x, y = 500_000 + np.arange(n) % 200 * 70.0, 5_300_000 + np.arange(n) // 200 * 70.0
+    fields = gpd.GeoDataFrame(
+        {"id": [f"F{i}" for i in range(n)], "crop": "115"}, geometry=shapely.box(x, y, x + 65, y + 65), crs="EPSG:32632"
+    )
+    fields.to_parquet(folder / "fields.parquet")
+    values = {
+        "site": {"name": SITE, "season_start": "2018-01-01", "season_end": "2018-12-31"},
+        "parcels": {"file": str(folder / "fields.parquet"), "id_columns": ["id"], "crop_column": "crop"},
+    }
+    workspace = Workspace(folder)
+    import_parcels(None, workspace, Config.model_validate(values))
+    return Book(workspace, "v0001", Outlines())
+
+
+def box_of(book: Book) -> tuple[float, float, float, float]:
+    found = book.extent()
+    assert found is not None
+    return found
+
+
+def selected(book: Book, area: shapely.Geometry) -> Any:
+    assert area.is_valid
+    return book.select(Asked(columns=(), polygon=shapely.to_wkb(area)))
+
+
+def test_a_polygon_of_many_teeth_costs_no_more_than_its_vertices(book: Book) -> None:
+    """A comb across all parcels, at the limit of vertices: each of them would be compared with each tooth."""
+    west, south, east, north = box_of(book)
+    edges = np.linspace(west - 0.01, east + 0.01, 2_480)
+    low, high = south - 0.01, north + 0.01
+    teeth = [
+        point for a, b in zip(edges[::2], edges[1::2], strict=True)
+        for point in ((a, low + 1e-4), (a, high), (b, high), (b, low + 1e-4))
+    ]  # fmt: skip
+    comb = shapely.Polygon([(west - 0.01, low), *teeth, (east + 0.01, low)])
+    began = time.process_time()
+    found = selected(book, comb)
+    assert time.process_time() - began < 6, "1.5 s; compared one by one half a minute"
+    assert found.size == book.ids.size, "teeth are closer than fields are wide"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_of_an_area_meet_what_the_area_meets(book: Book, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    west, south, east, north = box_of(book)
+    around = np.sort(generator.uniform(0, 2 * np.pi, 1_500))
+    far = generator.uniform(0.3, 0.9, around.size) / 2
+    corners = np.column_stack((np.cos(around) * (east - west), np.sin(around) * (north - south))) * far[:, None]
+    star = shapely.Polygon(corners + np.array(((west + east) / 2, (south + north) / 2)))
+    expected = np.flatnonzero(shapely.intersects(star, book.outlines(np.arange(book.ids.size), "OGC:CRS84")))
+    assert 1_000 < expected.size < 0.9 * book.ids.size
+    others = np.setxor1d(selected(book, star), expected)
+    touched = shapely.intersection(star, book.outlines(others, "OGC:CRS84"))
+    assert np.sqrt(shapely.area(touched)).max(initial=0) < 1e-6, (
+        "10 cm: sides that are straight in degrees are not in UTM"
+    )
+
+
+def test_csv_holds_no_formulas() -> None:
+    texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "wheat = 1", "", None]
+    lines = csv_bytes(pa.table({"crop": texts, "value": pa.array([-1.5] * 8)})).decode().splitlines()
+    assert lines[1:5] == ["\"'=cmd|' /C calc'!A0\",-1.5", '"\'+1",-1.5', '"\'-1",-1.5', '"\'@SUM(A1)",-1.5']
+    assert lines[5:] == ['"\'\t=1",-1.5', '"wheat = 1",-1.5', '"",-1.5', ",-1.5"]

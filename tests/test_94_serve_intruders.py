@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,9 @@ def test_a_token_ends_when_it_is_revoked_or_over(service: Served) -> None:
     assert service.get("/sites", "gone").status_code == 200
     service.tokens.revoke("gone")
     refused(service.get("/sites", "gone"), 401)
-    past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
-    service.held["over"] = service.tokens.add("over", {SITE: Role.ADMIN}, past)
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1.5)
+    service.held["over"] = service.tokens.add("over", {SITE: Role.ADMIN}, soon)
+    time.sleep(1.6)
     refused(service.get("/sites", "over"), 401)
 
 
@@ -162,6 +164,15 @@ def test_a_condition_on_what_is_hidden_is_refused(service: Served, condition: st
         refused(client.post(f"{HERE}/collections/parcels/search", json={"filter": condition}), 400)
 
 
+@pytest.mark.parametrize("key", ["ori_ids", "filter"])
+def test_text_that_is_no_text(service: Served, key: str) -> None:
+    """Half of a pair of UTF-16, which JSON lets through."""
+    value = '["\\ud800"]' if key == "ori_ids" else "\"ori_crop = '\\ud800'\""
+    with service.client("operator") as client:
+        body, kind = f'{{"{key}": {value}}}', {"Content-Type": "application/json"}
+        refused(client.post(f"{HERE}/collections/parcels/search", content=body, headers=kind), 400)
+
+
 def test_own_ids_are_for_operators(service: Served) -> None:
     for key in ("ori_id", "ori_hold"):
         refused(service.get(ITEMS, "viewer", **{key: "F001"}), 403)
@@ -187,6 +198,8 @@ def test_own_ids_are_for_operators(service: Served) -> None:
         "repeat('x', 1000000000) = ori_crop",
         "CASE WHEN true THEN true ELSE false END",
         "CAST(NewID AS VARCHAR) = '1'",
+        "CAST(NULL AS INTEGER[100000][100000]) IS NULL",
+        "CAST('{{}}' AS JSON) IS NULL",
         "NewID = 1 ORDER BY 1",
         "NewID = 1 LIMIT 1",
         "NewID = 1) OR (1 = 1",
@@ -299,8 +312,9 @@ def test_answers_are_bounded(workspace: Workspace, tmp_path: Path) -> None:
     limits = Limits(values_max=100, rate_per_s=1e6, burst=10**6)
     with served(tmp_path, workspace, limits=limits) as service:
         assert service.get(f"{SEASON}/series", "viewer", ids="1,2").status_code == 200
-        problem = refused(service.get(f"{SEASON}/series", "viewer", ids="1,2,3"), 400)
-        assert "files" in problem["hint"]
+        for path, more in (("series", {"ids": "1,2,3"}), ("practices", {}), ("markers/l4c", {"ids": "1,2,3,4,5"})):
+            problem = refused(service.get(f"{SEASON}/{path}", "viewer", **more), 400)
+            assert "files" in problem["hint"]
 
 
 def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:
@@ -320,7 +334,14 @@ def test_too_many_requests_wait(workspace: Workspace, tmp_path: Path) -> None:
 
 def test_other_names_of_the_host_are_refused(service: Served) -> None:
     with service.client("viewer") as client:
-        for host in ("evil.example", "localhost:80@evil.example", "127.0.0.1:evil", "localhost:1/x", "[::1", "localhost."):
+        for host in (
+            "evil.example",
+            "localhost:80@evil.example",
+            "127.0.0.1:evil",
+            "localhost:1/x",
+            "[::1",
+            "localhost.",
+        ):
             refused(client.get("/sites", headers={"Host": host}), 400)
         assert client.get("/sites", headers={"Host": "localhost:1"}).status_code == 200
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import ipaddress
 import json
 import re
 import signal
@@ -12,15 +10,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from support.certificates import certificate
 from support.cli import cli_environment, s4c
 from support.serving import SITE, build_small, served
 
@@ -38,26 +35,6 @@ GOLDEN = Path(__file__).parent / "data" / "serve" / "openapi.json"
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return build_small(tmp_path_factory.mktemp("start") / "ws").workspace
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert, secret = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.touch(mode=0o600)
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, plain))
-    return cert, secret
 
 
 @contextlib.contextmanager
@@ -127,16 +104,19 @@ def test_a_port_that_is_taken(workspace: Workspace, tmp_path: Path) -> None:
     ("has_tokens", "options", "said"),
     [
         (True, {"host": "0.0.0.0", "behind_proxy": True}, "to its name only"),  # noqa: S104
-        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a token"),  # noqa: S104
+        (False, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "nobody has a valid token"),  # noqa: S104
         (True, {"host": "0.0.0.0", "hosts": ("farm.example",)}, "unencrypted"),  # noqa: S104
         (True, {"host": "::", "hosts": ("farm.example",)}, "unencrypted"),
         (True, {"host": "192.0.2.1"}, "unencrypted"),
         (True, {"host": "example.org"}, "unencrypted"),
-        (False, {"behind_proxy": True}, "nobody has a token"),
+        (False, {"behind_proxy": True}, "nobody has a valid token"),
         (True, {"behind_proxy": True, "anonymous": Role.VIEWER}, "this machine alone"),
         (True, {"host": "192.0.2.1", "anonymous": Role.VIEWER, "behind_proxy": True}, "this machine alone"),
         (True, {"tls_cert": Path("c.pem")}, "belong together"),
         (True, {"cors_origins": ("*",)}, "all pages"),
+        (True, {"cors_origins": ("https://maps.example/",)}, "no origin"),
+        (True, {"cors_origins": ("null",)}, "no origin"),
+        (True, {"behind_proxy": True, "proxy_addresses": "*"}, "any address"),
         (False, {}, None),
         (False, {"host": "localhost", "anonymous": Role.ADMIN}, None),
         (False, {"host": "::1"}, None),
@@ -166,12 +146,15 @@ def test_files_do_not_go_into_workspaces(workspace: Workspace, tmp_path: Path) -
         application(Options(workspaces=[workspace.root], tokens=tmp_path / "t.json", audit=tmp_path))
 
 
-def test_revoked_tokens_do_not_open_the_door(workspace: Workspace, tmp_path: Path) -> None:
+def test_tokens_that_are_over_do_not_open_the_door(workspace: Workspace, tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "t.json")
     file.add("anna", {SITE: Role.VIEWER})
     file.revoke("anna")
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+    file.add("berta", {SITE: Role.VIEWER}, soon)
+    time.sleep(1.1)
     files: dict[str, Any] = {"tokens": file.path, "audit": tmp_path / "a.jsonl"}
-    with pytest.raises(ConfigError, match="nobody has a token"):
+    with pytest.raises(ConfigError, match="nobody has a valid token"):
         application(Options(workspaces=[workspace.root], behind_proxy=True, **files))
 
 
@@ -184,6 +167,11 @@ def test_tls(workspace: Workspace, tmp_path: Path) -> None:
         assert answer.status_code == 200
         assert "max-age" in answer.headers["strict-transport-security"]
         assert answer.json()["sites"][0]["links"][0]["href"].startswith("https://")
+    for broken in (tmp_path / "none.pem", tmp_path / "broken.pem", key):
+        if broken.name == "broken.pem":
+            broken.write_text("garbage")
+        with pytest.raises(ConfigError, match="cannot be used"):
+            check_exposure(Options(workspaces=[], tls_cert=broken, tls_key=key), has_tokens=True)
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="others may read the key"):
         check_exposure(Options(workspaces=[], tls_cert=cert, tls_key=key), has_tokens=True)

@@ -114,6 +114,32 @@ def test_a_damaged_file_lets_nobody_in(tmp_path: Path, text: str) -> None:
         TokenFile(path).caller("s4c_x_y")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"expires": "2027-01-31"}, {"expires": 5}, {"sha256": 5}, {"sha256": "ä"}, {"name": None}]
+)
+def test_a_file_that_was_edited_lets_nobody_in_and_says_so(tmp_path: Path, wrong: dict[str, object]) -> None:
+    file = TokenFile(tmp_path / "tokens.json")
+    token = file.add("anna", {"tum": Role.VIEWER})
+    (values,) = json.loads(file.path.read_text())["s4c-tokens-1"]
+    file.path.write_text(json.dumps({"s4c-tokens-1": [values | wrong]}))
+    with pytest.raises(ConfigError, match="not a file of tokens"):
+        TokenFile(file.path).caller(token)
+
+
+def test_tokens_that_nobody_could_use_are_not_made(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "tokens.json")
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    for name, roles, expires in (
+        ("a", {"": Role.VIEWER}, None),
+        (" ", {"tum": Role.VIEWER}, None),
+        ("a\x1b[2J", {"tum": Role.VIEWER}, None),
+        ("a", {"tum": Role.VIEWER}, past),
+    ):
+        with pytest.raises(InputError):
+            file.add(name, roles, expires)
+    assert not file.entries()
+
+
 def test_roles_include_those_below() -> None:
     assert [[role.may(needed) for needed in Role] for role in Role] == [
         [True, False, False],

@@ -190,6 +190,12 @@ def test_tiles_and_time_lines_obey_roles(service: Served, workspaces: Any) -> No
     names = read_attributes(workspaces[1], "v0001", ["NewID", "ori_id"]).to_pylist()
     (own_id,) = [one["ori_id"] for one in names if one["NewID"] == 1]
     assert own_id in service.get(f"{HERE}/parcels/1/picture", "operator").text
+    words = [service.get(f"{HERE}/parcels/1/picture", words=one).text for one in ("true", "false")]
+    assert [("What was decided, in words" in one, "Not shown" in one) for one in words] == [
+        (True, True),
+        (False, False),
+    ]
+    assert all("How to read it" in one for one in words)
     assert service.get(tile, "viewer", filter="farmer = 'Huber'").status_code == 400
     some = len(service.get(tile, "operator", filter="farmer = 'Huber'").content)
     assert 0 < some <= len(service.get(tile, "operator").content)

@@ -1,7 +1,8 @@
-"""The viewer as readers use it, in a real browser: all colours, names that mean harm, keys, addresses, small screens."""
+"""The viewer as readers use it, in a real browser: colours, names that mean harm, keys, addresses, small screens."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from support.browser import CHROMIUM, Page, chromium
 from support.serving import Served, served
-from support.viewing import BARE, FULL, HARM, N, SITE, build_bare, build_full
+from support.viewing import BARE, FULL, HARM, SITE, N, build_bare, build_full
 
 from s4c_hpc.serve.roles import Role
 from s4c_hpc.serve.themes import _CATEGORIES, _LIGHTS, _MONTHS, _OTHER, _STEPS, _VERDICTS
@@ -97,7 +98,11 @@ def test_every_theme_is_painted_counted_and_told(service: Served, tab: Page) -> 
     # Of a parcel, the panel says what each of them says, and what it stands on.
     field(tab, 2)
     words = tab.value(PANEL).replace("\n\n", "\n")
-    for said in ("Most likely crop type\ngrass", "Confidence of the crop type\n0 to 20 %", "Check of the declaration\ngreen"):
+    for said in (
+        "Most likely crop type\ngrass",
+        "Confidence of the crop type\n0 to 20 %",
+        "Check of the declaration\ngreen",
+    ):
         assert said in words
     for said in ("Month of the harvest\nJuly", "Evidence of the declared practice\nstrong", "Number of mowings\n1"):
         assert said in words
@@ -119,7 +124,9 @@ def test_names_that_mean_harm_are_text(tab: Page) -> None:
     x, y = middle(tab)
     for shift in range(100):  # tiles may be on their way
         tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + shift % 2, y=y)
-        if HARM in tab.value("new Promise(requestAnimationFrame).then(() => document.querySelector('#tip').textContent)"):
+        if HARM in tab.value(
+            "new Promise(requestAnimationFrame).then(() => document.querySelector('#tip').textContent)"
+        ):
             break
     assert HARM in tab.value("document.querySelector('#tip').textContent")
     assert tab.value("window.harmed === undefined")
@@ -257,6 +264,50 @@ def test_fields_that_lie_over_each_other_and_tiny_ones(tab: Page) -> None:
     assert re.match(r"\d+ parcels, mostly ", found)
     tab.wait(f"document.querySelector('.maplibregl-ctrl-scale').innerText !== {scale!r}")
     assert tab.value("document.querySelector('#panel').hidden")
+
+
+def test_what_is_shown_can_be_taken_along(tab: Page) -> None:
+    field(tab, 4)
+    for name, path in (("Values (CSV)", "/parcels/4/series?format=csv"), ("Picture (SVG)", "/parcels/4/picture")):
+        tab.value(f"[...document.querySelectorAll('.tools button')].find((b) => b.innerText === '{name}').click()")
+        for _ in range(100):
+            if any(one.endswith(path) for one in tab.requests):
+                break
+            tab.value("new Promise((done) => setTimeout(done, 30))")
+        assert any(one.endswith(path) for one in tab.requests), name
+    assert tab.value(TOLD) == ""
+    # A name from right to left turns nothing around but itself.
+    assert tab.value("[...document.querySelectorAll('#panel p bdi')].at(-1).innerText") == "2019-03-01 to 2019-10-31"
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    seen = "[...document.querySelectorAll('{}')].some((one) => getComputedStyle(one).display !== 'none')"
+    assert [tab.value(seen.format(one)) for one in ("header", "#map", "#legend", ".tools", "#panel img")] == [
+        *[False] * 4,
+        True,
+    ]
+    assert tab.value("getComputedStyle(document.querySelector('#panel')).overflow") == "visible"
+    tab.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_layer_of_ones_own(service: Served, tab: Page) -> None:
+    west, south, east, _ = service.get(f"/{HERE}/map").json()["bbox"]
+    road = [[west, south - 0.001], [east, south - 0.001]]
+    give = """(text) => {
+      const files = new DataTransfer();
+      files.items.add(new File([text], "own.geojson"));
+      document.querySelector("#own").files = files.files;
+      document.querySelector("#own").dispatchEvent(new Event("change"));
+    }"""
+    before = tab.screenshot("#map")
+    for wrong in ("no JSON", '{"type": "Nothing"}'):
+        tab.value(f"({give})({json.dumps(wrong)})")
+        tab.wait(f"{TOLD} === 'This file is not GeoJSON.'")
+    tab.value(f"({give})({json.dumps(json.dumps({'type': 'LineString', 'coordinates': road}))})")
+    tab.wait(f"{TOLD} === ''")
+    drawn = 0
+    for _ in range(40):
+        if (drawn := (tab.screenshot("#map") != before).any(axis=2).sum()) > 300:
+            break
+    assert drawn > 300, "a line from side to side"
 
 
 def test_trouble_is_told_and_passes(service: Served, tab: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,18 @@ class TestWorkspaces:
             twin.unlink()
 
 
+class TestList:
+    def test_a_file_that_is_struck_from_the_list_is_exported_once(self, server: str, space: MarkerSpace) -> None:
+        """As the page says; its rows are still there, and must not be twice."""
+        tables = ("crop_types", "marker_values", "marker_columns", "parcel_versions", "acquisitions")
+        sql = f"SELECT {', '.join(f'(SELECT count(*) FROM struck.{name})' for name in tables)}"
+        export_postgis(space.workspace, server, schema="struck")
+        before = rows(server, sql)
+        run(server, "DELETE FROM struck.exports WHERE name ~ 'l4a|2018-05|v0001'")
+        again = export_postgis(space.workspace, server, schema="struck")
+        assert (len(again.exported), rows(server, sql)) == (3, before)
+
+
 class TestWhatIsNotOurs:
     def test_tables_of_other_schemas_are_not_dropped(self, server: str, space: MarkerSpace) -> None:
         """Of a table or view of ours that somebody has removed, there may be a namesake elsewhere."""

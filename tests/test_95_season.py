@@ -21,6 +21,7 @@ from s4c_hpc.core.errors import InputError, NoInputsError
 from s4c_hpc.core.ipc import write_ipc
 from s4c_hpc.export import export_season, whole_season
 from s4c_hpc.export.whole_season import is_of_season
+from s4c_hpc.markers import export_markers
 
 FILES = {
     "parcels", "mdb1", "mdb1_columns", "crop_types", "mowing_events", "mowing_parcels", "practices",
@@ -93,7 +94,7 @@ def test_a_folder_is_replaced_on_request_only(space: MarkerSpace, tmp_path: Path
 def test_a_folder_that_somebody_else_makes_meanwhile_stays(
     space: MarkerSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, real = load_config(space.workspace.config).config, whole_season.export_markers
+    config, real = load_config(space.workspace.config).config, export_markers
 
     def slow(*args: Any, **options: Any) -> Any:
         (tmp_path / "out").mkdir(exist_ok=True)

@@ -252,6 +252,8 @@ def test_dots_stand_for_anything_and_nothing_else_does() -> None:
     assert missing("a ... c\n", "a bb\nb c  \n") == ""
     assert missing("...\nlast\n", "first\nlast\n") == ""
     assert missing("12 ha", "12\u202fha\n") == ""
+    assert missing("a  1", "a    1\n") == ""
+    assert missing("a 1", "a1\n") == "a 1"
     assert missing("a.c", "abc") == "a.c"
     assert missing("a\nb ...\nd", "a\nb\nc\nd") == "b ..."
     assert missing("a\nb", "a\nb\nc") == "(the end)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -68,7 +69,7 @@ class ClassifyStage:
     tolerates_missing = True
     deliverable = True
 
-    @property
+    @functools.cached_property
     def after(self) -> Sequence[str]:
         """Those of the stages that make features that are installed."""
         return tuple(n for n in FEATURE_STAGES if n in entry_points(group=ENTRY_POINT_GROUP).names)

@@ -123,7 +123,6 @@ def season(
     """Write all sets of markers and facts of the season, and the parcels, into one folder."""
     from dataclasses import asdict
 
-    from s4c_hpc.core.errors import ExitCode
     from s4c_hpc.core.text import human_bytes
     from s4c_hpc.export import export_season
 
@@ -147,7 +146,4 @@ def season(
         typer.echo(out)
         for one in written:
             say(f"{one.file}: {one.n_rows} rows, {one.n_columns} columns, {human_bytes(one.n_bytes)}")
-    for sentence in told:
-        say(sentence)
-    if told and chosen.is_listed:
-        raise typer.Exit(int(ExitCode.PARTIAL))
+    chosen.say_left_out(told)

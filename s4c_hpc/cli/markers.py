@@ -159,7 +159,7 @@ def query(
         tell=told.append,
     )
     print_json(table.to_pylist()) if as_json else _print_csv(table)
-    _say_left_out(told, listed=chosen.is_listed)
+    chosen.say_left_out(told)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def export(
     say(f"{report.n_rows} {rows}, {report.n_columns} columns, {human_bytes(report.n_bytes)}")
     if report.left_out:
         say(f"{len(report.left_out)} columns have no name in the reference system and were left out")
-    _say_left_out(told, listed=chosen.is_listed)
+    chosen.say_left_out(told)
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
@@ -234,16 +234,6 @@ def _print_columns(columns: Sequence[Column], asked: Sequence[Question]) -> None
         typer.echo("Questions")
     for question in asked:
         typer.echo(f"  {question.question}\n      {question.answer}")
-
-
-def _say_left_out(told: list[str], *, listed: bool) -> None:
-    """Tell of parcels without markers; who asked for each of them by name does not have all that was asked for."""
-    from s4c_hpc.core.errors import ExitCode
-
-    for sentence in told:
-        say(sentence)
-    if told and listed:
-        raise typer.Exit(int(ExitCode.PARTIAL))
 
 
 def _print_csv(table: pa.Table) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from s4c_hpc.cli.output import say
 
 if TYPE_CHECKING:
     from s4c_hpc.core.workspace import Workspace
@@ -47,14 +49,18 @@ class Chosen:
         """Options that choose parcels."""
         return [f"--{f.name}" for f in fields(self) if f.name != "crs" and getattr(self, f.name) is not None]
 
-    @property
-    def is_listed(self) -> bool:
-        """Whether parcels are named one by one, so that each of them is missed."""
-        return self.ids is not None or self.parcels is not None
-
     def listed(self, workspace: Workspace) -> tuple[list[int] | None, list[str] | None]:
         """NewIDs and the user's own ids that are named; ``None`` where there is no list."""
         return ids_and_own_ids(self.ids, self.parcels, workspace)
+
+    def say_left_out(self, told: Sequence[str]) -> None:
+        """Tell of parcels without markers; who named each of them does not have all that was asked for."""
+        from s4c_hpc.core.errors import ExitCode
+
+        for sentence in told:
+            say(sentence)
+        if told and (self.ids is not None or self.parcels is not None):
+            raise typer.Exit(int(ExitCode.PARTIAL))
 
     def conditions(self, **more: Any) -> Selection:
         """The other conditions."""

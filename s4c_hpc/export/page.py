@@ -36,7 +36,8 @@ s4c export postgis service=farms                  # later: only what is new or h
 
 A password on the command line is seen by everybody on the machine, so it does not belong there. `--marker-set` and
 `--columns` choose, `--since 2018-06-01` leaves what was over before, `--all-versions` keeps older parcels, `--drop`
-starts anew. What the workspace has no more goes from the database, too.
+starts anew. What the workspace has no more goes from the database, too; so a schema is of one workspace, and parcels
+of another are refused: give each site a `--schema` of its own.
 
 Each file of the workspace is a transaction: readers see all of it, as it was or as it is. An export that is killed
 leaves whole files, and the next one goes on. `exports` says what is there; a file without a row in it is exported
@@ -51,7 +52,7 @@ its index, in files 4: choose columns, and leave a season of all variables of a 
 The owner of the database, once; the writer needs nothing else:
 
 ```sql
-CREATE EXTENSION IF NOT EXISTS postgis;
+CREATE EXTENSION IF NOT EXISTS postgis;   -- in any schema
 CREATE ROLE s4c_writer LOGIN;
 CREATE ROLE s4c_reader LOGIN;
 CREATE SCHEMA s4c AUTHORIZATION s4c_writer;

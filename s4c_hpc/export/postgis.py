@@ -11,7 +11,7 @@ from s4c_hpc.core.errors import ConfigError, InputError, NoInputsError
 from s4c_hpc.core.ipc import open_ipc
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export.batches import chosen_places, column_rows, fact_rows, parcel_rows, table_rows, value_rows
-from s4c_hpc.export.contract import VALUES, fact_table
+from s4c_hpc.export.contract import EXPORTS, VALUES, fact_table, tables
 from s4c_hpc.export.server import Server, add_columns, create_table, open_server, prepare, srid_of
 from s4c_hpc.export.sources import Source, chosen, last_day, parcel_sources, sources_of
 from s4c_hpc.markers.naming import parse_name
@@ -87,6 +87,8 @@ def export_postgis(
         _require_same_workspace(server, workspace)
         gone = sorted(set(known) - {s.name for s in everything})
         todo = [s for s in wanted if known.get(s.name, (0, ""))[1] != s.digest]
+        if any(s.name not in known for s in todo):
+            _remove_nameless(server)
         n_rows = 0
         for source in todo:
             with server.transaction():
@@ -207,8 +209,24 @@ def _remove(server: Server, export_id: int) -> None:
     server.run(f"DELETE FROM exports WHERE export_id = {int(export_id)}")
 
 
-def _partition(export_id: int) -> str:
-    return f"{VALUES.name}_{int(export_id)}"
+def _remove_nameless(server: Server) -> None:
+    """Take rows out that no row of ``exports`` is about: who removes one there has its file exported again, once."""
+    with server.transaction():
+        for table in tables():
+            if table.name not in {EXPORTS.name, VALUES.name}:
+                known = f"SELECT FROM {EXPORTS.name} e WHERE e.export_id = t.export_id"
+                server.run(f"DELETE FROM {quoted(table.name)} t WHERE NOT EXISTS ({known})")
+        partitions = server.rows(
+            "SELECT relname::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = $1::regclass "
+            "AND NOT EXISTS (SELECT FROM exports WHERE relname = $2 || export_id)",
+            [VALUES.name, _partition("")],
+        )
+        for (name,) in partitions:
+            server.run(f"DROP TABLE {quoted(str(name))}")
+
+
+def _partition(export_id: int | str) -> str:
+    return f"{VALUES.name}_{export_id}"
 
 
 def _analyze(server: Server, relations: Collection[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,13 @@ def crs_of(path: Path) -> CRS:
     metadata = geo_metadata(pq.read_schema(path))
     if metadata is None:
         raise InputError("not a GeoParquet file", where=str(path), hint="import the parcels again")
-    return CRS.from_json_dict(metadata["columns"][metadata["primary_column"]]["crs"])
+    return _crs(json.dumps(metadata["columns"][metadata["primary_column"]]["crs"]))
+
+
+@functools.lru_cache(maxsize=16)
+def _crs(text: str) -> CRS:
+    # PROJ takes 15 ms for each, and there are few of them.
+    return CRS.from_json(text)
 
 
 def write_geoparquet(

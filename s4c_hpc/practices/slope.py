@@ -6,7 +6,6 @@ Source: the reference's TsaEfaAnalysisBase.cpp.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
 
 from s4c_hpc.practices.days import Days, iso_year, monday
 from s4c_hpc.practices.decimals import Flags, Floats, at_least
@@ -60,6 +59,8 @@ def grows(seen: Observations, slope_db: float) -> tuple[Flags, Flags]:
 
 def _critical(n: Floats) -> Floats:
     """Student's t that is exceeded with half the significance, for n values."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - heavy, and not needed to plan
+
     table = stdtrit(np.arange(-1.0, max(float(n.max(initial=0.0)), 2.0) - 1), 1 - SIGNIFICANCE / 2)
     result: Floats = table[n.astype(np.int64) - 1]
     return result

@@ -40,6 +40,7 @@ _OUTLINE_BYTES: Final = 256 << 20
 """Outlines that are kept in memory, of all versions of a season."""
 _ANSWERS: Final = 32
 """Selections that are kept, for the next page of them."""
+_PIECE_VERTICES: Final = 100
 _PARTS: Final = 32
 """Into which sides of an area are cut that are as long as the site."""
 
@@ -241,34 +242,61 @@ class Book:
 
     def _meeting(self, chosen: NDArray[np.bool_], area: shapely.Geometry) -> None:
         """Of the chosen parcels leave those that meet an area in degrees; outlines are read at its border only."""
-        near = self._near(area)
-        if near is None:
-            chosen[:] = False
-            return
-        chosen &= self._overlapping(shapely.bounds(near))
-        rows = np.flatnonzero(chosen)
-        shapely.prepare(near)
-        inside = shapely.contains(near, shapely.box(*self.bounds[rows].T))
-        doubtful = rows[~inside]
-        chosen[doubtful] = shapely.intersects(near, self.outlines(doubtful))
+        met = np.zeros(chosen.size, dtype=bool)
+        for piece in self._near(area):
+            rows = np.flatnonzero(chosen & ~met & self._overlapping(shapely.bounds(piece)))
+            if not rows.size:
+                continue
+            shapely.prepare(piece)
+            inside = shapely.contains(piece, shapely.box(*self.bounds[rows].T))
+            met[rows[inside]] = True
+            doubtful = rows[~inside]
+            met[doubtful] = shapely.intersects(piece, self.outlines(doubtful))
+        chosen &= met
 
-    def _near(self, area: shapely.Geometry) -> shapely.Geometry | None:
-        """What of an area in degrees may hold parcels, in the version's reference system; ``None``: nothing."""
+    def _near(self, area: shapely.Geometry) -> Geometries:
+        """What of an area in degrees may hold parcels, in pieces (n,) of the version's reference system."""
         extent = self.extent()
         if extent is None:
-            return None
+            return np.empty(0, dtype=object)
         # A projection is good near the parcels only: half of the world comes out as anything.
         west, south, east, north = extent
         size = max(east - west, north - south, 0.01)
         frame = shapely.box(west - size, max(south - size, -90), east + size, min(north + size, 90))
-        cut = shapely.intersection(area, frame)
-        if cut.is_empty:
-            return None
         # Sides that are straight in degrees are not in the projection.
-        found: shapely.Geometry = reproject(
-            np.array([shapely.segmentize(cut, size / _PARTS)], dtype=object), CRS.from_user_input(DEGREES), self.crs.to_wkt()
-        )[0]
-        return found
+        cut = shapely.segmentize(shapely.intersection(area, frame), size / _PARTS)
+        return reproject(_pieces(cut), CRS.from_user_input(DEGREES), self.crs.to_wkt())
+
+
+def _pieces(area: shapely.Geometry) -> Geometries:
+    """An area in pieces (n,) of few vertices: a comparison costs by the vertex, and there are many parcels."""
+    todo, found = [area], []
+    while todo:
+        one = todo.pop()
+        halves = _halves(one) if shapely.get_num_coordinates(one) > _PIECE_VERTICES else None
+        if halves is not None:
+            todo += halves
+        elif not shapely.is_empty(one):
+            found.append(one)
+    out = np.empty(len(found), dtype=object)
+    out[:] = found
+    return out
+
+
+def _halves(area: shapely.Geometry) -> list[shapely.Geometry] | None:
+    """An area cut in two at the median of its vertices, the way that makes fewer new ones; ``None``: it is no use."""
+    west, south, east, north = shapely.bounds(area).tolist()
+    x, y = np.median(shapely.get_coordinates(area), axis=0).tolist()
+    cuts = [
+        [shapely.intersection(area, shapely.box(*frame)) for frame in frames]
+        for frames in (
+            ((west, south, x, north), (x, south, east, north)),
+            ((west, south, east, y), (west, y, east, north)),
+        )
+    ]
+    sizes = [[int(shapely.get_num_coordinates(half)) for half in halves] for halves in cuts]
+    best = min((0, 1), key=lambda i: max(sizes[i]))
+    return cuts[best] if max(sizes[best]) < 0.75 * shapely.get_num_coordinates(area) else None
 
 
 def _rectangles(box: Box) -> shapely.Geometry:

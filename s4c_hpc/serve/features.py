@@ -73,7 +73,10 @@ def polygon_of(geometry: Mapping[str, Any], vertices_max: int) -> bytes:
     # Not mended: of edges that all cross each other, mending a few hundred takes minutes.
     if not shapely.is_valid(shape):
         raise Problem(
-            400, f"is no valid polygon: {shapely.is_valid_reason(shape)}", where=where, hint="mend it first, e.g. ST_MakeValid"
+            400,
+            f"is no valid polygon: {shapely.is_valid_reason(shape)}",
+            where=where,
+            hint="mend it first, e.g. ST_MakeValid",
         )
     wkb: bytes = shapely.to_wkb(shape)
     return wkb

@@ -81,8 +81,8 @@ def _walk(tree: Any, depth: int) -> None:
     if depth > _DEPTH_MAX:
         raise InputError("is nested too deeply", where="filter", hint="use IN for lists of values")
     kind = tree.get("class")
-    if kind == "CAST" and tree["child"].get("class") == "CONSTANT" and not tree.get("try_cast"):
-        return  # how DuckDB reads true and false
+    if kind == "CAST" and tree.get("cast_type", {}).get("id") == "BOOLEAN" and tree["child"]["class"] == "CONSTANT":
+        return  # how an older DuckDB reads true and false; other types may be of any size: INTEGER[100000][100000]
     name = tree.get("function_name") if kind == "FUNCTION" else tree.get("type") if kind == "OPERATOR" else None
     if kind not in _CLASSES or (name is not None and name not in _FUNCTIONS | _OPERATORS):
         raise InputError(

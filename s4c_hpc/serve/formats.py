@@ -20,6 +20,9 @@ from s4c_hpc.core.ipc import read_metadata
 from s4c_hpc.markers import unknown_to_null
 from s4c_hpc.serve.problems import Problem
 
+_FORMULA: Final = "^([=+@\\t\\r-])"
+"""How text begins that spreadsheets calculate."""
+
 Format = Literal["json", "csv", "arrow"]
 
 JSON: Final = "application/json"
@@ -91,10 +94,16 @@ def described(schema: pa.Schema) -> dict[str, dict[str, str]]:
 
 
 def csv_bytes(table: pa.Table) -> bytes:
-    """CSV with empty cells for what is not known, and times in ISO 8601."""
+    """CSV with empty cells for what is not known, and times in ISO 8601.
+
+    Text that a spreadsheet would run as a formula has an apostrophe before it, as OWASP advises: it is declared by
+    farmers and opened by officers. The other forms have it as it is.
+    """
     shown = unknown_to_null(table)
     for i, field in enumerate(shown.schema):
-        if pa.types.is_timestamp(field.type):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            shown = shown.set_column(i, field.name, pc.replace_substring_regex(shown.column(i), _FORMULA, r"'\1"))
+        elif pa.types.is_timestamp(field.type):
             shown = shown.set_column(i, field.name, _times(shown.column(i)))
         elif pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
             raise Problem(406, f"CSV cannot hold {field.name}", where="format", hint="take json or arrow")

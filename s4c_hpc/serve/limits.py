@@ -27,7 +27,7 @@ class Limits:
     """Bytes of a request's path and query."""
     expression_chars: int = 2_000
     """Characters of a condition on attributes."""
-    vertices_max: int = 20_000
+    vertices_max: int = 5_000
     """Vertices of a polygon."""
     rate_per_s: float = 50.0
     """Requests a second of a token, on average."""

@@ -1,7 +1,7 @@
 """Parcels as OGC API Features (Part 1, core and GeoJSON): every version of every season is a collection.
 
-``parcels`` is the newest version of the latest season, ``parcels.<season>.<version>`` each of them. Pages are ordered
-by NewID and begin behind one, so that an import between two of them neither repeats nor skips a parcel that stays.
+``parcels`` is the newest version of the latest season that has any, ``parcels.<season>.<version>`` each of them. Pages
+are ordered by NewID and begin behind one, so that an import between two of them neither repeats nor skips a parcel.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def conformance(_at: SiteDep) -> Conformance:
 @router.get("/collections", operation_id="collections", responses=problems(404))
 def collections(request: Request, at: SiteDep) -> Collections:
     """All versions of all seasons."""
-    places = [place(at, season, request) for season in reversed(at.site.seasons)]
+    places = _with_parcels(request, at)
     found = [_collection(request, places[0], places[0].look.versions[-1], NEWEST)]
     found += [_collection(request, one, name, None) for one in places for name in reversed(one.look.versions)]
     return Collections(collections=found, links=[Link(rel="self", href=str(request.url))])
@@ -223,6 +223,9 @@ def _page(
             parcels_table(book, page, columns, outlines=form == "arrow"), form, about, next_link=following
         )
     links = [Link(rel="self", href=str(request.url), type=GEOJSON)]
+    links += [
+        Link(rel="alternate", href=with_query(request, format=one), type=MEDIA_TYPES[one]) for one in ("csv", "arrow")
+    ]
     if following is not None:
         links.append(Link(rel="next", href=following, type=GEOJSON))
     counted: dict[str, Any] = {
@@ -243,7 +246,7 @@ def _found(request: Request, at: AtSite, collection: str) -> tuple[AtSeason, str
         404, if there is no such collection.
     """
     if collection == NEWEST:
-        found = place(at, at.site.seasons[-1], request)
+        found = _with_parcels(request, at)[0]
         return found, found.look.versions[-1]
     kind, _, rest = collection.partition(".")
     season_id, _, version = rest.partition(".")
@@ -253,6 +256,25 @@ def _found(request: Request, at: AtSite, collection: str) -> tuple[AtSeason, str
         if version in found.look.versions:
             return found, version
     raise Problem(404, "there is no such collection", where="collection", hint="see /collections of the site")
+
+
+def _with_parcels(request: Request, at: AtSite) -> list[AtSeason]:
+    """Seasons that have parcels, the latest first: a new one is empty for a while, and hides no other.
+
+    Raises
+    ------
+    Problem
+        404, if none has.
+    """
+    found, empty = [], None
+    for season in reversed(at.site.seasons):
+        try:
+            found.append(place(at, season, request))
+        except Problem as problem:
+            empty = empty or problem
+    if empty is not None and not found:
+        raise empty
+    return found
 
 
 def _collection(request: Request, found: AtSeason, version: str, name: str | None) -> Collection:
@@ -298,6 +320,8 @@ def expression_of(text: str | None, limits: Limits) -> str | None:
 def _bounded(ids: tuple[str, ...], limits: Limits, most: int | None = None) -> tuple[str, ...]:
     if len(ids) > (most or limits.parcels_max):
         raise Problem(400, f"more than {most or limits.parcels_max} parcels", where="ori_id", hint="ask for fewer")
+    if any("\ud800" <= char <= "\udfff" for one in ids for char in one):
+        raise Problem(400, "is no text: it has half of a surrogate pair", where="ori_id", hint="send UTF-8")
     return ids
 
 

@@ -28,6 +28,7 @@ from s4c_hpc.serve.access import (
 from s4c_hpc.serve.documents import Link, ParcelDetails, SeasonDetails, Table, problems, table_answers
 from s4c_hpc.serve.features import feature_texts, parcels_table
 from s4c_hpc.serve.formats import table_response
+from s4c_hpc.serve.limits import Limits
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.results import KINDS, leads_out, periods_of, read_rows
 from s4c_hpc.serve.roles import visible
@@ -202,13 +203,7 @@ def markers(
         periods=None if period is None else names(period, ("*",)),
         tell=notes.append,
     )
-    if table.num_rows * table.num_columns > service.limits.values_max:
-        raise Problem(
-            400,
-            f"the answer has more than {service.limits.values_max} values",
-            where="ids, columns, period",
-            hint="ask for fewer at a time, or take the marker files: they have no limit",
-        )
+    _check_size(table, service.limits, "ids, columns, period")
     about = {"site": at.site.name, "season": at.season.id, "set": marker_set, "notes": notes}
     return table_response(table, form, about)
 
@@ -229,9 +224,27 @@ def results(
     size = min(limit or service.limits.page_default, service.limits.page_max)
     listed = None if ids is None else numbers(ids, service.limits)
     rows = read_rows(at.season, kind.value, period=period, ids=listed, after=after, limit=size)
+    _check_size(rows.table, service.limits, "limit, period")
     following = None if rows.after is None else with_query(request, after=rows.after, limit=size)
     about = {"site": at.site.name, "season": at.season.id, "what": KINDS[kind.value][1]}
     return table_response(rows.table, form, about, next_link=following)
+
+
+def _check_size(table: pa.Table, limits: Limits, where: str) -> None:
+    """Refuse answers of more values than the limit.
+
+    Raises
+    ------
+    Problem
+        400
+    """
+    if table.num_rows * table.num_columns > limits.values_max:
+        raise Problem(
+            400,
+            f"the answer has more than {limits.values_max} values",
+            where=where,
+            hint="ask for fewer at a time, or take the marker files: they have no limit",
+        )
 
 
 def _series_of(at: AtSeason, tile: str) -> list[dict[str, Any]]:

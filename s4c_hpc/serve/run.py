@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import ipaddress
+import re
+import ssl
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ from s4c_hpc.serve.sites import Site, open_sites
 
 PORT: Final = 8470
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told from others only
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 _WHERE: Final = "s4c serve"
 _HEADER_BYTES: Final = 32_768
 
@@ -80,7 +84,8 @@ def application(options: Options) -> tuple[ASGIApp, tokens.SessionToken | None]:
     sites = open_sites(options.workspaces)
     workspaces = [season.workspace for site in sites.values() for season in site.seasons]
     file = tokens.TokenFile(options.tokens, workspaces)
-    has_tokens = any(Caller(e.name, e.roles, e.id).roles for e in file.entries() if e.revoked is None)
+    now = dt.datetime.now(dt.UTC)
+    has_tokens = any(entry.roles and entry.state(now) == "valid" for entry in file.entries())
     check_exposure(options, has_tokens=has_tokens)
     log = _audit_log(options.audit, workspaces)
     every = {EVERY_SITE: Role.ADMIN}
@@ -117,12 +122,9 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
     """
     if (options.tls_cert is None) != (options.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together", where=_WHERE, hint="give both")
-    if options.tls_key is not None:
-        _check_key(options.tls_key)
-    if "*" in options.cors_origins:
-        raise ConfigError(
-            "scripts of all pages would read answers", where="--cors-origin", hint="name the pages' origins"
-        )
+    if options.tls_cert is not None and options.tls_key is not None:
+        _check_tls(options.tls_cert, options.tls_key)
+    _check_names(options)
     if options.host in _ANY_ADDRESS and not options.hosts:
         raise ConfigError("it answers to its name only", where=_WHERE, hint="say by which it is called: --allowed-host")
     if is_loopback(options.host) and not options.behind_proxy:
@@ -132,7 +134,7 @@ def check_exposure(options: Options, *, has_tokens: bool) -> None:
         raise ConfigError(f"--anonymous is for this machine alone, not {others}", where=_WHERE, hint="give out tokens")
     if not has_tokens:
         raise ConfigError(
-            f"nobody has a token, so nobody may be served {others}",
+            f"nobody has a valid token, so nobody may be served {others}",
             where=str(options.tokens),
             hint="make one: s4c serve token add NAME --role viewer --site SITE",
         )
@@ -210,13 +212,39 @@ def _as_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def _check_key(path: Path) -> None:
+def _check_names(options: Options) -> None:
+    """Pages whose scripts may read answers, and addresses of proxies, are named one by one."""
+    if "*" in options.cors_origins:
+        raise ConfigError(
+            "scripts of all pages would read answers", where="--cors-origin", hint="name the pages' origins"
+        )
+    for origin in options.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"{origin!r} is no origin", where="--cors-origin", hint="e.g. https://maps.example, no path"
+            )
+    if "*" in options.proxy_addresses:
+        raise ConfigError(
+            "everybody could write any address into the audit log",
+            where="--proxy-addresses",
+            hint="name the addresses of the proxy",
+        )
+
+
+def _check_tls(cert: Path, key: Path) -> None:
     try:
-        mode = path.stat().st_mode
+        mode = key.stat().st_mode
     except OSError as error:
-        raise ConfigError(f"the key cannot be read ({error.strerror})", where=str(path)) from error
+        raise ConfigError(f"the key cannot be read ({error.strerror})", where=str(key)) from error
     if stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(f"others may read the key (mode {stat.S_IMODE(mode):04o})", where=str(path), hint="chmod 600")
+        raise ConfigError(f"others may read the key (mode {stat.S_IMODE(mode):04o})", where=str(key), hint="chmod 600")
+    try:
+        # A key with a password cannot be used: nobody is there to type it.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"certificate and key cannot be used ({error})", where=f"{cert}, {key}", hint="both are PEM and of one pair"
+        ) from error
 
 
 def _audit_log(path: Path, workspaces: Sequence[Workspace]) -> audit.AuditLog:

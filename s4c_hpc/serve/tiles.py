@@ -1,8 +1,8 @@
 """Map tiles of the parcels, made when they are asked for, and the last ones kept.
 
 A tile that shows a country cannot hold its parcels: those smaller than four pixels are counted in a cell of eight, the
-kind that covers most of them gives it its colour, and only their bounds are looked at. Outlines are read of parcels that
-can be seen as such, and lie above the cells. So a tile has some 12 000 shapes at most.
+kind that covers most of them gives it its colour, and only their bounds are looked at. Outlines are read of parcels
+that can be seen as such, and lie above the cells. So a tile has some 12 000 shapes at most.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _HALF: Final = math.pi * _RADIUS
 _SMALL: Final = 32
 """Units: four pixels, for a tile is drawn 512 pixels wide. What is smaller goes to a cell."""
 _CELL: Final = 64
-"""Units: eight pixels. Cells of neighbouring tiles meet, for this divides a tile. (Of four pixels they looked finer, and
-a map drawn without a graphics card needed half as long again for a frame.)"""
+"""Units: eight pixels. Cells of neighbouring tiles meet, for this divides a tile. (Of four they look finer, and are
+four times as many: without a graphics card, a frame took a third longer.)"""
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 _MARGIN: Final = 64
 """Units around a tile, so that the lines of its cut are not seen."""

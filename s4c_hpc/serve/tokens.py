@@ -139,8 +139,12 @@ class TokenFile:
         Raises
         ------
         InputError
-            The name has a valid token.
+            The name has a valid token; or nobody could use this one.
         """
+        if not name.isprintable() or not name.strip() or not all(roles):
+            raise InputError("a token needs a name and sites, of letters that can be seen", where=str(self.path))
+        if expires is not None and expires <= dt.datetime.now(dt.UTC):
+            raise InputError("the token would be over at once", where="--expires", hint="name a day to come")
         with self._changing() as entries:
             now = dt.datetime.now(dt.UTC)
             if any(entry.name == name and entry.state(now) == "valid" for entry in entries.values()):
@@ -224,10 +228,23 @@ class TokenFile:
 def _parsed(text: bytes, path: Path) -> dict[str, Entry]:
     try:
         values: dict[str, Any] = json.loads(text)
-        found = [Entry(**{**one, "roles": _roles(one["roles"])}) for one in values[CONTRACT]]
+        found = [_entry(one) for one in values[CONTRACT]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"not a file of tokens ({error})", where=str(path), hint="move it away") from error
     return {entry.id: entry for entry in found}
+
+
+def _entry(values: Mapping[str, Any]) -> Entry:
+    """An entry as it stands in the file, which people edit; a time has a zone, or it could not be compared."""
+    known = [values[name] for name in ("name", "id", "sha256", "created")]
+    times = [values[name] for name in ("expires", "revoked") if values.get(name) is not None]
+    if not all(isinstance(one, str) for one in (*known, *times)):
+        raise TypeError("names, hashes and times are texts")
+    if not values["sha256"].isascii():
+        raise ValueError("a hash is hex digits")
+    if any(dt.datetime.fromisoformat(one).tzinfo is None for one in times):
+        raise ValueError("a time has no time zone")
+    return Entry(**{**values, "roles": _roles(values["roles"])})
 
 
 def _roles(values: Mapping[str, str]) -> dict[str, Role]:

@@ -115,7 +115,8 @@ def shown(document: Document) -> list[str]:
 def missing(expected: str, printed: str) -> str:
     """The first line of what is expected that a program did not print in its place; nothing if all is there.
 
-    ``...`` stands for anything. Blanks at ends of lines stand for nothing, and all kinds of blanks are one.
+    ``...`` stands for anything. Blanks at ends of lines stand for nothing, and any number and kind of them elsewhere for
+    one: the widths of columns are those of numbers, of which some are measured.
     """
     wanted, there = _plain(expected), _plain(printed)
     for n, line in enumerate(wanted, start=1):
@@ -127,4 +128,4 @@ def missing(expected: str, printed: str) -> str:
 
 
 def _plain(text: str) -> list[str]:
-    return [re.sub(r"[\u00a0\u2009\u202f]", " ", line).rstrip() for line in text.strip("\n").splitlines()]
+    return [re.sub(r"\s+", " ", line).rstrip() for line in text.strip("\n").splitlines()]

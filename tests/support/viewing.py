@@ -25,13 +25,13 @@ SITE, BARE, FULL = "seen", "2018-03-01_2018-10-31", "2019-03-01_2019-10-31"
 N = 12
 CUT = dt.date(2019, 6, 10)
 """When the first three fields are mown."""
-HARM = "<img src=x onerror=\"window.harmed=1\"><script>window.harmed=1</script>'\";--"
+HARM = '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'";--'
 CROPS = (
     "grass",
     HARM,
     "long " * 60 + "x" * 120,
     "\u202eright to left \u05d7\u05d9\u05d8\u05d4 \u0642\u0645\u062d",
-    "\N{EAR OF RICE}\N{ZERO WIDTH JOINER}\N{EAR OF MAIZE} caf\u00e9\u0301",
+    "\N{EAR OF RICE}\N{ZERO WIDTH JOINER}\N{EAR OF MAIZE} bl\u00e9\u0301",
     "javascript:alert(1)",
 )
 """Declared crops, in turn."""

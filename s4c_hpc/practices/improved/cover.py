@@ -6,12 +6,12 @@ backscatter grows by the orbit; a rise of coherence that is in doubt (rain, or a
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from s4c_hpc.config.practices import PracticeRules
 from s4c_hpc.core.jit import helper, kernel
@@ -26,8 +26,13 @@ from s4c_hpc.practices.slope import SIGNIFICANCE
 _REACH_DAYS = 17
 """Acquisitions so near enter a regression: two weeks before and after the week that they are in."""
 
-_T_LIMIT = np.append(np.full(3, np.inf), stdtrit(np.arange(1.0, 62.0), 1 - SIGNIFICANCE / 2))
-"""Student's t that is exceeded with half the significance, by number of values."""
+
+@functools.cache
+def _t_limit() -> Floats:
+    """Student's t that is exceeded with half the significance, by number of values."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - heavy, and not needed to plan
+
+    return np.append(np.full(3, np.inf), stdtrit(np.arange(1.0, 62.0), 1 - SIGNIFICANCE / 2))
 
 
 class CoverLimits(NamedTuple):
@@ -140,7 +145,7 @@ def cover(
         np.ascontiguousarray(seen.ratio_db),
         (first, last, season.n_orbits),
         limits.slope_db,
-        _T_LIMIT,
+        _t_limit(),
         codes,
     )
     m6, m7, m8, m9, m10 = (np.ascontiguousarray(codes[:, i]) for i in range(5))

@@ -29,6 +29,12 @@ function button(text, onClick) {
   return made;
 }
 
+// Names written from right to left, or that pretend to be, turn nothing around but themselves.
+function apart(name, text) {
+  const parts = text.split(" · ").flatMap((one, i) => [i ? " · " : "", element("bdi", one)]);
+  return element(name, "", ...parts);
+}
+
 function list(lines) {
   return element("ul", "", ...lines.map((line) => element("li", line)));
 }
@@ -99,9 +105,9 @@ export async function openPanel(season, parcel, other) {
     if (image.length) tools.append(saving("Picture (SVG)", `${base}/picture`, `parcel-${parcel}.svg`));
     if (navigator.clipboard) tools.append(button("Copy address", (it) => navigator.clipboard.writeText(location.href).then(() => (it.textContent = "Copied"), other.failed)));
     tools.append(button("Print", () => print()));
-    const title = element("h2", words.title);
+    const title = apart("h2", words.title);
     title.tabIndex = -1;
-    const parts = [tools, title, element("p", words.subtitle)];
+    const parts = [tools, title, apart("p", words.subtitle)];
     if (other.also.length) parts.push(element("p", "Also here: ", ...other.also.map((id) => button(`Parcel ${id}`, () => other.open(id)))));
     parts.push(themes(words.themes), ...image);
     if (words.declared.length) parts.push(element("h3", "Declared"), list(words.declared));
@@ -129,7 +135,7 @@ function beside(one, inside, failed) {
       if (parcel === null) return made.replaceChildren(element("p", `${one.title}: there is no parcel at this place.`));
       const base = `${one.path}/parcels/${parcel}`;
       const words = await askJson(`${base}/timeline`);
-      made.replaceChildren(element("h3", `${words.title} · ${words.subtitle}`), themes(words.themes), ...(await picture(base, words)), list([...words.declared, ...words.decisions.map((d) => d.verdict)]));
+      made.replaceChildren(apart("h3", `${words.title} · ${words.subtitle}`), themes(words.themes), ...(await picture(base, words)), list([...words.declared, ...words.decisions.map((d) => d.verdict)]));
     } catch (error) {
       failed(error);
     }

@@ -39,7 +39,7 @@ export async function ask(path) {
   const where = problem.where && `(${problem.where})`;
   const words = [problem.detail ?? answer.statusText, where].filter(Boolean).join(" ");
   const found = problem.hint ? `${words}: ${problem.hint}` : words;
-  throw answer.status === 401 ? new Refused(found) : new Error(found);
+  throw Object.assign(answer.status === 401 ? new Refused(found) : new Error(found), { status: answer.status });
 }
 
 export async function askJson(path) {

@@ -29,7 +29,7 @@ function failed(error) {
   }
   state("failed");
   tell(error.url ? `Part of the map was not answered (${error.status || "the service is away"}).` : error.message, true);
-  byId("again").hidden = false;
+  byId("again").hidden = error.status >= 400 && error.status < 429; // the same would be answered
 }
 
 // --- The address ---
