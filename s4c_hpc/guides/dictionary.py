@@ -12,9 +12,10 @@ from typing import Final
 
 from s4c_hpc.config import load_config
 from s4c_hpc.core.bundled import bundled
+from s4c_hpc.core.text import markdown_table
 from s4c_hpc.markers.relations import ACQUISITION_COLUMNS, FACTS, OBSERVATION_COLUMNS, PARCEL_COLUMNS, Meaning
 from s4c_hpc.report.describe import describe
-from s4c_hpc.report.markdown import markdown_cell, markdown_lines
+from s4c_hpc.report.markdown import markdown_lines
 from s4c_hpc.report.questions import QUESTIONS
 
 PAGE: Final = Path(__file__).with_suffix(".md")
@@ -88,8 +89,8 @@ def dictionary_page() -> str:
 
 
 def _view(name: str, columns: Mapping[str, Meaning]) -> Iterator[str]:
-    yield f"## {name}\n\n| column | meaning |\n|---|---|"
-    yield from (f"| `{column}` | {markdown_cell(meaning)} |" for column, meaning in columns.items())
+    yield f"## {name}\n"
+    yield from markdown_table(("column", "meaning"), ((f"`{column}`", meaning) for column, meaning in columns.items()))
     yield ""
 
 
