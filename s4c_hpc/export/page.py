@@ -11,7 +11,7 @@ from typing import Final
 
 from s4c_hpc.core.text import markdown_table
 from s4c_hpc.export.contract import CONTRACT, Table, tables
-from s4c_hpc.export.server import DatabaseView, database_views
+from s4c_hpc.export.views import DatabaseView, database_views
 
 PAGE: Final = Path(__file__).with_name("SCHEMA.md")
 
