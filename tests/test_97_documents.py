@@ -18,8 +18,8 @@ from support.slurm import taken_down
 from sybil.example import SybilFailure
 
 from s4c_hpc.core.errors import ExitCode
-from s4c_hpc.drawing.diagrams import DIAGRAMS
-from s4c_hpc.report.dictionary_page import PAGE, dictionary_page
+from s4c_hpc.guides.diagrams import DIAGRAMS
+from s4c_hpc.guides.dictionary import PAGE, dictionary_page
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "s4c_hpc" / "guides"
@@ -60,14 +60,12 @@ def test_blocks_that_are_not_executed_are_those_that_we_know_of() -> None:
 
 
 def test_the_dictionary_is_what_the_code_writes() -> None:
-    assert PAGE.read_text() == dictionary_page(), (
-        "python -m s4c_hpc.report.dictionary_page > s4c_hpc/guides/dictionary.md"
-    )
+    assert PAGE.read_text() == dictionary_page(), "python -m s4c_hpc.guides.dictionary > s4c_hpc/guides/dictionary.md"
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)
 def test_diagrams_are_those_of_their_script(name: str) -> None:
-    assert (GUIDES / name).read_text() == DIAGRAMS[name], "python -m s4c_hpc.drawing.diagrams"
+    assert (GUIDES / name).read_text() == DIAGRAMS[name], "python -m s4c_hpc.guides.diagrams"
 
 
 def test_guides_are_listed_and_printed() -> None:

@@ -18,10 +18,10 @@ from s4c_hpc.report.parcel_picture import parcel_svg, subtitle
 from s4c_hpc.report.parcel_season import ParcelSeason, parcel_season
 from s4c_hpc.serve.access import AtSeason, ParcelPath, SeasonDep, Service, ServiceDep
 from s4c_hpc.serve.book import CRS84, Asked, Book
+from s4c_hpc.serve.conditions import expression_of
 from s4c_hpc.serve.documents import DecisionWords, Link, MapInfo, MapKind, MapTheme, ThemeWords, Timeline, problems
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.roles import Role, visible
-from s4c_hpc.serve.routes_features import expression_of
 from s4c_hpc.serve.tiles import LAYER, ZOOM_MAX, Sheet
 
 router = APIRouter(tags=["map"])
