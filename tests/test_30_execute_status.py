@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.cli import cli_environment, s4c
 from support.runs import PATIENCE_S, InlineExecutor, probe_config, probe_workspace, run_inline
@@ -41,6 +43,7 @@ from s4c_hpc.execute.cluster_facts import Cluster, keep_cluster
 from s4c_hpc.execute.glance import look_at
 from s4c_hpc.execute.lease import lease
 from s4c_hpc.execute.limits import Most
+from s4c_hpc.execute.logs import MAX_NAMED, tasks_called
 from s4c_hpc.execute.pending import explain
 from s4c_hpc.execute.queue_view import QueueLine, QueueView, write_view
 from s4c_hpc.plan import NodeGroup, RunFolder, Span, latest_run
@@ -430,6 +433,20 @@ def test_logs_of_a_task_tell_each_attempt_and_a_part_of_its_name_lists_tasks(tmp
     log.parent.mkdir(parents=True)
     log.write_text("s4c: a tick spoke\n")
     assert s4c("logs", "tick", workspace=workspace.root).stdout == "s4c: a tick spoke\n"
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_whole_name_is_found_behind_many_that_it_is_a_part_of(tmp_path: Path) -> None:
+    workspace = probe_workspace(tmp_path)
+    run_inline(workspace, probe_config())
+    run = latest_run(workspace)
+    assert run is not None
+    subjects = [*(f"part-1{i}" for i in range(70_000)), "part-1"]
+    n = len(subjects)
+    columns = {"id": [f"{i:08x}" for i in range(n)], "stage": ["leaf"] * n, "tile": ["32UPU"] * n, "subject": subjects}
+    pq.write_table(pa.table(columns), run.plan)
+    assert [task.id for task in tasks_called(workspace, "leaf 32UPU part-1")] == [f"{n - 1:08x}"]
+    assert len(tasks_called(workspace, "part-1")) == MAX_NAMED + 1
 
 
 @pytest.mark.usefixtures("probes")

@@ -257,6 +257,30 @@ def test_links_to_elsewhere_are_not_followed(service: Served, workspace: Workspa
     link.write_bytes(b"damaged")
     refused(service.get(f"{SEASON}/events", "admin"), 503)
     link.unlink()
+    # Nor is a folder that is a link.
+    away = tmp_path / "2020"
+    away.mkdir()
+    write_ipc(away / f"{SITE}_32UNU.arrow", table.schema, table.to_batches())
+    home.with_name("2020").symlink_to(away)
+    refused(service.get(f"{SEASON}/events", "admin"), 404)
+    home.with_name("2020").unlink()
+
+
+def test_formulas_are_text_in_spreadsheets(service: Served, workspace: Workspace) -> None:
+    texts = ["=1+1", "wheat"]
+    table = pa.table(
+        {"NewID": pa.array([1, 2], pa.int32()), "crop": texts, "coded": pa.array(texts).dictionary_encode()}
+    )
+    path = workspace.markers / "l4b" / "2019" / f"{SITE}_32UNU.arrow"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_ipc(path, table.schema, table.to_batches())
+    lines = service.get(f"{SEASON}/events", "admin", format="csv").text.splitlines()
+    path.unlink()
+    assert [one.split(",")[2:] for one in lines] == [
+        ['"crop"', '"coded"'],
+        ['"\'=1+1"', '"\'=1+1"'],
+        ['"wheat"', '"wheat"'],
+    ]
 
 
 def test_a_file_that_is_gone_is_asked_for_again(tmp_path: Path) -> None:

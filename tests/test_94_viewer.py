@@ -202,6 +202,17 @@ def test_tiles_and_time_lines_obey_roles(service: Served, workspaces: Any) -> No
     assert service.get(f"{HERE}/parcels/999999/timeline").status_code == 404
 
 
+def test_a_configuration_broken_meanwhile_is_no_fault_of_the_request(service: Served, workspaces: Any) -> None:
+    config: Path = workspaces[1].config
+    sound = config.read_bytes()
+    config.write_text("[site\n")
+    try:
+        answer = service.get(f"{HERE}/parcels/1/timeline", "viewer")
+    finally:
+        config.write_bytes(sound)
+    assert (answer.status_code, answer.json()["hint"]) == (503, "tell the operator: 's4c config check'")
+
+
 def test_the_page_is_open_and_nothing_else(service: Served) -> None:
     answer = service.get("/view/", None)
     assert answer.status_code == 200

@@ -345,6 +345,36 @@ def test_trouble_is_told_and_passes(service: Served, tab: Page, monkeypatch: pyt
     assert not tab.value("document.querySelector('#door').open")
 
 
+def test_a_condition_of_an_address_that_cannot_be_used_can_be_mended(service: Served, tab: Page) -> None:
+    tab.open("about:blank")
+    tab.open(f"{service.url}/v1/view/#token={service.held['viewer']}&only=ori_hold+%3D+1")
+    tab.wait("document.body.dataset.state === 'failed'")
+    assert tab.value("document.querySelector('#condition').value") == "ori_hold = 1"
+    assert tab.value("document.querySelector('#condition').ariaInvalid") == "true"
+    tab.type("#condition", "NewID < 4")
+    tab.wait(f"{TOLD} === '3 parcels'")
+    assert tab.value("document.querySelector('#condition').ariaInvalid") is None
+
+
+def test_of_two_seasons_the_last_one_counts(tab: Page) -> None:
+    # The place in the first one is found only after the second one is there.
+    tab.value("""{
+      const ask = fetch;
+      window.fetch = async (...what) => {
+        if (String(what[0]).includes("/collections/")) await new Promise((done) => (window.go = done));
+        return ask(...what);
+      };
+    }""")
+    field(tab, 4)
+    tab.choose("#season", f"sites/{SITE}/seasons/{BARE}")
+    tab.wait("window.go !== undefined")
+    tab.choose("#season", HERE)
+    tab.wait(f"{READY} && location.hash.includes('{FULL}')")
+    tab.value("window.go()")
+    tab.wait("new Promise((done) => setTimeout(() => done(true), 300))")
+    assert tab.value("document.querySelector('#panel').hidden"), "the number is that of the other season"
+
+
 SIGHT = {
     "all": np.eye(3),
     "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],

@@ -34,8 +34,8 @@ from s4c_hpc.export import export_postgis
 from s4c_hpc.export.contract import tables
 from s4c_hpc.export.map_views import PARCEL_MAP_COLUMNS
 from s4c_hpc.export.page import PAGE, schema_page
-from s4c_hpc.export.server import database_views
 from s4c_hpc.export.sources import last_day
+from s4c_hpc.export.views import database_views
 from s4c_hpc.parcels import import_parcels
 
 

@@ -20,8 +20,8 @@ from support.slurm import taken_down
 from sybil.example import SybilFailure
 
 from s4c_hpc.core.errors import ExitCode
-from s4c_hpc.drawing.diagrams import DIAGRAMS
-from s4c_hpc.report.dictionary_page import PAGE, dictionary_page
+from s4c_hpc.guides.diagrams import DIAGRAMS
+from s4c_hpc.guides.dictionary import PAGE, dictionary_page
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "s4c_hpc" / "guides"
@@ -62,14 +62,12 @@ def test_blocks_that_are_not_executed_are_those_that_we_know_of() -> None:
 
 
 def test_the_dictionary_is_what_the_code_writes() -> None:
-    assert PAGE.read_text() == dictionary_page(), (
-        "python -m s4c_hpc.report.dictionary_page > s4c_hpc/guides/dictionary.md"
-    )
+    assert PAGE.read_text() == dictionary_page(), "python -m s4c_hpc.guides.dictionary > s4c_hpc/guides/dictionary.md"
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)
 def test_diagrams_are_those_of_their_script(name: str) -> None:
-    assert (GUIDES / name).read_text() == DIAGRAMS[name], "python -m s4c_hpc.drawing.diagrams"
+    assert (GUIDES / name).read_text() == DIAGRAMS[name], "python -m s4c_hpc.guides.diagrams"
 
 
 def test_guides_are_listed_and_printed() -> None:
@@ -88,7 +86,9 @@ def test_guides_are_listed_and_printed() -> None:
 def test_readers_see_which_file_a_block_is(path: Path) -> None:
     """The mark above a block is a comment, which neither GitHub nor a terminal shows."""
     text = path.read_text()
-    for found in re.finditer(r"<!-- file: ([^,\n]+)(?:, added)? -->\n```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(
+        r"<!-- file: ([^,\n]+)(?:, added)? -->\n```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
         name = Path(found[1]).name
         above = text[: found.start()].rstrip().rpartition("\n\n")[2]
         assert name in above or name in found[2], f"{name_of(path)}: nobody sees that a block is {found[1]}"

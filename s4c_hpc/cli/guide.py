@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -64,10 +65,10 @@ def guide(
         from rich.console import Console
         from rich.markdown import Markdown
 
+        os.environ.setdefault("LESS", "FRX")  # as git: less shows colours, and leaves a page that fits where it is
         console = Console()
-        with console.capture() as page:
+        with console.pager(styles=True):
             console.print(Markdown(for_terminal(text, path.parent), hyperlinks=False))
-        typer.echo_via_pager(page.get(), color=console.color_system is not None)
     else:
         typer.echo(text, nl=False)
 

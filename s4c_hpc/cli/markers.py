@@ -108,7 +108,7 @@ def describe(
     elif as_csv:
         _print_rows([one.row() for one in columns])
     elif as_markdown:
-        from s4c_hpc.report.dictionary_page import markdown_lines
+        from s4c_hpc.report.markdown import markdown_lines
 
         for line in markdown_lines(columns, asked):
             typer.echo(line)

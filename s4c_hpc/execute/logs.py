@@ -108,22 +108,22 @@ def tick_log(workspace: Workspace) -> Path | None:
 
 
 def _rows(run: RunFolder, called: str) -> list[dict[str, str]]:
+    """The task of that id or name, or else the first that it is a part of."""
+    exact: list[dict[str, str]] = []
+    rows: list[dict[str, str]] = []
     try:
         file = pq.ParquetFile(run.plan)
-        rows: list[dict[str, str]] = []
         for batch in file.iter_batches(columns=["id", "stage", "tile", "subject"]):
             parts = (pc.cast(batch[part], pa.string()) for part in ("stage", "tile", "subject"))
             names = pc.binary_join_element_wise(*parts, " ")
             fits = pc.or_(pc.starts_with(batch["id"], called), pc.match_substring(names, called))
             named = pa.table({"id": batch["id"], "name": names})
-            # A whole name comes before longer ones that it is a part of.
-            rows += named.filter(pc.equal(names, called)).to_pylist()
-            rows += named.filter(fits).slice(0, MAX_NAMED + 1).to_pylist()
-            if len(rows) > MAX_NAMED:
-                break
+            # A whole name may stand behind any number of longer ones that it is a part of.
+            exact += named.filter(pc.equal(names, called)).to_pylist()
+            rows += named.filter(fits).slice(0, MAX_NAMED + 1 - len(rows)).to_pylist()
     except (FileNotFoundError, pa.ArrowInvalid):
         return []
-    return rows
+    return exact or rows
 
 
 def _plan_status(run: RunFolder, task: str) -> list[dict[str, str]]:

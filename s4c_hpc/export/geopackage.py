@@ -27,7 +27,8 @@ from s4c_hpc.export.map_views import (
 )
 from s4c_hpc.markers.attributes import GEOMETRY, Geometry, read_geometry
 from s4c_hpc.markers.export import whole_file
-from s4c_hpc.markers.relations import FACTS, PARCELS, Meaning, fact_files
+from s4c_hpc.markers.files import MarkerFile
+from s4c_hpc.markers.relations import FACTS, PARCELS, Meaning, Relation, files_of
 from s4c_hpc.markers.workspace_sql import open_sql
 from s4c_hpc.markers.writers import write_layer
 from s4c_hpc.parcels import latest_version
@@ -80,11 +81,12 @@ def export_gpkg(workspace: Workspace, out: Path, *, force: bool = False) -> Gpkg
     version = latest_version(workspace)
     if version is None:
         raise NoInputsError("there are no parcels", where=str(workspace.parcels), hint="run 's4c parcels import'")
-    parcels, mowings = _maps(workspace)
+    facts = files_of(workspace).facts
+    parcels, mowings = _maps(workspace, facts)
     if not parcels.num_rows:
         raise NoInputsError("there is no parcel", where=f"parcels {version}", hint="run 's4c parcels import'")
     geometry = read_geometry(workspace, version)
-    chosen = _styles(parcels, _class_names(workspace))
+    chosen = _styles(parcels, _class_names(facts))
     with whole_file(out, force=force) as path:
         _layer(path, PARCEL_LAYER, parcels, PARCEL_MAP_COLUMNS, geometry)
         if mowings.num_rows:
@@ -102,10 +104,10 @@ def export_gpkg(workspace: Workspace, out: Path, *, force: bool = False) -> Gpkg
     )
 
 
-def _maps(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
+def _maps(workspace: Workspace, facts: Mapping[Relation, list[MarkerFile]]) -> tuple[pa.Table, pa.Table]:
     """Parcels, and mowings."""
     names = {PARCELS.name, *(r.name for r in FACTS.values())}
-    there = {relation.name for relation in fact_files(workspace)}
+    there = {relation.name for relation in facts}
     connection = open_sql(workspace, names=names.__contains__)
     try:
         for folder, schema in fact_schemas().items():
@@ -127,10 +129,10 @@ def _styles(parcels: pa.Table, names: Mapping[str, str]) -> list[styles.Style]:
     return [s for s in listed if parcels[s.column].null_count < parcels.num_rows] or [styles.PLAIN]
 
 
-def _class_names(workspace: Workspace) -> dict[str, str]:
+def _class_names(facts: Mapping[Relation, list[MarkerFile]]) -> dict[str, str]:
     """Names of classes, as the newest files of crop types have them."""
     names: dict[str, str] = {}
-    for file in fact_files(workspace).get(FACTS["l4a"], []):
+    for file in facts.get(FACTS["l4a"], []):
         names |= json.loads(read_metadata(open_ipc(file.path).schema).get("classes", "{}"))
     return names
 

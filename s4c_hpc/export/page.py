@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from s4c_hpc.core.text import markdown_table
 from s4c_hpc.export.contract import CONTRACT, Table, tables
-from s4c_hpc.export.server import DatabaseView, database_views
-from s4c_hpc.markers.relations import Meaning
+from s4c_hpc.export.views import DatabaseView, database_views
 
 PAGE: Final = Path(__file__).with_name("SCHEMA.md")
 
@@ -74,21 +73,13 @@ def schema_page() -> str:
 
 def _table(table: Table) -> str:
     key = f" Key: {', '.join(f'`{k}`' for k in table.key)}." if table.key else ""
-    rows = _rows((c.name, c.kind, c.meaning) for c in table.columns)
-    return f"### {table.name}\n\n{table.about}.{key}\n\n| column | type | meaning |\n|---|---|---|\n{rows}\n"
+    lines = markdown_table(("column", "type", "meaning"), ((f"`{c.name}`", c.kind, c.meaning) for c in table.columns))
+    return "\n".join((f"### {table.name}\n\n{table.about}.{key}\n", *lines, ""))
 
 
 def _view(view: DatabaseView) -> str:
-    rows = "\n".join(f"| `{name}` | {_text(meaning)} |" for name, meaning in view.columns.items())
-    return f"### {view.name}\n\n{view.about}.\n\n| column | meaning |\n|---|---|\n{rows}\n"
-
-
-def _rows(columns: Iterable[tuple[str, str, Meaning]]) -> str:
-    return "\n".join(f"| `{name}` | {kind} | {_text(meaning)} |" for name, kind, meaning in columns)
-
-
-def _text(meaning: Meaning) -> str:
-    return str(meaning).replace("|", "\\|")
+    lines = markdown_table(("column", "meaning"), ((f"`{name}`", meaning) for name, meaning in view.columns.items()))
+    return "\n".join((f"### {view.name}\n\n{view.about}.\n", *lines, ""))
 
 
 if __name__ == "__main__":

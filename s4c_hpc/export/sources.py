@@ -15,7 +15,7 @@ from s4c_hpc.core.ipc import open_ipc, read_metadata
 from s4c_hpc.core.workspace import Workspace
 from s4c_hpc.export.contract import CONTRACT, VALUES
 from s4c_hpc.markers.files import MarkerFile
-from s4c_hpc.markers.relations import ACQUISITIONS, PARCEL_VERSIONS, fact_files, set_files
+from s4c_hpc.markers.relations import ACQUISITIONS, PARCEL_VERSIONS, files_of
 from s4c_hpc.markers.workspace_sql import acquisitions_table
 from s4c_hpc.parcels import versions
 from s4c_hpc.parcels.store import PARCELS
@@ -58,9 +58,10 @@ def sources_of(workspace: Workspace, *, all_versions: bool, columns: Sequence[st
         found.append(
             Source(name=ACQUISITIONS.name, relation=ACQUISITIONS.name, path=workspace.root, digest=text),
         )
-    for relation, files in fact_files(workspace).items():
+    there = files_of(workspace)
+    for relation, files in there.facts.items():
         found += [_marker_source(workspace, file, relation.name, "") for file in files]
-    for files in set_files(workspace).values():
+    for files in there.sets.values():
         found += [_marker_source(workspace, file, VALUES.name, json.dumps(columns)) for file in files]
     return found
 

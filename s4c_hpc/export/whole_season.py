@@ -26,7 +26,7 @@ from s4c_hpc.markers.export import export_markers
 from s4c_hpc.markers.files import MarkerFile
 from s4c_hpc.markers.part import ID_COLUMN, Ids
 from s4c_hpc.markers.query import as_new_ids
-from s4c_hpc.markers.relations import PARCELS, fact_files, name_of, set_files
+from s4c_hpc.markers.relations import PARCELS, files_of, name_of
 from s4c_hpc.markers.sql_views import DICTIONARY, described
 from s4c_hpc.parcels import Selection, latest_version, numbers_of, read_attributes, select, store
 
@@ -77,8 +77,9 @@ def export_season(
     version = latest_version(workspace)
     if version is None:
         raise NoInputsError("there are no parcels", where=str(workspace.parcels), hint="run 's4c parcels import'")
-    sets = {name: _of_season(files, start, end) for name, files in set_files(workspace).items()}
-    facts = {relation: _of_season(files, start, end) for relation, files in fact_files(workspace).items()}
+    there = files_of(workspace)
+    sets = {name: _of_season(files, start, end) for name, files in there.sets.items()}
+    facts = {relation: _of_season(files, start, end) for relation, files in there.facts.items()}
     if not any(sets.values()) and not any(facts.values()):
         raise NoInputsError(
             f"there is nothing of the season {start} to {end}", where=str(workspace.markers), hint="run 's4c run' first"
@@ -98,15 +99,15 @@ def export_season(
                 continue
             name = name_of(folder_name)
             rows = [row for f in files for row in described(f.tile, open_ipc(f.path).schema)]
-            there = None if wanted is None else _with_markers(files, wanted, name, told)
-            if there is not None and not there.size:
+            listed = None if wanted is None else _with_markers(files, wanted, name, told)
+            if listed is not None and not listed.size:
                 continue
             report = export_markers(
                 workspace,
                 folder / f"{name}.{fmt}",
                 set_name=folder_name,
                 periods=sorted({f.period for f in files}),
-                ids=None if there is None else there.tolist(),
+                ids=None if listed is None else listed.tolist(),
             )
             about = f"Markers of set {name}: a row a parcel, a column a day"
             written.append(_said(report.path, about, report.n_rows, 1 + report.n_columns))

@@ -17,6 +17,7 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from s4c_hpc.core.text import markdown_table
 from s4c_hpc.guides.licences import REVIEWED, licence_of
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -133,22 +134,18 @@ def page(packages: Iterable[Row]) -> str:
     libraries = [(name, licence, ", ".join(_carriers(name))) for name, licence in _LIBRARIES.items()]
     parts = (
         _HEAD,
-        *_table(("package", "version", "licence", "comes with", "what for"), table),
+        *markdown_table(("package", "version", "licence", "comes with", "what for"), table),
         "",
         "## Other than permissive, and why",
         "",
-        *_table(("package", "licence", "why it may stay"), reviewed),
+        *markdown_table(("package", "licence", "why it may stay"), reviewed),
         "",
         _LIBRARIES_HEAD,
-        *_table(("library", "licence", "in the wheels of"), libraries),
+        *markdown_table(("library", "licence", "in the wheels of"), libraries),
         "",
         _TAIL,
     )
     return "\n".join(parts)
-
-
-def _table(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *lines)]
 
 
 def _groups(root: Path) -> dict[str, list[str]]:

@@ -151,32 +151,33 @@ def as_name(text: str) -> str:
     return re.sub(r"[^a-z0-9_]", "_", text.lower())
 
 
-def fact_files(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Files of a workspace by what they hold, each list by period and tile."""
+
+    sets: Mapping[str, list[MarkerFile]]
+    """By set, whose columns are values of dates."""
+    facts: Mapping[Relation, list[MarkerFile]]
+
+
+def files_of(
     workspace: Workspace, *, tiles: Sequence[str] | None = None, periods: Sequence[str] | None = None
-) -> dict[Relation, list[MarkerFile]]:
-    """Files of facts by relation, each by period and tile."""
-    found: dict[Relation, list[MarkerFile]] = {}
-    for file in _sound(workspace, tiles, periods):
-        if file.is_table:
-            found.setdefault(relation_of(file.set), []).append(file)
-    return found
+) -> Files:
+    """Files of one site, none of which is damaged: what is wrong is told, not left out or counted twice.
 
-
-def set_files(
-    workspace: Workspace, *, tiles: Sequence[str] | None = None, periods: Sequence[str] | None = None
-) -> dict[str, list[MarkerFile]]:
-    """Marker files by set, whose columns are values of dates, each by period and tile."""
-    found: dict[str, list[MarkerFile]] = {}
-    for file in _sound(workspace, tiles, periods):
-        if not file.is_table:
-            found.setdefault(file.set, []).append(file)
-    return found
-
-
-def _sound(workspace: Workspace, tiles: Sequence[str] | None, periods: Sequence[str] | None) -> list[MarkerFile]:
-    """Files of one site, none of which is damaged: what is wrong is told, not left out or counted twice."""
+    Raises
+    ------
+    InputError
+        If a file is damaged, or they are of several sites.
+    """
     files = list_markers(workspace, tiles=tiles, periods=periods)
     require_one_site(workspace, files)
+    sets: dict[str, list[MarkerFile]] = {}
+    facts: dict[Relation, list[MarkerFile]] = {}
     for file in files:
         open_ipc(file.path)
-    return files
+        if file.is_table:
+            facts.setdefault(relation_of(file.set), []).append(file)
+        else:
+            sets.setdefault(file.set, []).append(file)
+    return Files(sets=sets, facts=facts)

@@ -33,9 +33,8 @@ from s4c_hpc.markers.relations import (
     TILE,
     Meaning,
     as_name,
-    fact_files,
+    files_of,
     name_of,
-    set_files,
 )
 from s4c_hpc.markers.sql import interruptible, lock, refused, result_of
 from s4c_hpc.markers.sql_views import (
@@ -96,11 +95,14 @@ def open_sql(
     """
     found = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace).resolve())
     views = views_of(found.require(), tiles=tiles, periods=periods)
+    return _connected([view for view in views if names is None or names(view.name)])
+
+
+def _connected(views: Sequence[View]) -> Any:
     connection = duckdb.connect()
     try:
         for view in views:
-            if names is None or names(view.name):
-                view.create(connection)
+            view.create(connection)
         lock(connection)
     except BaseException:
         connection.close()
@@ -133,9 +135,9 @@ def run_workspace_sql(
         raise InputError(
             "parcels are chosen, but the query is about all", where="SQL", hint="add JOIN chosen USING (NewID)"
         )
-    names = None if asked & _ABOUT_ALL else asked.__contains__
-    connection = open_sql(workspace, tiles=tiles, periods=periods, names=names)
-    hint = f"views are {listing([v.name for v in views_of(workspace, tiles=tiles, periods=periods)], 40)}"
+    views = views_of(workspace, tiles=tiles, periods=periods)
+    hint = f"views are {listing([view.name for view in views], 40)}"
+    connection = _connected([view for view in views if asked & _ABOUT_ALL or view.name in asked])
     try:
         if chosen is not None:
             connection.register("chosen", pa.table({ID_COLUMN: pa.array(chosen, pa.int32())}))
@@ -174,9 +176,10 @@ def views_of(
         If there is neither a parcel version nor a marker file.
     """
     views = [*_parcel_views(workspace), *_series_views(workspace)]
-    for name, files in set_files(workspace, tiles=tiles, periods=periods).items():
+    there = files_of(workspace, tiles=tiles, periods=periods)
+    for name, files in there.sets.items():
         views += _marker_views(name, files)
-    for relation, files in fact_files(workspace, tiles=tiles, periods=periods).items():
+    for relation, files in there.facts.items():
         make, say = partial(_create_facts, files=files, view=relation.name), partial(_fact_columns, files)
         views.append(View(name=relation.name, about=relation.about, columns=say, create=make))
     if not views:

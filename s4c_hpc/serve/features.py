@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from s4c_hpc.core.text import finite
 from s4c_hpc.serve.book import CRS84, Book, Rows
 from s4c_hpc.serve.problems import Problem
 
@@ -89,8 +89,4 @@ def _degrees(book: Book, rows: Rows) -> Any:
 
 
 def _text(properties: Mapping[str, Any]) -> str:
-    known = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in properties.items()
-    }
-    return json.dumps(known, ensure_ascii=False, default=str)
+    return json.dumps(finite(properties), ensure_ascii=False, default=str)

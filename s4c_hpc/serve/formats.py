@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from s4c_hpc.core.ipc import read_metadata
 from s4c_hpc.markers import unknown_to_null
+from s4c_hpc.parcels.columns import plain
 from s4c_hpc.serve.problems import Problem
 
 _FORMULA: Final = "^([=+@\\t\\r-])"
@@ -99,7 +100,7 @@ def csv_bytes(table: pa.Table) -> bytes:
     Text that a spreadsheet would run as a formula has an apostrophe before it, as OWASP advises: it is declared by
     farmers and opened by officers. The other forms have it as it is.
     """
-    shown = unknown_to_null(table)
+    shown = unknown_to_null(plain(table))
     for i, field in enumerate(shown.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             shown = shown.set_column(i, field.name, pc.replace_substring_regex(shown.column(i), _FORMULA, r"'\1"))

@@ -6,7 +6,7 @@ The files are those of ``markers/<set>/<period>/<site>_<tile>.arrow``; rows come
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +55,7 @@ class Rows:
 
 def periods_of(season: Season, set_name: str) -> list[str]:
     """Periods of a set that has files of this site, ascending."""
-    return sorted({path.parent.name for path in _files(season, set_name)})
+    return list(_by_period(season, set_name))
 
 
 def read_rows(
@@ -83,7 +83,8 @@ def read_rows(
         503, if a file is damaged.
     """
     set_name, _, setting = KINDS[kind]
-    there = periods_of(season, set_name)
+    files = _by_period(season, set_name)
+    there = list(files)
     if not there:
         raise NoInputsError(
             f"there is no {kind} of this season", where=f"season {season.id}", hint=f"set {setting} = true and run it"
@@ -93,7 +94,7 @@ def read_rows(
         raise NoInputsError(
             f"there is no {kind} of period {chosen[0]}", where="period", hint=f"there is {listing(there)}"
         )
-    tables = [(path.parent.name, _read(path)) for path in _files(season, set_name) if path.parent.name in chosen]
+    tables = [(one, _read(path)) for one in chosen for path in files[one]]
     following = None
     if ids is None:
         every = np.unique(np.concatenate([table[ID].to_numpy() for _, table in tables]))
@@ -138,9 +139,8 @@ def state_of(season: Season) -> tuple[tuple[Path, Stamp], ...]:
 
 
 def _latest(season: Season, kind: str) -> list[Path]:
-    paths = list(_files(season, KINDS[kind][0]))
-    last = max((path.parent.name for path in paths), default="")
-    return [path for path in paths if path.parent.name == last]
+    newest_first = reversed(_folders(season, KINDS[kind][0]))
+    return next((found for folder in newest_first if (found := _inside(season, folder))), [])
 
 
 def leads_out(season: Season, path: Path) -> bool:
@@ -177,9 +177,22 @@ def _with_period(period: str, table: pa.Table, wanted: NDArray[np.int32]) -> pa.
     )
 
 
-def _files(season: Season, set_name: str) -> Iterator[Path]:
-    """Files of a set of this site by period and tile; links that lead out of the folder of markers are none."""
-    for path in sorted((season.workspace.markers / set_name).glob("*/*.arrow")):
-        site, _, _ = path.stem.rpartition("_")
-        if site == season.site and _SAFE.match(path.parent.name) and not leads_out(season, path):
-            yield path
+def _by_period(season: Season, set_name: str) -> dict[str, list[Path]]:
+    """Files of a set of this site by period, ascending, and tile."""
+    return {one.name: found for one in _folders(season, set_name) if (found := _inside(season, one))}
+
+
+def _folders(season: Season, set_name: str) -> list[Path]:
+    """Folders of the periods of a set, ascending; links that lead out of the folder of markers are none."""
+    found = sorted((season.workspace.markers / set_name).glob("*/"))
+    return [one for one in found if _SAFE.match(one.name) and not leads_out(season, one)]
+
+
+def _inside(season: Season, folder: Path) -> list[Path]:
+    """Files of this site in such a folder, by tile; again without links that lead out."""
+    # Every tile of a map asks for this, so the whole way is looked at of links only.
+    return [
+        path
+        for path in sorted(folder.glob("*.arrow"))
+        if path.stem.rpartition("_")[0] == season.site and not (path.is_symlink() and leads_out(season, path))
+    ]

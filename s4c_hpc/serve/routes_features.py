@@ -6,8 +6,6 @@ are ordered by NewID and begin behind one, so that an import between two of them
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -29,6 +27,7 @@ from s4c_hpc.serve.access import (
     with_query,
 )
 from s4c_hpc.serve.book import Asked, Book
+from s4c_hpc.serve.conditions import box_of, expression_of, is_in_season, listed
 from s4c_hpc.serve.documents import Collection, Collections, Conformance, Feature, FeatureCollection, Link, problems
 from s4c_hpc.serve.features import collection_text, feature_texts, parcels_table, polygon_of
 from s4c_hpc.serve.formats import GEOJSON, MEDIA_TYPES, Format, table_response
@@ -41,10 +40,6 @@ router = APIRouter(tags=["parcels"])
 NEWEST: Final = "parcels"
 _CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _CONFORMS: Final = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "geojson")]
-
-_DECIMAL: Final = re.compile(r" *[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})? *", re.ASCII)
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_TIME: Final = re.compile(rf"{_DATE.pattern}[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 LimitQuery = Annotated[int | None, Query(ge=1, description="Most of a page; more than page_max are page_max.")]
 AfterQuery = Annotated[int | None, Query(ge=-1, le=MAX_ID, description="Begin behind this NewID.")]
@@ -137,13 +132,13 @@ def items(
     asked = Asked(
         columns=tuple(visible(book.table.column_names, at.role)),
         ids=None if ids is None else numbers(ids, service.limits),
-        ori_ids=None if ori_id is None else _bounded(names(ori_id, ()), service.limits),
-        box=None if bbox is None else _box(bbox),
+        ori_ids=None if ori_id is None else listed(names(ori_id, ()), service.limits),
+        box=None if bbox is None else box_of(bbox),
         expression=expression_of(filter_, service.limits),
         equal=tuple((name, text) for name, text in equal.items() if text is not None),
         deleted=deleted,
     )
-    in_time = datetime is None or _in_season(datetime, found)
+    in_time = datetime is None or is_in_season(datetime, found.season)
     return _page(request, found, book, asked if in_time else None, form, service.limits, limit, after)
 
 
@@ -164,7 +159,7 @@ def search(
     asked = Asked(
         columns=tuple(visible(book.table.column_names, at.role)),
         ids=None if body.ids is None else tuple(body.ids),
-        ori_ids=None if body.ori_ids is None else _bounded(tuple(body.ori_ids), limits, limits.page_max),
+        ori_ids=None if body.ori_ids is None else listed(tuple(body.ori_ids), limits, limits.page_max),
         polygon=None if body.geometry is None else polygon_of(body.geometry, limits.vertices_max),
         expression=expression_of(body.filter, limits),
         deleted=body.deleted,
@@ -302,80 +297,3 @@ def _collection(request: Request, found: AtSeason, version: str, name: str | Non
             Link(rel="items", href=f"{base}/items?format=arrow", type=MEDIA_TYPES["arrow"], title="with WKB"),
         ],
     )
-
-
-def expression_of(text: str | None, limits: Limits) -> str | None:
-    """A condition that is not too long.
-
-    Raises
-    ------
-    Problem
-        400
-    """
-    if text is not None and len(text) > limits.expression_chars:
-        raise Problem(400, f"has more than {limits.expression_chars} characters", where="filter", hint="use search")
-    return text
-
-
-def _bounded(ids: tuple[str, ...], limits: Limits, most: int | None = None) -> tuple[str, ...]:
-    if len(ids) > (most or limits.parcels_max):
-        raise Problem(400, f"more than {most or limits.parcels_max} parcels", where="ori_id", hint="ask for fewer")
-    if any("\ud800" <= char <= "\udfff" for one in ids for char in one):
-        raise Problem(400, "is no text: it has half of a surrogate pair", where="ori_id", hint="send UTF-8")
-    return ids
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    """The rectangle of four numbers, or of six, of which two are heights; see ``Asked.box``.
-
-    Raises
-    ------
-    Problem
-        400, if they are something else.
-    """
-    wrong = Problem(
-        400,
-        "is not four or six numbers in order",
-        where="bbox",
-        hint="west,south,east,north in degrees; a west beyond the east is across the antimeridian",
-    )
-    parts = text.split(",")
-    if len(parts) not in {4, 6} or not all(_DECIMAL.fullmatch(part) for part in parts):
-        raise wrong
-    found = [float(part) for part in parts]
-    west, south, east, north = found if len(found) == 4 else (found[0], found[1], found[3], found[4])
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise wrong
-    return west, south, east, north
-
-
-def _in_season(text: str, found: AtSeason) -> bool:
-    """Whether a time or an interval of RFC 3339 meets the season, whose days are of UTC.
-
-    Raises
-    ------
-    Problem
-        400, if it is neither.
-    """
-    parts = text.split("/")
-    wrong = Problem(400, "is no time and no interval", where="datetime", hint="e.g. 2018-05-01/2018-06-01")
-    if len(parts) > 2 or (len(parts) == 1 and parts[0] in {"", ".."}):
-        raise wrong
-    try:
-        days = [None if part in {"", ".."} else _day(part) for part in parts]
-    except (ValueError, OverflowError) as error:
-        raise wrong from error
-    first, last = days[0], days[-1]
-    if first is not None and last is not None and last < first:
-        raise wrong
-    return (first is None or first <= found.season.end) and (last is None or last >= found.season.start)
-
-
-def _day(text: str) -> dt.date:
-    """The day in UTC of a date, or of a time with its offset."""
-    if _DATE.fullmatch(text):
-        return dt.date.fromisoformat(text)
-    if not _TIME.fullmatch(text):
-        raise ValueError(text)
-    # A leap second is of the day that it ends.
-    return dt.datetime.fromisoformat(text.upper().replace(":60", ":59")).astimezone(dt.UTC).date()

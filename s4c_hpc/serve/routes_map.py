@@ -12,16 +12,16 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from s4c_hpc.config import load_config
-from s4c_hpc.core.errors import NoInputsError
+from s4c_hpc.core.errors import ConfigError, NoInputsError
 from s4c_hpc.report.decision import Decision
 from s4c_hpc.report.parcel_picture import parcel_svg, subtitle
 from s4c_hpc.report.parcel_season import ParcelSeason, parcel_season
 from s4c_hpc.serve.access import AtSeason, ParcelPath, SeasonDep, Service, ServiceDep
 from s4c_hpc.serve.book import CRS84, Asked, Book
+from s4c_hpc.serve.conditions import expression_of
 from s4c_hpc.serve.documents import DecisionWords, Link, MapInfo, MapKind, MapTheme, ThemeWords, Timeline, problems
 from s4c_hpc.serve.problems import Problem
 from s4c_hpc.serve.roles import Role, visible
-from s4c_hpc.serve.routes_features import expression_of
 from s4c_hpc.serve.tiles import LAYER, ZOOM_MAX, Sheet
 
 router = APIRouter(tags=["map"])
@@ -185,10 +185,17 @@ def _season(parcel: int, at: AtSeason) -> ParcelSeason:
     ------
     _NothingKnownError
         404
+    Problem
+        503, if somebody has broken the configuration meanwhile
     """
     workspace = at.season.workspace
     try:
-        found = parcel_season(workspace, load_config(workspace.config).config, str(parcel))
+        config = load_config(workspace.config).config
+    except ConfigError as error:
+        what, hint = "the configuration of this season cannot be read", "tell the operator: 's4c config check'"
+        raise Problem(503, what, where=f"season {at.season.id}", hint=hint) from error
+    try:
+        found = parcel_season(workspace, config, str(parcel))
     except NoInputsError as error:  # its words name the parcel as the declaration does
         raise _NothingKnownError(
             404,

@@ -77,8 +77,6 @@ class Sheet:
     def __init__(self, book: Book, themes: tuple[Theme, ...]) -> None:
         """Bounds are moved to the map's projection."""
         self.book, self.themes = book, themes
-        self.rows = book.select(Asked(columns=()))
-        """Of parcels that are not deleted."""
         self._bounds = _mercator(book)
         self._tiles: OrderedDict[tuple[int, int, int, Asked], Tile] = OrderedDict()
         self._bytes, self._lock = 0, Lock()

@@ -114,7 +114,7 @@ export async function openPanel(season, parcel, other) {
     parts.push(...words.decisions.map(decision));
     if (words.decisions.length) parts.push(quiet(WINDOW));
     if (words.missing.length) parts.push(element("h3", "Not known, and why"), list(words.missing));
-    if (other.seasons.length) parts.push(element("h3", "Same place in another season"), ...other.seasons.map((one) => beside(one, words.inside, other.failed)));
+    if (words.inside && other.seasons.length) parts.push(element("h3", "Same place in another season"), ...other.seasons.map((one) => beside(one, words.inside, other.failed)));
     panel.replaceChildren(...parts);
     panel.dataset.parcel = parcel;
     title.focus({ preventScroll: true });

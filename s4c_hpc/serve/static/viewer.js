@@ -52,13 +52,16 @@ async function showSeason(season, only) {
   const mine = (asked += 1);
   state("drawing");
   tell("");
+  // Also of what cannot be shown: it is there to be mended.
+  byId("season").value = season;
+  byId("condition").value = only;
   byId("condition").removeAttribute("aria-invalid");
   let info;
   try {
     info = await askJson(`${season}/map${only ? `?filter=${encodeURIComponent(only)}` : ""}`);
   } catch (error) {
     if (mine !== asked) return false;
-    if (only && season === shown.season && !(error instanceof Refused)) byId("condition").setAttribute("aria-invalid", "true");
+    if (only && error.status === 400) byId("condition").setAttribute("aria-invalid", "true");
     throw error;
   }
   if (mine !== asked) return false;
@@ -66,8 +69,6 @@ async function showSeason(season, only) {
   if (season !== shown.season || !only) shown.bbox = only ? null : info.bbox;
   Object.assign(shown, { season, only, info });
   shown.hidden.clear();
-  byId("season").value = season;
-  byId("condition").value = only;
   byId("theme").replaceChildren(...info.themes.map((one) => new Option(one.title, one.name)));
   byId("columns").textContent = info.columns.join(", ");
   if (isElsewhere || only) map.fit(info.bbox, 30, only ? 15 : 18);
@@ -130,6 +131,7 @@ async function changeSeason(season) {
   remember(true);
   if (!inside) return;
   const parcel = await parcelAt(season, inside);
+  if (shown.season !== season || shown.parcel !== null) return; // something else was asked for meanwhile
   if (parcel !== null) await choose(parcel, { isNew: false });
   else tell("There is no parcel at this place in this season.");
 }
@@ -206,13 +208,14 @@ byId("find").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = byId("parcel").value.trim();
   if (!/^\d{1,10}$/.test(text)) return tell("A NewID is a whole number.", true);
+  if (!shown.info) return;
   tell("");
   choose(Number(text), { flies: true });
 });
 byId("filter").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    if (await showSeason(shown.season, byId("condition").value.trim())) remember(true);
+    if (await showSeason(byId("season").value, byId("condition").value.trim())) remember(true);
   } catch (error) {
     failed(error);
   }

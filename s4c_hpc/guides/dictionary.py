@@ -1,29 +1,31 @@
 """The dictionary of the guides, ``dictionary.md``: every column and every file, made from the code that writes them.
 
-``python -m s4c_hpc.report.dictionary_page`` prints it.
+``python -m s4c_hpc.guides.dictionary`` prints it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from s4c_hpc.config import load_config
 from s4c_hpc.core.bundled import bundled
+from s4c_hpc.core.text import markdown_table
 from s4c_hpc.markers.relations import ACQUISITION_COLUMNS, FACTS, OBSERVATION_COLUMNS, PARCEL_COLUMNS, Meaning
-from s4c_hpc.report.describe import Column, by_set, describe
-from s4c_hpc.report.questions import QUESTIONS, Question
+from s4c_hpc.report.describe import describe
+from s4c_hpc.report.markdown import markdown_lines
+from s4c_hpc.report.questions import QUESTIONS
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "guides" / "dictionary.md"
+PAGE: Final = Path(__file__).with_suffix(".md")
 
 _HEAD: Final = """# Dictionary: what every file and column means
 
 In a minute: look a column up here, or ask for it where you are: `s4c markers describe l4c`, which for a workspace with
 files says what those files say of themselves. Each column also carries its meaning, unit and codes in its metadata.
 
-Made by `python -m s4c_hpc.report.dictionary_page`; a test compares it with the code. Sets of dates are those of the
+Made by `python -m s4c_hpc.guides.dictionary`; a test compares it with the code. Sets of dates are those of the
 configuration that `s4c init` writes.
 
 ## Names
@@ -86,28 +88,10 @@ def dictionary_page() -> str:
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-def markdown_lines(columns: Sequence[Column], asked: Iterable[Question]) -> Iterator[str]:
-    """Columns as tables of Markdown, a set each, and where answers stand."""
-    for name, own in by_set(columns).items():
-        yield f"## {name}\n\n| column | type | unit | meaning | codes | rule |\n|---|---|---|---|---|---|"
-        for one in own:
-            cells = [_cell(value) for key, value in one.row().items() if key != "set"]
-            yield f"| `{cells[0]}` | {' | '.join(cells[1:])} |"
-        yield ""
-    for number, question in enumerate(asked):
-        if not number:
-            yield "## Questions\n"
-        yield f"- **{question.question}** {question.answer}"
-
-
 def _view(name: str, columns: Mapping[str, Meaning]) -> Iterator[str]:
-    yield f"## {name}\n\n| column | meaning |\n|---|---|"
-    yield from (f"| `{column}` | {_cell(meaning)} |" for column, meaning in columns.items())
+    yield f"## {name}\n"
+    yield from markdown_table(("column", "meaning"), ((f"`{column}`", meaning) for column, meaning in columns.items()))
     yield ""
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|")
 
 
 if __name__ == "__main__":

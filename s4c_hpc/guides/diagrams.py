@@ -1,6 +1,6 @@
 """The diagrams of the guides: boxes and arrows, on a light card of their own, so that dark pages can be read as well.
 
-``python -m s4c_hpc.drawing.diagrams`` writes them to ``guides/``.
+``python -m s4c_hpc.guides.diagrams`` writes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from s4c_hpc.drawing.svg import drawing, element, polyline
 
-FOLDER: Final = Path(__file__).resolve().parents[1] / "guides"
+FOLDER: Final = Path(__file__).resolve().parent
 
 _STYLE: Final = Markup("""
 text { font: 14px system-ui, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; fill: #1d242b; }
