@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -78,6 +80,35 @@ def test_guides_are_listed_and_printed() -> None:
     wrong = s4c("guide", "sientist")
     assert wrong.returncode == ExitCode.NO_INPUTS
     assert "did you mean 'scientist'?" in wrong.stderr
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_readers_see_which_file_a_block_is(path: Path) -> None:
+    """The mark above a block is a comment, which neither GitHub nor a terminal shows."""
+    text = path.read_text()
+    for found in re.finditer(
+        r"<!-- file: ([^,\n]+)(?:, added)? -->\n```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
+        name = Path(found[1]).name
+        above = text[: found.start()].rstrip().rpartition("\n\n")[2]
+        assert name in above or name in found[2], f"{name_of(path)}: nobody sees that a block is {found[1]}"
+
+
+def on_a_terminal(name: str) -> str:
+    """A guide as a terminal of 120 columns gets it, without colours, past the pager."""
+    command = f"stty cols 120; PAGER=cat {Path(sys.executable).parent}/s4c guide {name}"
+    found = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, check=True)
+    return re.sub(r"\x1b\[[0-9;]*m|\r", "", found.stdout)
+
+
+def test_a_terminal_says_what_blocks_are_and_where_pictures_lie() -> None:
+    printed = on_a_terminal("operator")
+    assert "<!--" not in printed
+    assert "File my-site/s4c.toml:" in printed
+    assert "Added to s4c.toml:" in printed
+    assert "Prints:" in printed
+    assert "one's own crontab is no test's business" in printed
+    assert str(GUIDES / "way-of-the-data.svg") in re.sub(r"\s*\n", "", printed)
 
 
 def test_guides_are_known_to_their_index() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,15 @@ from s4c_hpc.cli.output import print_table, say
 from s4c_hpc.core.errors import NoInputsError
 
 GUIDES = Path(__file__).resolve().parents[1] / "guides"
+
+_MARKS = (
+    (r"^<!-- folder: .* -->$", ""),
+    (r"^<!-- file: (.*), added -->$", r"Added to `\1`:"),
+    (r"^<!-- file: (.*) -->$", r"File `\1`:"),
+    (r"^<!-- output -->$", "Prints:"),
+    (r"^<!-- shown: (.*) -->$", r"Not run by the tests (\1):"),
+)
+"""What the comment above a block says to those who execute it, and in words."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +53,44 @@ def guide(
         str, typer.Argument(help="Which guide, or the beginning of its name; without one they are listed.")
     ] = "",
 ) -> None:
-    """List the guides, or print one (Markdown; easier to read on a terminal)."""
+    """List the guides, or print one (Markdown; on a terminal easier to read, page by page)."""
     there = guides()
     if not name:
         print_table([{"guide": one.name, "about": one.title} for one in there.values()])
         say("s4c guide NAME prints one; they are files, with pictures, in " + str(GUIDES))
         return
-    text = _one_of(there, name.removesuffix(".md").rpartition("/")[2]).path.read_text(encoding="utf-8")
+    path = _one_of(there, name.removesuffix(".md").rpartition("/")[2]).path
+    text = path.read_text(encoding="utf-8")
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(text, hyperlinks=False))
+        os.environ.setdefault("LESS", "FRX")  # as git: less shows colours, and leaves a page that fits where it is
+        console = Console()
+        with console.pager(styles=True):
+            console.print(Markdown(for_terminal(text, path.parent), hyperlinks=False))
     else:
         typer.echo(text, nl=False)
+
+
+def for_terminal(text: str, folder: Path) -> str:
+    """A guide whose marks of blocks are words, and whose pictures are paths: a terminal shows neither.
+
+    Parameters
+    ----------
+    text
+        Markdown.
+    folder
+        Where it lies; the paths of pictures begin there.
+    """
+    for mark, words in _MARKS:
+        text = re.sub(mark, words, text, flags=re.MULTILINE)
+    return re.sub(
+        r"^!\[([^]]*)\]\(([^)]+)\)$",
+        lambda found: f"Picture, {found[1]}: `{(folder / found[2]).resolve()}`",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def _one_of(there: dict[str, Guide], name: str) -> Guide:
