@@ -79,7 +79,8 @@ def test_a_run_with_every_kind_of_trouble_ends_partial_and_the_rest_is_as_elsewh
 
 
 def _workers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+    running = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in running if "spawn_main" in " ".join(p.cmdline())]
 
 
 def test_status_and_cancel_from_another_process_and_on_again(tmp_path: Path, probes: Path) -> None:

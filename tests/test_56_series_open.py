@@ -316,5 +316,5 @@ def test_no_file_stays_open_for_what_was_read_whole(space: SeasonSpace) -> None:
     kept = [opened.date(a.day) for _, a in opened.acquisitions()]
     table = opened.table()
     matrices = list(opened.variable("ndvi", "mean"))
-    assert n_open() == before
+    assert n_open() <= before, "what others had open may be closed meanwhile"
     assert table.num_rows == sum(part.table().num_rows for day in kept for part in day) == matrices[0].matrix.size
